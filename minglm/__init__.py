@@ -1,0 +1,21 @@
+"""minglm: GLM-Image, small enough to read, train and run on a laptop.
+
+The reading order of the package is the flow of the data: config, posters, text, layers, vae,
+tokenizer, planner, glyph, decoder, flow, pipeline; then stages, train, device, judge.
+"""
+
+import os
+
+# torch loads every installed backend while it is being imported, and torch-npu without CANN
+# then makes `import torch` itself fail. minglm asks for the backend later, in device.py.
+os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str):
+    if name == "Pipeline":  # imported on first use, so that `import minglm` stays cheap
+        from minglm.pipeline import Pipeline
+
+        return Pipeline
+    raise AttributeError(f"module 'minglm' has no attribute {name!r}")

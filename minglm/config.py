@@ -1,0 +1,196 @@
+"""The sizes of every part, and the four presets: tiny, mini, base, glm_image.
+
+One set of classes serves all presets; `glm_image` is the released model (GLM-Image fact sheet:
+the configs in zai-org/GLM-Image), the others are the same model with smaller numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+
+
+@dataclass(frozen=True)
+class VAEConfig:
+    """Image <-> latents. `scale` pixels per latent side."""
+
+    scale: int = 8
+    channels: int = 16                       # latent channels
+    widths: tuple[int, int] = (48, 96)       # feature channels at 1/4 and at 1/8 of the image
+    blocks: int = 2                          # residual blocks per resolution of the decoder
+
+
+@dataclass(frozen=True)
+class TokenizerConfig:
+    """Vision encoder (ViT on the half-size image) and vector quantiser."""
+
+    patch: int = 16                          # pixels of the half-size image: 32 of the image
+    width: int = 192
+    depth: int = 4
+    heads: int = 6
+    mlp: int = 768
+    table: int = 8                           # side of the learned position table, resampled
+    codebook: int = 1024
+    code_width: int = 32
+
+
+@dataclass(frozen=True)
+class PlannerConfig:
+    """GLM-4 transformer. One embedding table: codes, boi, eoi, unused, then text."""
+
+    codebook: int = 1024
+    vision_vocab: int = 1152                 # codes + boi + eoi + unused; size of the output head
+    vocab: int = 3200                        # vision_vocab + text vocabulary
+    width: int = 256
+    depth: int = 6
+    heads: int = 8
+    kv_heads: int = 2
+    head_dim: int = 32
+    mlp: int = 768
+    rope_theta: float = 10000.0
+    rotary_fraction: float = 0.5             # share of head_dim that rotates
+    mrope_section: tuple[int, int, int] = (2, 3, 3)  # rotary frequencies for time, row, column
+    eps: float = 1e-5
+    preview_tokens: int = 4                  # area of the preview grid, a square number
+    preview_weight: float = 2.0              # its loss weight, against 1 for the large grid
+
+    @property
+    def boi(self) -> int:
+        return self.codebook
+
+    @property
+    def eoi(self) -> int:
+        return self.codebook + 1
+
+
+@dataclass(frozen=True)
+class GlyphConfig:
+    """Byte-level T5 encoder for quoted text."""
+
+    vocab: int = 384                         # byte + 3; 0 pad, 1 end of string
+    width: int = 192
+    depth: int = 2
+    heads: int = 6
+    head_dim: int = 32
+    mlp: int = 512
+    buckets: int = 32                        # relative-position buckets
+    max_distance: int = 128
+    eps: float = 1e-6
+    places: bool = True                      # add where a byte stands in its string (glm_image: no)
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """Single-stream diffusion transformer."""
+
+    patch: int = 2
+    channels: int = 16
+    width: int = 256
+    depth: int = 6
+    heads: int = 8
+    head_dim: int = 32
+    glyph_width: int = 192
+    time_width: int = 128                    # also the width of the modulation vector
+    size_width: int = 64                     # sinusoid width per size number
+    codebook: int = 1024
+    rope_theta: float = 10000.0
+
+
+@dataclass(frozen=True)
+class FlowConfig:
+    """The linear sigma shift: mu = max_shift * sqrt(tokens / base_tokens) + base_shift."""
+
+    base_shift: float = 0.25
+    max_shift: float = 0.75
+    base_tokens: int = 16                    # glm_image: 256
+
+
+@dataclass(frozen=True)
+class Config:
+    """All parts of one model."""
+
+    name: str = "mini"
+    vae: VAEConfig = field(default_factory=VAEConfig)
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    planner: PlannerConfig = field(default_factory=PlannerConfig)
+    glyph: GlyphConfig = field(default_factory=GlyphConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    flow: FlowConfig = field(default_factory=FlowConfig)
+    max_side: int = 192                      # longest image side, in pixels
+
+    @property
+    def cell(self) -> int:
+        """Pixels per planner id and side: 32."""
+        return 2 * self.vae.scale * self.decoder.patch
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> Config:
+        """The inverse of `to_dict`, from JSON too (lists become tuples)."""
+        parts = dict(vae=VAEConfig, tokenizer=TokenizerConfig, planner=PlannerConfig,
+                     glyph=GlyphConfig, decoder=DecoderConfig, flow=FlowConfig)
+        values = dict(values)
+        for name, part in parts.items():
+            numbers = {k: tuple(v) if isinstance(v, list) else v for k, v in values[name].items()}
+            values[name] = part(**numbers)
+        return cls(**values)
+
+
+def _tiny() -> Config:
+    return Config(
+        name="tiny",
+        vae=VAEConfig(widths=(16, 32), blocks=1),
+        tokenizer=TokenizerConfig(width=64, depth=2, heads=2, mlp=128, codebook=256, code_width=16),
+        planner=PlannerConfig(codebook=256, vision_vocab=288, vocab=2336, width=64, depth=2,
+                              heads=4, kv_heads=2, head_dim=16, mlp=128, mrope_section=(1, 1, 2)),
+        glyph=GlyphConfig(width=64, depth=1, heads=2, mlp=128),
+        decoder=DecoderConfig(width=64, depth=2, heads=2, glyph_width=64, time_width=64,
+                              size_width=16, codebook=256),
+        max_side=128,
+    )
+
+
+def _base() -> Config:
+    return Config(
+        name="base",
+        vae=VAEConfig(widths=(128, 256), blocks=3),
+        tokenizer=TokenizerConfig(width=384, depth=8, heads=6, mlp=1536, table=16, codebook=4096),
+        planner=PlannerConfig(codebook=4096, vision_vocab=4224, vocab=6272, width=512, depth=12,
+                              heads=8, kv_heads=2, head_dim=64, mlp=1536, mrope_section=(4, 6, 6),
+                              preview_tokens=16),
+        glyph=GlyphConfig(width=384, depth=4, heads=6, head_dim=64, mlp=1024),
+        decoder=DecoderConfig(width=768, depth=12, heads=12, head_dim=64, glyph_width=384,
+                              time_width=256, size_width=128, codebook=4096),
+        flow=FlowConfig(base_tokens=64),
+        max_side=512,
+    )
+
+
+def _glm_image() -> Config:
+    return Config(
+        name="glm_image",
+        vae=VAEConfig(),                     # the released AutoencoderKL is not built from this
+        tokenizer=TokenizerConfig(width=1536, depth=40, heads=16, mlp=6144, table=128,
+                                  codebook=16384, code_width=2048),
+        planner=PlannerConfig(codebook=16384, vision_vocab=16512, vocab=168064, width=4096,
+                              depth=40, heads=32, kv_heads=2, head_dim=128, mlp=13696,
+                              mrope_section=(8, 12, 12), preview_tokens=256),
+        glyph=GlyphConfig(width=1472, depth=12, heads=6, head_dim=64, mlp=3584, places=False),
+        decoder=DecoderConfig(width=4096, depth=30, heads=32, head_dim=128, glyph_width=1472,
+                              time_width=512, size_width=256, codebook=16384),
+        flow=FlowConfig(base_tokens=256),
+        max_side=2048,
+    )
+
+
+def preset(name: str) -> Config:
+    """The configuration called `name`. Raises ValueError for an unknown name."""
+    makers = dict(tiny=_tiny, mini=Config, base=_base, glm_image=_glm_image)
+    if name not in makers:
+        raise ValueError(f"unknown config {name!r}: choose one of {', '.join(makers)}")
+    return makers[name]()
+
+
+__all__ = ["Config", "DecoderConfig", "FlowConfig", "GlyphConfig", "PlannerConfig",
+           "TokenizerConfig", "VAEConfig", "preset", "replace"]

@@ -1,0 +1,189 @@
+"""The diffusion decoder: a single-stream transformer over glyph tokens and image tokens.
+
+Shapes: B batch · C latent channels · h, w latents · N = h w / 4 image tokens · S glyph tokens ·
+D width · H heads · E head width · M modulation width.
+
+It never sees the prompt: only noisy latents, the planner's ids, the glyph tokens, the time and the
+size. Mirrors GlmImageTransformer2DModel: attention and feed-forward weights are shared by both
+kinds of tokens, only the modulation differs; the ids' embedding is added to the image tokens;
+rotary positions, half for the row and half for the column, turn image tokens only.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from minglm.config import DecoderConfig
+from minglm.layers import attention, frequencies, rotate
+
+Memory = list[tuple[Tensor, Tensor]]         # keys and values (B, H, N, E) of each block
+
+
+def sinusoid(values: Tensor, width: int) -> Tensor:
+    """values (B,) -> (B, width): cosines then sines at width/2 falling frequencies."""
+    angles = values.float()[:, None] * frequencies(width, 10000.0).to(values.device)
+    return torch.cat([angles.cos(), angles.sin()], -1)
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """layer_norm(x) (1 + scale) + shift. x (B, N, D); shift, scale (B, D)."""
+    return F.layer_norm(x, x.shape[-1:], eps=1e-5) * (1 + scale[:, None]) + shift[:, None]
+
+
+def mlp(inner: int, middle: int, activation: nn.Module, outer: int | None = None) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inner, middle), activation, nn.Linear(middle, outer or middle))
+
+
+class DecoderBlock(nn.Module):
+    """Attention and feed-forward over [glyph, image] tokens, modulated by time and size."""
+
+    def __init__(self, config: DecoderConfig):
+        super().__init__()
+        width, inner = config.width, config.heads * config.head_dim
+        self.heads = config.heads
+        self.modulation = nn.Linear(config.time_width, 12 * width)
+        self.q, self.k, self.v = (nn.Linear(width, inner) for _ in range(3))
+        self.o = nn.Linear(inner, width)
+        self.fc1, self.fc2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor, c: Tensor, m: Tensor, rotary: tuple[Tensor, Tensor],
+                mask: Tensor | None, memory: tuple[Tensor, Tensor] | None = None,
+                ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Image tokens x (B, N, D), glyph tokens c (B, S, D), modulation m (B, M).
+
+        mask (B, 1, 1, S + N): True = may be looked at. Returns x, c, the keys and values of the
+        image tokens, and (queries, keys) of all tokens, for whoever wants to see the attention.
+        """
+        (shift1, c_shift1, scale1, c_scale1, gate1, c_gate1,
+         shift2, c_shift2, scale2, c_scale2, gate2, c_gate2) = self.modulation(m).chunk(12, dim=-1)
+        size = c.shape[1]
+        h = torch.cat([modulate(c, c_shift1, c_scale1), modulate(x, shift1, scale1)], 1)
+        q, k, v = (rearrange(f(h), "b n (h e) -> b h n e", h=self.heads)
+                   for f in (self.q, self.k, self.v))
+        q, k = (F.layer_norm(t, t.shape[-1:], eps=1e-5).to(v.dtype) for t in (q, k))
+        q, k = (torch.cat([t[:, :, :size], rotate(t[:, :, size:], *rotary)], 2) for t in (q, k))
+        own = k[:, :, size:], v[:, :, size:]
+        seen_k, seen_v, seen_mask = k, v, mask
+        if memory is not None:  # reference images come first, and are always visible
+            seen_k, seen_v = torch.cat([memory[0], k], 2), torch.cat([memory[1], v], 2)
+            if mask is not None:
+                seen_mask = F.pad(mask, (memory[0].shape[2], 0), value=True)
+        h = rearrange(attention(q, seen_k, seen_v, seen_mask), "b h n e -> b n (h e)")
+        h = self.o(h)
+        x = x + gate1[:, None] * h[:, size:]
+        c = c + c_gate1[:, None] * h[:, :size]
+        h = torch.cat([modulate(c, c_shift2, c_scale2), modulate(x, shift2, scale2)], 1)
+        h = self.fc2(F.gelu(self.fc1(h), approximate="tanh"))
+        x = x + gate2[:, None] * h[:, size:]
+        c = c + c_gate2[:, None] * h[:, :size]
+        return x, c, own, (q, k)
+
+
+class Decoder(nn.Module):
+    """Predicts the velocity of the latents, noise - data."""
+
+    def __init__(self, config: DecoderConfig):
+        super().__init__()
+        self.config = config
+        width, patch = config.width, config.channels * config.patch ** 2
+        self.image_in = nn.Linear(patch, width)
+        self.glyph_in = mlp(config.glyph_width, width, nn.GELU())
+        self.prior = nn.Embedding(config.codebook, width)
+        self.prior_in = mlp(width, width, nn.SiLU())
+        self.time_in = mlp(config.time_width, config.time_width, nn.SiLU())
+        self.size_in = mlp(4 * config.size_width, config.time_width, nn.SiLU())
+        self.blocks = nn.ModuleList(DecoderBlock(config) for _ in range(config.depth))
+        self.modulation = nn.Linear(config.time_width, 2 * width)
+        self.image_out = nn.Linear(width, patch)
+        nn.init.normal_(self.prior.weight, std=0.5)
+        for linear in [self.modulation, self.image_out, *(b.modulation for b in self.blocks)]:
+            nn.init.zeros_(linear.weight)  # every block starts as the identity
+            nn.init.zeros_(linear.bias)
+
+    def rotary(self, rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Cosines and sines (N, E) of every image token's row and column."""
+        turn = frequencies(self.config.head_dim // 2, self.config.rope_theta).to(device)
+        row = torch.arange(rows, device=device)[:, None, None] * turn            # (rows, 1, E/4)
+        column = torch.arange(columns, device=device)[None, :, None] * turn
+        angles = torch.cat([row.expand(rows, columns, -1), column.expand(rows, columns, -1)], -1)
+        angles = rearrange(angles, "r c e -> (r c) e").repeat(1, 2)              # (N, E)
+        return angles.cos(), angles.sin()
+
+    def modulator(self, time: Tensor, height: int, width: int) -> Tensor:
+        """time (B,) in 0..999 and the image size in pixels -> (B, M). Crop corner is (0, 0)."""
+        numbers = torch.tensor([0.0, 0.0, height, width], device=time.device)
+        size = sinusoid(numbers, self.config.size_width).flatten()               # (4 E,)
+        size = self.size_in(size[None].to(self.image_in.weight.dtype))
+        time = self.time_in(sinusoid(time, self.config.time_width).to(size.dtype))
+        return F.silu(time + size)
+
+    def forward(self, latents: Tensor, time: Tensor, ids: Tensor, glyphs: Tensor,
+                glyph_mask: Tensor | None = None, prior_keep: Tensor | None = None,
+                memory: list[Memory] | None = None, watch: int | None = None):
+        """Velocity of `latents`.
+
+        latents (B, C, h, w); time (B,), unshifted, 0..999; ids (B, h/4, w/4), one per 2x2 image
+        tokens; glyphs (B, S, glyph width), S may be 0; glyph_mask (B, S), True = a token;
+        prior_keep (B,), False drops the ids; memory: keys and values of reference images.
+        Returns (B, C, h, w); with `watch`, also the log attention of block `watch` from image
+        tokens to glyph tokens, (B, H, N, S).
+        """
+        x, mask, patch = self.embed(latents, ids, prior_keep), None, self.config.patch
+        rows, columns = latents.shape[2] // patch, latents.shape[3] // patch
+        c = self.glyph_in(glyphs)
+        if glyph_mask is not None:
+            mask = F.pad(glyph_mask, (0, rows * columns), value=True)[:, None, None]
+        scale = self.config.patch * 8
+        m = self.modulator(time, rows * scale, columns * scale)
+        rotary, seen = self.rotary(rows, columns, x.device), None
+        for i, block in enumerate(self.blocks):
+            past = join([reference[i] for reference in memory]) if memory else None
+            x, c, _, (q, k) = block(x, c, m, rotary, mask, past)
+            if i == watch:
+                seen = log_attention(q, k, c.shape[1], mask)
+        out = self.unpatch(x, m, rows)
+        return out if watch is None else (out, seen)
+
+    def remember(self, latents: Tensor, ids: Tensor) -> Memory:
+        """Keys and values of a reference image: clean latents at time 0, without glyph tokens."""
+        rows, columns = (side // self.config.patch for side in latents.shape[2:])
+        x, kept = self.embed(latents, ids), []
+        scale = self.config.patch * 8
+        m = self.modulator(torch.zeros(len(x), device=x.device), rows * scale, columns * scale)
+        c, rotary = x[:, :0], self.rotary(rows, columns, x.device)
+        for block in self.blocks:
+            x, c, own, _ = block(x, c, m, rotary, None)
+            kept.append(own)
+        return kept
+
+    def embed(self, latents: Tensor, ids: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Patches of the latents plus the ids, each id on its 2x2 tokens: (B, N, D)."""
+        p = self.config.patch
+        x = self.image_in(rearrange(latents, "b c (h p) (w q) -> b (h w) (c p q)", p=p, q=p))
+        prior = self.prior(ids.repeat_interleave(2, 1).repeat_interleave(2, 2).flatten(1))
+        if keep is not None:
+            prior = prior * keep[:, None, None]
+        return x + self.prior_in(prior)
+
+    def unpatch(self, x: Tensor, m: Tensor, rows: int) -> Tensor:
+        """Image tokens -> (B, C, h, w)."""
+        scale, shift = self.modulation(m).chunk(2, dim=-1)
+        p = self.config.patch
+        return rearrange(self.image_out(modulate(x, shift, scale)),
+                         "b (h w) (c p q) -> b c (h p) (w q)", h=rows, p=p, q=p)
+
+
+def join(parts: Memory) -> tuple[Tensor, Tensor]:
+    """Keys and values of several reference images, one behind the other."""
+    return torch.cat([k for k, _ in parts], 2), torch.cat([v for _, v in parts], 2)
+
+
+def log_attention(q: Tensor, k: Tensor, glyphs: int, mask: Tensor | None) -> Tensor:
+    """log of the attention weights of image queries on glyph keys, (B, H, N, S), in float32."""
+    scores = (q[:, :, glyphs:] @ k.transpose(-1, -2)).float() * q.shape[-1] ** -0.5
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -1e9)
+    return scores.log_softmax(-1)[..., :glyphs]

@@ -1,0 +1,128 @@
+"""The glyph encoder: quoted words, byte by byte, become the tokens that tell the decoder what to
+write.
+
+Shapes: R strings · L bytes of the longest · D width · H heads · B pictures · S glyph tokens.
+
+A T5 encoder (byte-level, as in ByT5 and Glyph-ByT5): each string is encoded on its own, and the
+tokens of all strings of a picture stand one behind the other. With `places` in the config, a
+learned vector says which character of which string a byte belongs to; the released model has none.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from minglm.config import GlyphConfig
+from minglm.layers import RMSNorm
+from minglm.text import glyph_ids
+
+MOST_CHARACTERS, MOST_STRINGS = 16, 8        # sizes of the place tables; beyond, the last entry
+
+
+class GlyphBlock(nn.Module):
+    """T5 block: unscaled attention with a relative-position bias, then a gated feed-forward."""
+
+    def __init__(self, config: GlyphConfig):
+        super().__init__()
+        inner, width = config.heads * config.head_dim, config.width
+        self.heads = config.heads
+        self.norm1 = RMSNorm(width, config.eps)
+        self.q, self.k, self.v = (nn.Linear(width, inner, bias=False) for _ in range(3))
+        self.o = nn.Linear(inner, width, bias=False)
+        self.norm2 = RMSNorm(width, config.eps)
+        self.gate = nn.Linear(width, config.mlp, bias=False)
+        self.up = nn.Linear(width, config.mlp, bias=False)
+        self.down = nn.Linear(config.mlp, width, bias=False)
+        nn.init.normal_(self.q.weight, std=(width * config.head_dim) ** -0.5)  # replaces 1/sqrt(d)
+        for linear in (self.k, self.v, self.o, self.gate, self.up, self.down):
+            nn.init.normal_(linear.weight, std=linear.in_features ** -0.5)
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """x (R, L, D); bias (R, H, L, L) holds position bias and mask."""
+        h = self.norm1(x)
+        q, k, v = (rearrange(f(h), "r l (h d) -> r h l d", h=self.heads)
+                   for f in (self.q, self.k, self.v))
+        scores = (q @ k.transpose(-1, -2)).float() + bias
+        out = scores.softmax(-1).to(v.dtype) @ v
+        x = x + self.o(rearrange(out, "r h l d -> r l (h d)"))
+        h = self.norm2(x)
+        return x + self.down(F.gelu(self.gate(h), approximate="tanh") * self.up(h))
+
+
+class GlyphEncoder(nn.Module):
+    """Byte ids of strings -> one feature per byte."""
+
+    def __init__(self, config: GlyphConfig):
+        super().__init__()
+        self.config = config
+        self.embed = nn.Embedding(config.vocab, config.width)
+        self.position_bias = nn.Embedding(config.buckets, config.heads)
+        self.blocks = nn.ModuleList(GlyphBlock(config) for _ in range(config.depth))
+        self.norm = RMSNorm(config.width, config.eps)
+        if config.places:
+            self.character_place = nn.Embedding(MOST_CHARACTERS ** 2, config.width)
+            self.string_place = nn.Embedding(MOST_STRINGS ** 2, config.width)
+
+    def buckets(self, length: int) -> Tensor:
+        """T5's relative-position buckets: exact when near, logarithmic when far. (L, L)"""
+        half = self.config.buckets // 2
+        exact = half // 2
+        place = torch.arange(length, device=self.embed.weight.device)
+        offset = place[None] - place[:, None]                                    # key - query
+        far = torch.log(offset.abs().clamp(min=1).float() / exact)
+        far = exact + (far / math.log(self.config.max_distance / exact) * (half - exact)).long()
+        near = torch.where(offset.abs() < exact, offset.abs(), far.clamp(max=half - 1))
+        return near + half * (offset > 0)
+
+    def forward(self, ids: Tensor, mask: Tensor, places: Tensor | None = None) -> Tensor:
+        """ids (R, L); mask (R, L), True = a byte; places (R, L, 2) -> features (R, L, D)."""
+        x = self.embed(ids)
+        if self.config.places:
+            x = x + self.character_place(places[..., 0]) + self.string_place(places[..., 1])
+        bias = rearrange(self.position_bias(self.buckets(ids.shape[1])), "q k h -> 1 h q k").float()
+        bias = bias.masked_fill(~mask[:, None, None], torch.finfo(torch.float32).min)
+        for block in self.blocks:
+            x = block(x, bias)
+        return self.norm(x)
+
+
+def collate(pictures: list[list[str]]) -> dict[str, Tensor]:
+    """The strings of each picture, as the encoder and the decoder want them.
+
+    Returns ids, mask (R, L) and places (R, L, 2) of all strings; index (B, S), where each glyph
+    token of a picture is among the R * L features; and tokens (B, S), True = a token.
+    A picture without strings gets one empty string, as in GLM-Image.
+    """
+    strings = [(text, k, len(texts)) for texts in ([*t] or [""] for t in pictures)
+               for k, text in enumerate(texts)]
+    rows = glyph_ids([text for text, _, _ in strings])
+    length = max(map(len, rows))
+    ids = torch.tensor([row + [0] * (length - len(row)) for row in rows])
+    mask = torch.arange(length) < torch.tensor([len(row) for row in rows])[:, None]
+    places = torch.zeros(len(rows), length, 2, dtype=torch.long)
+    for r, (text, k, count) in enumerate(strings):
+        last, most = len(text), MOST_CHARACTERS - 1
+        owner = [i for i, c in enumerate(text) for _ in c.encode()] + [last]     # byte -> character
+        places[r, : len(owner), 0] = torch.tensor(
+            [min(i, most) * MOST_CHARACTERS + min(last - i, most) for i in owner])
+        places[r, :, 1] = (min(k, MOST_STRINGS - 1) * MOST_STRINGS
+                           + min(count - 1 - k, MOST_STRINGS - 1))
+    where, r = [], 0
+    for texts in pictures:
+        count = max(1, len(texts))
+        where.append([(r + k) * length + i for k in range(count) for i in range(len(rows[r + k]))])
+        r += count
+    most = max(map(len, where))
+    index = torch.tensor([row + [0] * (most - len(row)) for row in where])
+    tokens = torch.arange(most) < torch.tensor([len(row) for row in where])[:, None]
+    return dict(ids=ids, mask=mask, places=places, index=index, tokens=tokens)
+
+
+def gather(features: Tensor, index: Tensor) -> Tensor:
+    """features (R, L, D) of all strings -> the glyph tokens of each picture, (B, S, D)."""
+    return rearrange(features, "r l d -> (r l) d")[index]

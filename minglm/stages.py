@@ -1,0 +1,283 @@
+"""The training stages: for each, its batches and its loss.
+
+vae -> tokenizer -> planner and decoder. A batch is a pure function of (seed, step): posters by
+index, noise from a CPU generator seeded with the step. So runs resume exactly, and devices agree.
+
+Shapes: B batch · H, W image size · h, w id grid · S glyph tokens · N image tokens of the decoder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from minglm import flow, posters, vae as vae_module
+from minglm.config import Config
+from minglm.decoder import Decoder
+from minglm.device import Device
+from minglm.glyph import GlyphEncoder, collate, gather
+from minglm.posters import Poster, draw
+from minglm.text import BPE, quoted
+from minglm.tokenizer import Alignment, Tokenizer, revise_codes
+from minglm.train import Recipe, Stage
+from minglm.vae import VAE
+
+SIZES = ((128, 128), (96, 160), (160, 96))
+SEEDS = dict(vae=1, tokenizer=2, planner=3, decoder=4)  # one stream of posters per stage
+STAGES = tuple(SEEDS)
+
+RECIPES = {
+    "mini": dict(
+        vae=Recipe(steps=3000, batch=16, lr=1e-3),
+        tokenizer=Recipe(steps=4000, batch=128, lr=1e-3),
+        planner=Recipe(steps=4000, batch=64, lr=1e-3),
+        decoder=Recipe(steps=8000, batch=64, lr=1e-3, muon_lr=4e-3),
+    ),
+    "tiny": dict(
+        vae=Recipe(steps=200, batch=8, lr=1e-3, warmup=10),
+        tokenizer=Recipe(steps=200, batch=32, lr=1e-3, warmup=10),
+        planner=Recipe(steps=300, batch=32, lr=2e-3, warmup=10),
+        decoder=Recipe(steps=300, batch=16, lr=2e-3, muon_lr=4e-3, warmup=10),
+    ),
+}
+
+
+def generator(stage: str, step: int) -> torch.Generator:
+    """The CPU generator of one step."""
+    return torch.Generator().manual_seed(1_000_003 * SEEDS[stage] + step)
+
+
+def batch_size(step: int, recipe: Recipe) -> tuple[int, int]:
+    """The image size of a step: square first; in the last half every third batch another size."""
+    late = step >= recipe.steps // 2
+    return SIZES[1 + step // 3 % 2] if late and step % 3 == 0 else SIZES[0]
+
+
+def drawn(stage: str, step: int, recipe: Recipe, size: tuple[int, int]) -> list[Poster]:
+    """The posters of one step."""
+    first = step * recipe.batch
+    return [draw(SEEDS[stage], first + i, *size) for i in range(recipe.batch)]
+
+
+def pixels(batch: list[Poster]) -> Tensor:
+    """Pictures of one size -> (B, 3, H, W) in [-1, 1]."""
+    arrays = np.stack([np.asarray(p.image) for p in batch])
+    return torch.from_numpy(arrays).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def text_mask(batch: list[Poster]) -> Tensor:
+    """(B, 1, H, W): 1 where a character's cell is."""
+    mask = np.zeros((len(batch), 1, batch[0].height, batch[0].width), dtype=np.float32)
+    for i, poster in enumerate(batch):
+        for region in poster.regions:
+            for letter in poster.letters(region):
+                x0, x1 = round(letter.x), round(letter.x + letter.width)
+                mask[i, 0, int(letter.y):int(letter.y + letter.height), x0:x1] = 1
+    return torch.from_numpy(mask)
+
+
+# ---------------------------------------------------------------- vae
+
+def vae_stage(config: Config, device: Device, recipe: Recipe) -> Stage:
+    """Reconstruction of posters; characters count four times."""
+    model = VAE(config.vae)
+    model.start_from_pca(pixels([draw(0, i) for i in range(512)]))
+    model.to(device.device)
+
+    def batch(step: int) -> dict:
+        height, width = batch_size(step, recipe)
+        posters_ = drawn("vae", step, recipe, (height, width))
+        s, c = config.vae.scale, config.vae.channels
+        noise = 0.1 * torch.randn(recipe.batch, c, height // s, width // s,
+                                  generator=generator("vae", step))
+        return device.to(dict(images=pixels(posters_), weight=1 + 3 * text_mask(posters_), noise=noise))
+
+    return Stage("vae", model, batch, lambda b: vae_module.loss(model, **b), recipe)
+
+
+# ---------------------------------------------------------------- tokenizer
+
+def unquoted(caption: str) -> str:
+    """A caption without the words it quotes: which letters to write is not the ids' business."""
+    for text in quoted(caption):
+        caption = caption.replace(text, "", 1)
+    return caption
+
+
+def padded(rows: list[list[int]], value: int = 0) -> tuple[Tensor, Tensor]:
+    """Lists of ids -> (B, N) ids padded on the right, and a mask, True where there is an id."""
+    length = max(map(len, rows))
+    ids = torch.tensor([row + [value] * (length - len(row)) for row in rows])
+    lengths = torch.tensor([len(row) for row in rows])
+    return ids, torch.arange(length) < lengths[:, None]
+
+
+class TokenizerTraining(nn.Module):
+    """The tokenizer with the alignment around it, so that one optimiser and one EMA see both."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.tokenizer = Tokenizer(config.tokenizer)
+        self.tokenizer.quantiser.codes.requires_grad_(False)                     # moved by averaging
+        self.alignment = Alignment(config.tokenizer, config.planner.vocab - config.planner.vision_vocab)
+        self.register_buffer("usage", torch.full((config.tokenizer.codebook,), 0.2))
+
+
+def tokenizer_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE) -> Stage:
+    """Caption alignment + reconstruction through the codes, with codes that follow their features."""
+    model = TokenizerTraining(config).to(device.device)
+
+    def batch(step: int) -> dict:
+        posters_ = drawn("tokenizer", step, recipe, batch_size(step, recipe))
+        ids, mask = padded([bpe.encode(unquoted(p.caption))[:128] for p in posters_])
+        weight = F.avg_pool2d(1 - 0.7 * text_mask(posters_), 2)
+        data = device.to(dict(images=pixels(posters_), ids=ids, mask=mask, weight=weight))
+        return data | dict(generator=generator("tokenizer", step))
+
+    def loss(b: dict) -> tuple[Tensor, dict]:
+        quantiser, alignment = model.tokenizer.quantiser, model.alignment
+        z = model.tokenizer.features(b["images"])                                # (B, h, w, E)
+        ids = quantiser.nearest(z.detach())
+        codes = quantiser.lookup(ids)
+        commitment = (1 - (z * codes).sum(-1)).mean()
+        seen, reconstruction = alignment.read(z + (codes - z).detach())          # straight through
+        align, accuracy = alignment.sigmoid_loss(seen, alignment.embed(b["ids"], b["mask"]))
+        error = (reconstruction.float() - F.avg_pool2d(b["images"], 2)).square() * b["weight"]
+        if model.training:
+            revise_codes(quantiser, model.usage, z.detach(), ids, b["generator"])
+        share = model.usage / model.usage.sum()
+        perplexity = torch.exp(-(share * (share + 1e-9).log()).sum())
+        value = align + 10 * error.mean() + 0.5 * commitment
+        return value, dict(align=align.detach(), accuracy=accuracy, pixels=error.mean().detach(),
+                           commitment=commitment.detach(), perplexity=perplexity)
+
+    return Stage("tokenizer", model, batch, loss, recipe)
+
+
+# ---------------------------------------------------------------- decoder
+
+ALIGN = 2                                    # the block whose attention is shown where letters are
+POOL = 4                                     # batches sorted together by length of text
+RASTER = 32                                  # side of the picture each byte learns to draw
+
+
+@cache
+def raster(character: str, wide: bool) -> Tensor:
+    """A character at full pitch in the middle of a 32x32 picture, flattened, in [0, 1]."""
+    canvas = Image.new("L", (RASTER, RASTER))
+    step = posters.HAN_PITCH if wide else posters.LATIN_PITCH
+    mask, dx, dy = posters.glyph(character, step, wide)
+    canvas.paste(mask, ((RASTER - round(step)) // 2 + dx, dy))
+    return torch.from_numpy(np.asarray(canvas, dtype=np.float32) / 255).flatten()
+
+
+def lettering(batch: list[Poster], index: Tensor, token: int = 16) -> tuple[Tensor, Tensor]:
+    """What glyph tokens should know: where their letter stands, and how it looks.
+
+    index (B, S) only gives the shape. Returns align (B, N, S), for each image token the share of
+    each glyph token in it (rows sum to 1, or to 0 away from text), and rasters (B, S, 32 * 32).
+    """
+    rows, columns = batch[0].height // token, batch[0].width // token
+    align = torch.zeros(len(batch), rows, columns, index.shape[1])
+    rasters = torch.zeros(*index.shape, RASTER ** 2)
+    for b, poster in enumerate(batch):
+        s = 0
+        for region in poster.regions:
+            wide = posters.is_han(region.text)
+            for letter in poster.letters(region):
+                count = len(letter.character.encode())                           # bytes of the letter
+                rasters[b, s:s + count] = raster(letter.character, wide)
+                top, left, right = int(letter.y) // token, letter.x, letter.x + letter.width
+                for column in range(int(left) // token, min(columns, -int(-right // token))):
+                    overlap = min(right, (column + 1) * token) - max(left, column * token)
+                    if overlap > 0:
+                        align[b, top:top + 2, column, s:s + count] = overlap / count
+                s += count
+            s += 1                                                               # the end token
+    align = align.flatten(1, 2)
+    return align / align.sum(-1, keepdim=True).clamp_min(1e-6), rasters
+
+
+def alike(step: int, recipe: Recipe) -> list[Poster]:
+    """The posters of a decoder step: of POOL batches drawn together, those with alike many bytes
+    of text form a batch, so that little of it is padding."""
+    group, place = divmod(step, POOL)
+    larger = Recipe(steps=recipe.steps, batch=POOL * recipe.batch)
+    pool = drawn("decoder", group, larger, batch_size(group, replace(recipe, steps=recipe.steps // POOL)))
+    pool.sort(key=lambda p: sum(len(r.text.encode()) + 1 for r in p.regions))
+    place = (place + group) % POOL                                               # vary the order
+    return pool[place * recipe.batch:(place + 1) * recipe.batch]
+
+
+class DecoderTraining(nn.Module):
+    """Decoder and glyph encoder, trained together, and a head that draws letters."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.decoder = Decoder(config.decoder)
+        self.glyph = GlyphEncoder(config.glyph)
+        self.draw = nn.Linear(config.glyph.width, RASTER ** 2)
+
+
+def decoder_stage(config: Config, device: Device, recipe: Recipe, vae: VAE,
+                  tokenizer: Tokenizer) -> Stage:
+    """Flow matching on latents, given the true ids and the words.
+
+    Two helpers make text learnable in an hour: half the heads of one block are shown where each
+    letter stands (the poster world knows), and every byte of the glyph encoder must be able to
+    draw its letter. Latents under text count more. Ids and words are dropped now and then, so
+    that guidance has an unconditional side.
+    """
+    model = DecoderTraining(config).to(device.device)
+    vae, tokenizer = vae.to(device.device).eval(), tokenizer.to(device.device).eval()
+    scale, heads = config.vae.scale, config.decoder.heads // 2
+
+    def batch(step: int) -> dict:
+        drawn_, g = alike(step, recipe), generator("decoder", step)
+        size = drawn_[0].height, drawn_[0].width
+        count, shape = recipe.batch, (recipe.batch, config.vae.channels, size[0] // scale, size[1] // scale)
+        kept = torch.rand(count, 2, generator=g)
+        without = (kept[:, 0] < 0.1)                                             # no words
+        no_prior = torch.where(without, kept[:, 1] < 0.7, kept[:, 1] < 0.04)     # no ids
+        texts = [[] if skip else [r.text.upper() for r in p.regions]
+                 for p, skip in zip(drawn_, without.tolist())]
+        glyphs = collate(texts)
+        shown = [p if not skip else replace(p, regions=()) for p, skip in zip(drawn_, without.tolist())]
+        align, rasters = lettering(shown, glyphs["index"])
+        data = dict(images=pixels(drawn_), text=F.max_pool2d(text_mask(drawn_), scale),
+                    noise=torch.randn(shape, generator=g), u=1 - torch.rand(count, generator=g),
+                    keep=~no_prior, align=align, rasters=rasters, **glyphs)
+        data = device.to(data)
+        with torch.no_grad(), device.autocast():
+            images = data.pop("images")
+            return data | dict(latents=vae.encode(images).float(), prior=tokenizer.encode(images))
+
+    def loss(b: dict) -> tuple[Tensor, dict]:
+        tokens = b["latents"].shape[2] * b["latents"].shape[3] // config.decoder.patch ** 2
+        sigma = flow.shift(b["u"], tokens, config.flow)
+        features = gather(model.glyph(b["ids"], b["mask"], b["places"]), b["index"])
+        velocity, seen = model.decoder(flow.mix(b["latents"], b["noise"], sigma), 1000 * b["u"] - 1,
+                                       b["prior"], features, b["tokens"], b["keep"], watch=ALIGN)
+        weight = 1 + 3 * b["text"]
+        flow_loss = flow.loss(velocity, b["latents"], b["noise"], weight)
+        text_loss = flow.loss(velocity.detach(), b["latents"], b["noise"], b["text"])
+        on_text = b["align"].sum()
+        align = -(b["align"][:, None] * seen[:, :heads].clamp_min(-20)).sum() / heads / on_text
+        has = b["rasters"].amax(-1) > 0
+        drawing = F.binary_cross_entropy_with_logits(model.draw(features).float(), b["rasters"],
+                                                     reduction="none").mean(-1)
+        drawing = (drawing * has).sum() / has.sum()
+        value = flow_loss + 0.1 * align + drawing
+        return value, dict(flow=flow_loss.detach(), text=text_loss, align=align.detach(),
+                           drawing=drawing.detach())
+
+    def hidden(name: str) -> bool:
+        return name.startswith("decoder.blocks") and "modulation" not in name
+
+    return Stage("decoder", model, batch, loss, recipe, hidden)
