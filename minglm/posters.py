@@ -128,10 +128,16 @@ def fits(text: str, room: int) -> bool:
 
 
 def set_text(text: str, box: tuple[int, int, int, int]) -> list[Letter]:
-    """Centre `text`, in capitals, in a slot."""
+    """Centre `text`, in capitals, in a slot.
+
+    At full pitch an odd number of letters starts half a letter left of the exact centre, so that
+    letters stand on the 16-pixel grid of the decoder's tokens.
+    """
     x0, y0, x1, y1 = box
     step = pitch(text, x1 - x0)
     start = (x0 + x1) / 2 - step * len(text) / 2
+    if step == LATIN_PITCH:
+        start -= start % LATIN_PITCH
     return [Letter(c, start + i * step, y0, step, y1 - y0) for i, c in enumerate(text.upper())]
 
 

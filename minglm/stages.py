@@ -136,8 +136,10 @@ def tokenizer_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE) ->
     def batch(step: int) -> dict:
         posters_ = drawn("tokenizer", step, recipe, batch_size(step, recipe))
         ids, mask = padded([bpe.encode(unquoted(p.caption))[:128] for p in posters_])
-        weight = F.avg_pool2d(1 - 0.7 * text_mask(posters_), 2)
-        data = device.to(dict(images=pixels(posters_), ids=ids, mask=mask, weight=weight))
+        images, weight = pixels(posters_), 1 - 0.7 * text_mask(posters_)
+        if step % 4 == 3 and posters_[0].height % 64 == posters_[0].width % 64 == 0:
+            images, weight = F.avg_pool2d(images, 2), F.avg_pool2d(weight, 2)    # as previews are
+        data = device.to(dict(images=images, ids=ids, mask=mask, weight=F.avg_pool2d(weight, 2)))
         return data | dict(generator=generator("tokenizer", step))
 
     def loss(b: dict) -> tuple[Tensor, dict]:

@@ -1,0 +1,211 @@
+"""Text to ids: a byte-level BPE, the words a prompt quotes, and the layout of GLM-Image's prompt.
+
+Three readers want the prompt in three forms. The planner reads all of it as BPE ids, with the
+grid sizes behind it. The glyph encoder reads only what stands in quotation marks, byte by byte.
+The tokenizer's training reads the caption as BPE ids alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+SPECIALS = ("<sop>", "<eop>", "<pad>")       # around the grid sizes; behind short prompts
+SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+         r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")  # GLM-4's pre-tokeniser
+
+
+# ---------------------------------------------------------------- byte-level BPE
+
+@cache
+def alphabet() -> str:
+    """GPT-2's printable stand-in for each of the 256 bytes, so that a vocabulary is readable."""
+    printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
+    others = iter(range(256, 512))
+    return "".join(chr(b if b in printable else next(others)) for b in range(256))
+
+
+@cache
+def splitter() -> re.Pattern:
+    r"""SPLIT for Python's `re`, which knows no \p{L} (letters) and \p{N} (numbers)."""
+    kinds = [unicodedata.category(chr(c))[0] for c in range(sys.maxunicode + 1)]
+
+    def ranges(kind: str) -> str:
+        edges = [c for c in range(len(kinds)) if (kinds[c] == kind) != (c and kinds[c - 1] == kind)]
+        return "".join(f"\\U{a:08x}-\\U{b - 1:08x}" for a, b in zip(edges[::2], edges[1::2]))
+
+    spaces = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # Unicode White_Space
+    text = SPLIT.replace(r"[^\s", f"[^{spaces}").replace(r"\S", f"[^{spaces}]")
+    text = text.replace(r"\s", f"[{spaces}]")
+    for kind in "LN":
+        text = re.sub(rf"(?<!\[)(?<!\}})\\p{{{kind}}}(?=[+{{])", lambda _: f"[{ranges(kind)}]", text)
+        text = text.replace(f"\\p{{{kind}}}", ranges(kind))
+    return re.compile(text)
+
+
+def merge(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
+    """`word` with every neighbouring `pair` joined, from the left."""
+    out, i = [], 0
+    while i < len(word):
+        if word[i:i + 2] == pair:
+            out.append(word[i] + word[i + 1])
+            i += 2
+        else:
+            out.append(word[i])
+            i += 1
+    return tuple(out)
+
+
+class BPE:
+    """Byte-pair encoding over bytes: any text has ids, and the ids give the text back.
+
+    vocab: token -> id, with the bytes written as in `alphabet()`; merges: pairs, best first.
+    """
+
+    def __init__(self, vocab: dict[str, int], merges: list[tuple[str, str]], specials: dict[str, int]):
+        self.vocab, self.merges, self.specials = vocab, merges, specials
+        self.rank = {pair: i for i, pair in enumerate(merges)}
+        self.tokens = {i: token for token, i in vocab.items()}
+        self.known: dict[str, list[int]] = {}
+
+    def __len__(self) -> int:
+        return len(self.vocab) + len(self.specials)
+
+    @classmethod
+    def train(cls, texts: Iterable[str], size: int) -> BPE:
+        """Join the most frequent pair again and again until there are `size` ids, specials included.
+
+        Raises ValueError if `size` cannot hold the 256 bytes and the specials.
+        """
+        if size < 256 + len(SPECIALS):
+            raise ValueError(f"a vocabulary of {size} ids is too small: at least {256 + len(SPECIALS)}")
+        counts = Counter(piece for text in texts for piece in splitter().findall(text))
+        words = {tuple(to_alphabet(piece)): n for piece, n in counts.items()}
+        pairs, where = Counter(), defaultdict(set)
+        for word, n in words.items():
+            for pair in zip(word, word[1:]):
+                pairs[pair] += n
+                where[pair].add(word)
+        merges = []
+        while pairs and len(merges) < size - 256 - len(SPECIALS):
+            best = max(pairs, key=lambda pair: (pairs[pair], pair))              # ties: by name
+            if pairs[best] < 2:
+                break
+            merges.append(best)
+            for word in where.pop(best):
+                n, joined = words.pop(word), merge(word, best)
+                words[joined] = words.get(joined, 0) + n
+                for pair in zip(word, word[1:]):
+                    pairs[pair] -= n
+                    where[pair].discard(word)
+                for pair in zip(joined, joined[1:]):
+                    pairs[pair] += n
+                    where[pair].add(joined)
+            del pairs[best]
+        tokens = [*alphabet(), *(a + b for a, b in merges)]
+        vocab = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
+        return cls(vocab, merges, {name: len(vocab) + i for i, name in enumerate(SPECIALS)})
+
+    def encode(self, text: str) -> list[int]:
+        """Text -> ids. Specials in the text are plain text: only `prompt_ids` writes them."""
+        return [i for piece in splitter().findall(text) for i in self.piece(piece)]
+
+    def piece(self, piece: str) -> list[int]:
+        """The ids of one piece: of all neighbouring pairs, the one learned first is joined first."""
+        if piece not in self.known:
+            word = tuple(to_alphabet(piece))
+            while len(word) > 1:
+                best = min(zip(word, word[1:]), key=lambda pair: self.rank.get(pair, len(self.rank)))
+                if best not in self.rank:
+                    break
+                word = merge(word, best)
+            if len(self.known) > 50_000:                                         # a bounded memory
+                self.known.clear()
+            self.known[piece] = [self.vocab[token] for token in word]
+        return self.known[piece]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Ids -> text; bytes that form no character become U+FFFD."""
+        names, place = {i: name for name, i in self.specials.items()}, alphabet().index
+        data = b"".join(names[i].encode() if i in names else bytes(map(place, self.tokens[i]))
+                        for i in ids)
+        return data.decode("utf-8", errors="replace")
+
+    def save(self, path: str | Path) -> None:
+        """Write `tokenizer.json` in the format of the `tokenizers` library."""
+        added = [dict(id=i, content=name, single_word=False, lstrip=False, rstrip=False,
+                      normalized=False, special=True) for name, i in self.specials.items()]
+        level = dict(type="ByteLevel", add_prefix_space=False, trim_offsets=True, use_regex=False)
+        split = dict(type="Split", pattern=dict(Regex=SPLIT), behavior="Isolated", invert=False)
+        model = dict(type="BPE", vocab=self.vocab, merges=[list(pair) for pair in self.merges],
+                     dropout=None, unk_token=None, continuing_subword_prefix=None,
+                     end_of_word_suffix=None, fuse_unk=False, byte_fallback=False, ignore_merges=False)
+        file = dict(version="1.0", truncation=None, padding=None, added_tokens=added,
+                    normalizer=None, pre_tokenizer=dict(type="Sequence", pretokenizers=[split, level]),
+                    post_processor=None, decoder=level, model=model)
+        temporary = Path(f"{path}.tmp")
+        temporary.write_text(json.dumps(file, ensure_ascii=False), encoding="utf-8")
+        os.replace(temporary, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> BPE:
+        """Read `tokenizer.json`. Raises ValueError naming the file if it is not one."""
+        try:
+            file = json.loads(Path(path).read_text(encoding="utf-8"))
+            merges = [tuple(m.split(" ") if isinstance(m, str) else m) for m in file["model"]["merges"]]
+            return cls(file["model"]["vocab"], merges, {t["content"]: t["id"] for t in file["added_tokens"]})
+        except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is not a tokenizer.json of a BPE: {error!r}") from error
+
+
+def to_alphabet(piece: str) -> str:
+    """A piece of text as its bytes' stand-ins."""
+    return "".join(alphabet()[b] for b in piece.encode("utf-8", errors="replace"))
+
+
+# ---------------------------------------------------------------- what a picture shall say
+
+LETTER = r"[0-9A-Za-z\u00c0-\u024f]"
+QUOTED = re.compile(rf"(?<!{LETTER})'([^'\n]+(?:'{LETTER}+[^'\n]*)*)'(?!{LETTER})"
+                    r'|“([^”]+)”|"([^"]+)"|「([^」]+)」')
+
+
+def quoted(prompt: str) -> list[str]:
+    """The texts a prompt quotes in '…' “…” "…" or 「…」, in order. An apostrophe is no quote.
+
+    GLM-Image's own parser takes any two apostrophes for quotes and sorts by kind of quote.
+    """
+    return [next(filter(None, match.groups())) for match in QUOTED.finditer(prompt.replace('""', ""))]
+
+
+def glyph_ids(texts: list[str]) -> list[list[int]]:
+    """ByT5's ids of each text: byte + 3, and 1 at the end."""
+    return [[byte + 3 for byte in text.encode("utf-8")] + [1] for text in texts]
+
+
+# ---------------------------------------------------------------- the planner's prompt
+
+def preview_grid(rows: int, columns: int, tokens: int) -> tuple[int, int]:
+    """The preview grid of a large grid: its shape, at an area of about `tokens` ids."""
+    ratio, side = (rows / columns) ** 0.5, tokens ** 0.5
+    return max(1, int(ratio * side)), max(1, int(side / ratio))
+
+
+def prompt_ids(bpe: BPE, prompt: str, rows: int, columns: int, preview: tuple[int, int] | None,
+               offset: int, boi: int) -> list[int]:
+    """`PROMPT<sop>rows columns<eop><sop>rows columns<eop><boi>`: text, large grid, preview grid.
+
+    Text ids stand behind the planner's codes, so they are raised by `offset`. Without a preview
+    (image editing) its sizes are left out. Mirrors GlmImageProcessor.
+    """
+    ids = bpe.encode(prompt)
+    for grid in [(rows, columns), preview] if preview else [(rows, columns)]:
+        ids += [bpe.specials["<sop>"], *bpe.encode(f"{grid[0]} {grid[1]}"), bpe.specials["<eop>"]]
+    return [offset + i for i in ids] + [boi]
