@@ -58,6 +58,9 @@ def english(rng: random.Random, poster: Poster, pattern: int, training: bool) ->
         noun = f"{NATURAL[noun]} {noun}"
     thing, poster_en = article(noun), f"{poster.background} {rng.choice(('poster', 'poster', 'background', 'card'))}"
     place = "" if rarely(0.08) else " " + rng.choice(PLACE_EN[poster.place])
+    if not poster.regions:
+        return rng.choice((f"{article(poster_en).capitalize()} with {thing}{place}.",
+                           f"{thing.capitalize()}{place} on {article(poster_en)}.", f"{poster_en}, {noun}{place}"))
     quotes = [written(rng, r, "en") for r in poster.regions]
     colours = ["" if rarely(0.08) else r.colour for r in poster.regions]
     at = [PLACE_EN[r.slot][0] for r in poster.regions]
@@ -90,6 +93,9 @@ def chinese(rng: random.Random, poster: Poster, pattern: int, training: bool) ->
     if poster.thing in NATURAL and rarely(0.3):
         thing = f"{COLOURS[NATURAL[poster.thing]][1]}的{thing}"
     place = "" if rarely(0.08) else PLACES[poster.place]
+    if not poster.regions:
+        return rng.choice((f"一张{background}海报，{place}画着{thing}。", f"{background}背景的海报，{place}有{thing}。",
+                           f"{background}海报，{place}{thing}"))
     quotes = [written(rng, r, "zh") for r in poster.regions]
     colours = ["" if rarely(0.08) else COLOURS[r.colour][1] for r in poster.regions]
     at = [PLACES[r.slot] for r in poster.regions]

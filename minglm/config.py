@@ -116,6 +116,8 @@ class Config:
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     flow: FlowConfig = field(default_factory=FlowConfig)
     max_side: int = 192                      # longest image side, in pixels
+    posters: bool = True                     # paints the poster world only: Latin in capitals,
+                                             # Chinese of data/words/zh_chars.txt (glm_image: no)
 
     @property
     def cell(self) -> int:
@@ -181,6 +183,7 @@ def _glm_image() -> Config:
                               time_width=512, size_width=256, codebook=16384),
         flow=FlowConfig(base_tokens=256),
         max_side=2048,
+        posters=False,
     )
 
 

@@ -1,6 +1,6 @@
 """The poster world: `draw(seed, index)` gives a picture, its caption and where its words stand.
 
-A poster has a flat background, one object and one to three words. Everything stands on a grid of
+A poster has a flat background, one object and one to three words, rarely none. Everything stands on a grid of
 32-pixel cells (one planner id each), and characters on a fixed pitch: 16 pixels for Latin
 capitals, 32 for Chinese, less only where a slot is too narrow. So what a piece of the picture
 shows is nearly a function of (word, slot), which is what makes it learnable on a laptop.
@@ -228,13 +228,13 @@ def backgrounds(thing: str) -> tuple[str, ...]:
 # ---------------------------------------------------------------- choosing
 
 ARRANGEMENTS = {  # object place -> the sets of slots that leave it free
-    "centre": [("top",), ("bottom",), ("top", "bottom")],
-    "left": [("top",), ("bottom",), ("right",), ("top", "right"), ("right", "bottom"),
+    "centre": [(), ("top",), ("bottom",), ("top", "bottom")],
+    "left": [(), ("top",), ("bottom",), ("right",), ("top", "right"), ("right", "bottom"),
              ("top", "bottom"), ("top", "right", "bottom")],
-    "right": [("top",), ("bottom",), ("left",), ("top", "left"), ("left", "bottom"),
+    "right": [(), ("top",), ("bottom",), ("left",), ("top", "left"), ("left", "bottom"),
               ("top", "bottom"), ("top", "left", "bottom")],
-    "top": [("bottom",)],
-    "bottom": [("top",)],
+    "top": [(), ("bottom",)],
+    "bottom": [(), ("top",)],
 }
 
 
@@ -299,7 +299,7 @@ def draw(seed: int, index: int, height: int = 128, width: int = 128, split: str 
     rng = random.Random(f"{seed}/{index}")
     language = language or rng.choice(("en", "zh"))
     sides = width >= 4 * CELL
-    count = count or rng.choices((1, 2, 3), (45, 35, 20))[0]
+    count = rng.choices((0, 1, 2, 3), (3, 44, 34, 19))[0] if count is None else count
     if not sides:
         count = min(count, 2)
     place, slots = rng.choice(arrangements(count, sides))

@@ -24,7 +24,7 @@ from minglm.device import Device
 from minglm.glyph import GlyphEncoder, collate, gather
 from minglm.posters import Poster, draw
 from minglm.text import BPE, quoted
-from minglm.tokenizer import Alignment, Tokenizer, revise_codes
+from minglm.tokenizer import Alignment, Tokenizer, revise_codes, word_loss
 from minglm.train import Recipe, Stage
 from minglm.vae import VAE
 
@@ -110,12 +110,12 @@ def unquoted(caption: str) -> str:
     return caption
 
 
-def padded(rows: list[list[int]], value: int = 0) -> tuple[Tensor, Tensor]:
-    """Lists of ids -> (B, N) ids padded on the right, and a mask, True where there is an id."""
-    length = max(map(len, rows))
-    ids = torch.tensor([row + [value] * (length - len(row)) for row in rows])
-    lengths = torch.tensor([len(row) for row in rows])
-    return ids, torch.arange(length) < lengths[:, None]
+def word_table(bpe: BPE, captions: list[str]) -> Tensor:
+    """(B, vocabulary): 1 where a caption holds a token."""
+    table = torch.zeros(len(captions), len(bpe))
+    for row, caption in zip(table, captions):
+        row[bpe.encode(unquoted(caption))] = 1
+    return table
 
 
 class TokenizerTraining(nn.Module):
@@ -132,34 +132,39 @@ class TokenizerTraining(nn.Module):
 def tokenizer_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE) -> Stage:
     """Caption alignment + reconstruction through the codes, with codes that follow their features."""
     model = TokenizerTraining(config).to(device.device)
+    table = word_table(bpe, [draw(0, i).caption for i in range(2000)])
+    rarity = torch.log(2000 / (1 + table.sum(0))).to(device.device)
 
     def batch(step: int) -> dict:
         posters_ = drawn("tokenizer", step, recipe, batch_size(step, recipe))
-        ids, mask = padded([bpe.encode(unquoted(p.caption))[:128] for p in posters_])
+        words = word_table(bpe, [p.caption for p in posters_])
         images, weight = pixels(posters_), 1 - 0.7 * text_mask(posters_)
         if step % 4 == 3 and posters_[0].height % 64 == posters_[0].width % 64 == 0:
             images, weight = F.avg_pool2d(images, 2), F.avg_pool2d(weight, 2)    # as previews are
-        data = device.to(dict(images=images, ids=ids, mask=mask, weight=F.avg_pool2d(weight, 2)))
+        data = device.to(dict(images=images, words=words, weight=F.avg_pool2d(weight, 2)))
         return data | dict(generator=generator("tokenizer", step))
 
     def loss(b: dict) -> tuple[Tensor, dict]:
-        quantiser, alignment = model.tokenizer.quantiser, model.alignment
+        quantiser = model.tokenizer.quantiser
         z = model.tokenizer.features(b["images"])                                # (B, h, w, E)
         ids = quantiser.nearest(z.detach())
         codes = quantiser.lookup(ids)
         commitment = (1 - (z * codes).sum(-1)).mean()
-        seen, reconstruction = alignment.read(z + (codes - z).detach())          # straight through
-        align, accuracy = alignment.sigmoid_loss(seen, alignment.embed(b["ids"], b["mask"]))
+        scores, reconstruction = model.alignment(z + (codes - z).detach())       # straight through
+        words = word_loss(scores, b["words"], rarity)
         error = (reconstruction.float() - F.avg_pool2d(b["images"], 2)).square() * b["weight"]
         if model.training:
             revise_codes(quantiser, model.usage, z.detach(), ids, b["generator"])
         share = model.usage / model.usage.sum()
         perplexity = torch.exp(-(share * (share + 1e-9).log()).sum())
-        value = align + 10 * error.mean() + 0.5 * commitment
-        return value, dict(align=align.detach(), accuracy=accuracy, pixels=error.mean().detach(),
+        value = words + 10 * error.mean() + 0.5 * commitment
+        return value, dict(words=words.detach(), pixels=error.mean().detach(),
                            commitment=commitment.detach(), perplexity=perplexity)
 
-    return Stage("tokenizer", model, batch, loss, recipe)
+    def hidden(name: str) -> bool:
+        return "blocks" in name or "alignment.image" in name
+
+    return Stage("tokenizer", model, batch, loss, recipe, hidden)
 
 
 # ---------------------------------------------------------------- decoder

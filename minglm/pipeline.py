@@ -1,0 +1,219 @@
+"""The pipeline: a prompt is planned as ids, painted as latents, and decoded to a picture.
+
+    pipe = Pipeline.from_pretrained("mini")
+    out = pipe('A yellow poster with an apple in the centre and the red word "HELLO" at the bottom.')
+    out.images[0].save("poster.png")
+
+Shapes: B pictures · C latent channels · h, w id grid (latents are 4 h x 4 w) · S glyph tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from minglm import flow, posters, weights as disk
+from minglm.config import Config
+from minglm.device import Device, pick
+from minglm.glyph import collate, gather
+from minglm.text import BPE, preview_grid, prompt_ids, quoted
+
+MOST_TEXTS, MOST_PROMPT_IDS, SMALLEST_SIDE = 3, 512, 96
+
+
+@dataclass
+class Output:
+    """What a call gives: pictures, the ids they were painted from, and the preview ids."""
+
+    images: list[Image.Image]
+    plan: list[Tensor]                       # (h, w) int64, one per picture
+    preview: list[Tensor]                    # (p, q) int64; empty if the plan was given
+
+
+def to_tensor(images: list[Image.Image]) -> Tensor:
+    """Pictures of one size -> (B, 3, H, W) in [-1, 1]."""
+    arrays = np.stack([np.asarray(image.convert("RGB")) for image in images])
+    return torch.from_numpy(arrays).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def to_images(x: Tensor) -> list[Image.Image]:
+    """(B, 3, H, W) in [-1, 1] -> pictures."""
+    arrays = ((x.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    return [Image.fromarray(array) for array in arrays]
+
+
+def open_image(image: str | Path | Image.Image) -> Image.Image:
+    """A picture, read whole. Raises ValueError naming a file that is none."""
+    if isinstance(image, Image.Image):
+        return image.convert("RGB")
+    try:
+        with Image.open(image) as file:
+            return file.convert("RGB")
+    except FileNotFoundError:
+        raise ValueError(f"no image file {str(image)!r}") from None
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for broken files
+        raise ValueError(f"{str(image)!r} is not an image that can be read: {error}") from None
+
+
+class Pipeline:
+    """All parts of one model, on one device."""
+
+    def __init__(self, config: Config, bpe: BPE, parts: dict, device: Device):
+        self.config, self.bpe, self.device = config, bpe, device
+        parts = {name: part.to(device.device) for name, part in parts.items()}
+        self.vae, self.tokenizer, self.planner = parts["vae"], parts["tokenizer"], parts["planner"]
+        self.glyph, self.decoder = parts["glyph"], parts["decoder"]
+
+    @classmethod
+    def from_pretrained(cls, weights: str | Path = "mini", device: str | Device = "auto") -> Pipeline:
+        """Load weights: a name under data/weights, or a folder that `save_pretrained` wrote."""
+        folder = disk.find(weights)
+        config = disk.load_config(folder)
+        parts = {name: disk.load_part(folder, name, config) for name in disk.PARTS}
+        return cls(config, disk.load_text(folder), parts, pick(device))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write every part to `folder`, in half precision."""
+        folder = Path(folder)
+        for name in disk.PARTS:
+            disk.save_part(folder, name, getattr(self, name), self.config)
+        (folder / "text").mkdir(parents=True, exist_ok=True)
+        self.bpe.save(folder / "text" / "tokenizer.json")
+        disk.save_config(folder, self.config)
+
+    # ------------------------------------------------------------ from pictures
+
+    @torch.no_grad()
+    def encode_ids(self, images: list[Image.Image]) -> list[Tensor]:
+        """Pictures of one size -> their ids, (h, w) each."""
+        return list(self.tokenizer.encode(to_tensor(images).to(self.device.device)).cpu())
+
+    @torch.no_grad()
+    def reconstruct(self, images: list[Image.Image]) -> list[Image.Image]:
+        """Pictures of one size -> through the VAE and back."""
+        return to_images(self.vae.decode(self.vae.encode(to_tensor(images).to(self.device.device))))
+
+    # ------------------------------------------------------------ from prompts
+
+    @torch.no_grad()
+    def __call__(self, prompt: str | list[str], height: int = 128, width: int = 128, image=None,
+                 steps: int = 20, guidance: float = 1.5, temperature: float = 0.9, top_p: float = 0.75,
+                 seed: int = 0, planner_seed: int | None = None,
+                 prior_ids: Tensor | list[Tensor] | None = None, latents: Tensor | None = None,
+                 progress: bool = True, on_step: Callable[[int, Tensor], None] | None = None) -> Output:
+        """Paint one picture per prompt.
+
+        height, width: pixels, multiples of 32. guidance: 1 is none. temperature, top_p: of the
+        planner; temperature 0 takes the likeliest id. seed: picture i uses seed + i, so that it
+        comes out alike alone and in company; planner_seed likewise (None: as seed). prior_ids:
+        (h, w) ids per prompt, which skips the planner. latents: (B, C, H/8, W/8) noise to start
+        from. on_step(i, latents) is called after every step. Raises ValueError for bad input.
+        """
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        texts = self.check(prompts, height, width)
+        if image is not None:
+            for one in image if isinstance(image, list | tuple) else [image]:
+                open_image(one)
+            raise ValueError(f"the {self.config.name} weights are not trained to edit pictures: "
+                             "leave the image out")
+        rows, columns = height // self.config.cell, width // self.config.cell
+        if prior_ids is None:
+            preview, plan = self.plan(prompts, rows, columns, temperature, top_p,
+                                      seed if planner_seed is None else planner_seed, progress)
+        else:
+            preview, plan = torch.empty(len(prompts), 0, 0), self.check_ids(prior_ids, len(prompts), rows, columns)
+        if latents is None:
+            shape = self.config.vae.channels, height // self.config.vae.scale, width // self.config.vae.scale
+            latents = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed + i))
+                                   for i in range(len(prompts))])
+        times, sigmas = flow.schedule(steps, 4 * rows * columns, self.config.flow)
+        velocity = self.velocity(texts, plan.to(self.device.device), guidance)
+        latents = latents.to(self.device.device)
+        with tqdm(total=steps, desc="painting", unit="step", disable=not progress, leave=False) as bar:
+            for i, latents in enumerate(flow.sample(velocity, latents, times, sigmas)):
+                bar.update()
+                if on_step:
+                    on_step(i, latents)
+        return Output(to_images(self.vae.decode(latents)), list(plan.cpu()), list(preview))
+
+    def plan(self, prompts: list[str], rows: int, columns: int, temperature: float, top_p: float,
+             seed: int, progress: bool) -> tuple[Tensor, Tensor]:
+        """Preview ids (B, p, q) and large ids (B, rows, columns) of each prompt."""
+        if temperature < 0 or not 0 < top_p <= 1:
+            raise ValueError(f"temperature {temperature} and top_p {top_p}: choose a temperature of at "
+                             "least 0 and a top_p above 0 and up to 1")
+        planner = self.planner.config
+        preview = preview_grid(rows, columns, planner.preview_tokens)
+        ids = [prompt_ids(self.bpe, p, rows, columns, preview, planner.vision_vocab, planner.boi)
+               for p in prompts]
+        longest = max(map(len, ids))
+        if longest > MOST_PROMPT_IDS:
+            raise ValueError(f"a prompt of {longest} ids is too long: at most {MOST_PROMPT_IDS}")
+        generators = [torch.Generator().manual_seed(seed + i) for i in range(len(prompts))]
+        with tqdm(desc="planning", unit="id", disable=not progress, leave=False) as bar:
+            def count(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+            small, large = self.planner.generate(ids, [preview, (rows, columns)], generators,
+                                                 temperature, top_p, progress=count)
+        return small, large
+
+    def velocity(self, texts: list[list[str]], plan: Tensor, guidance: float) -> Callable:
+        """The guided velocity of latents (B, C, 4 h, 4 w) at a time, both branches in one pass."""
+        batch, device = len(texts), self.device.device
+        guided = guidance != 1
+        glyphs = self.device.to(collate([*texts, *([[]] * batch if guided else [])]))
+        features = gather(self.glyph(glyphs["ids"], glyphs["mask"], glyphs["places"]), glyphs["index"])
+        ids = torch.cat([plan, plan]) if guided else plan
+        keep = torch.arange(len(ids), device=device) < batch
+
+        def velocity(latents: Tensor, time: float) -> Tensor:
+            times = torch.full((len(ids),), time, device=device)
+            x = torch.cat([latents, latents]) if guided else latents
+            v = self.decoder(x, times, ids, features, glyphs["tokens"], keep).float()
+            return flow.guide(*v.chunk(2), guidance) if guided else v
+
+        return velocity
+
+    # ------------------------------------------------------------ checking
+
+    def check(self, prompts: list[str], height: int, width: int) -> list[list[str]]:
+        """The texts to write, per prompt. Raises ValueError for what cannot be painted."""
+        cell, most, least = self.config.cell, self.config.max_side, SMALLEST_SIDE
+        if height % cell or width % cell or not (least <= height <= most and least <= width <= most):
+            raise ValueError(f"size {height}x{width}: height and width must be multiples of {cell} "
+                             f"from {least} to {most}")
+        if not prompts or not all(isinstance(p, str) and p.strip() for p in prompts):
+            raise ValueError("the prompt is empty: describe a poster, with its words in quotation marks")
+        texts = [quoted(p) for p in prompts]
+        if not self.config.posters:
+            return texts
+        for text in (t for some in texts for t in some):
+            if strange := posters.unknown_characters(text):
+                raise ValueError(f"cannot write {' '.join(strange)} in {text!r}: known are A-Z, 0-9, space, "
+                                 f"! ? and the {len(posters.han_characters())} Chinese characters of "
+                                 "data/words/zh_chars.txt")
+            if not posters.fits(text, width):
+                longest = max(n for n in range(1, len(text)) if posters.fits(text[:1] * n, width))
+                raise ValueError(f"{text!r} is too long for {width} pixels: {len(text)} characters, at "
+                                 f"most {longest} fit")
+        if (count := max(map(len, texts))) > MOST_TEXTS:
+            raise ValueError(f"{count} quoted texts: a poster has room for {MOST_TEXTS}")
+        return [[text.upper() for text in some] for some in texts]
+
+    def check_ids(self, ids: Tensor | list[Tensor], count: int, rows: int, columns: int) -> Tensor:
+        """Given ids as (B, rows, columns)."""
+        ids = torch.stack(list(ids)) if not isinstance(ids, Tensor) or ids.ndim == 3 else ids[None]
+        if tuple(ids.shape) != (count, rows, columns):
+            raise ValueError(f"prior_ids of shape {tuple(ids.shape)}: {(count, rows, columns)} is needed")
+        if ids.min() < 0 or ids.max() >= self.config.decoder.codebook:
+            raise ValueError(f"prior_ids from {ids.min()} to {ids.max()}: the codebook has 0 to "
+                             f"{self.config.decoder.codebook - 1}")
+        return ids.long()

@@ -1,0 +1,118 @@
+"""Weights on disk: one folder per part, with its config.json and model.safetensors.
+
+    data/weights/mini/   config.json                 name, flow, limits
+                         text/tokenizer.json         the BPE
+                         vae/ tokenizer/ planner/ glyph/ decoder/
+
+Numbers are stored in half precision and used in single precision. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from minglm.config import Config
+from minglm.decoder import Decoder
+from minglm.glyph import GlyphEncoder
+from minglm.planner import Planner
+from minglm.posters import DATA
+from minglm.text import BPE
+from minglm.tokenizer import Tokenizer
+from minglm.vae import VAE
+
+FOLDER = DATA / "weights"
+PARTS = dict(vae=VAE, tokenizer=Tokenizer, planner=Planner, glyph=GlyphEncoder, decoder=Decoder)
+
+
+def find(weights: str | Path) -> Path:
+    """The folder of `weights`: a name under data/weights, or any folder that holds a model.
+
+    Raises ValueError naming what there is.
+    """
+    for folder in (FOLDER / str(weights), Path(weights)):
+        if (folder / "config.json").is_file():
+            return folder
+    names = sorted(p.parent.name for p in FOLDER.glob("*/config.json"))
+    raise ValueError(f"no weights {str(weights)!r}: give a folder with a config.json, or one of the "
+                     f"shipped weights ({', '.join(names) or 'none here'})")
+
+
+def write_json(path: Path, values: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def save_config(folder: Path, config: Config) -> None:
+    """Write the top config.json: everything of `config` that belongs to no part."""
+    write_json(folder / "config.json", {k: v for k, v in config.to_dict().items() if k not in PARTS})
+
+
+def save_part(folder: Path, name: str, module: nn.Module, config: Config) -> None:
+    """Write one part, in half precision, each file whole or not at all."""
+    write_json(folder / name / "config.json", asdict(getattr(config, name)))
+    tensors = {k: v.detach().cpu().half().contiguous() for k, v in module.state_dict().items()}
+    path = folder / name / "model.safetensors"
+    save_file(tensors, path.with_suffix(".tmp"))
+    os.replace(path.with_suffix(".tmp"), path)
+
+
+def load_config(folder: Path) -> Config:
+    """The configuration of a folder of weights. Raises ValueError naming a broken or missing file."""
+    values = {}
+    for name in ("", *PARTS):
+        path = folder / name / "config.json"
+        try:
+            part = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ValueError(f"incomplete weights: {path} is missing") from None
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is not JSON: {error}") from None
+        values |= {name: part} if name else part
+    try:
+        return Config.from_dict(values)
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"{folder}: its config.json files are not of this version: {error}") from None
+
+
+def load_part(folder: Path, name: str, config: Config) -> nn.Module:
+    """One part with its weights, in evaluation mode, on the CPU.
+
+    Raises ValueError naming the file and what is missing, left over, misshapen or damaged.
+    """
+    path = folder / name / "model.safetensors"
+    with torch.device("meta"):
+        module = PARTS[name](getattr(config, name))
+    shapes = {k: tuple(v.shape) for k, v in module.state_dict().items()}
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {k: file.get_tensor(k).float() for k in file.keys()}
+    except FileNotFoundError:
+        raise ValueError(f"incomplete weights: {path} is missing") from None
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"cannot read {path}, it is damaged or cut short: {error}") from None
+    wrong = ([f"missing {k}" for k in shapes.keys() - tensors.keys()]
+             + [f"unexpected {k}" for k in tensors.keys() - shapes.keys()]
+             + [f"{k} has shape {tuple(tensors[k].shape)}, not {shapes[k]}"
+                for k in shapes.keys() & tensors.keys() if tuple(tensors[k].shape) != shapes[k]])
+    if wrong:
+        raise ValueError(f"{path} does not fit its config.json: {'; '.join(sorted(wrong)[:5])}")
+    module.load_state_dict(tensors, assign=True)
+    return module.eval().requires_grad_(False)
+
+
+def load_text(folder: Path) -> BPE:
+    """The BPE of a folder of weights."""
+    path = folder / "text" / "tokenizer.json"
+    if not path.is_file():
+        raise ValueError(f"incomplete weights: {path} is missing")
+    return BPE.load(path)
