@@ -9,21 +9,23 @@ Shapes: B batch · H, W image size · h, w id grid · S glyph tokens · N image 
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from einops import rearrange
 from torch import Tensor, nn
 
-from minglm import flow, posters, vae as vae_module
+from minglm import flow, vae as vae_module, weights
 from minglm.config import Config
 from minglm.decoder import Decoder
 from minglm.device import Device
 from minglm.glyph import GlyphEncoder, collate, gather
-from minglm.posters import Poster, draw
-from minglm.text import BPE, quoted
+from minglm.lettering import RASTER, lettering, text_mask
+from minglm.planner import Planner
+from minglm.posters import CELL, Poster, draw
+from minglm.text import BPE, preview_grid, prompt_ids, quoted
 from minglm.tokenizer import Alignment, Tokenizer, revise_codes, word_loss
 from minglm.train import Recipe, Stage
 from minglm.vae import VAE
@@ -35,14 +37,14 @@ STAGES = tuple(SEEDS)
 RECIPES = {
     "mini": dict(
         vae=Recipe(steps=3000, batch=16, lr=1e-3),
-        tokenizer=Recipe(steps=4000, batch=128, lr=1e-3),
-        planner=Recipe(steps=4000, batch=64, lr=1e-3),
+        tokenizer=Recipe(steps=1500, batch=128, lr=1e-3, muon_lr=4e-3),
+        planner=Recipe(steps=3000, batch=64, lr=1e-3, muon_lr=4e-3),
         decoder=Recipe(steps=8000, batch=64, lr=1e-3, muon_lr=4e-3),
     ),
     "tiny": dict(
         vae=Recipe(steps=200, batch=8, lr=1e-3, warmup=10),
-        tokenizer=Recipe(steps=200, batch=32, lr=1e-3, warmup=10),
-        planner=Recipe(steps=300, batch=32, lr=2e-3, warmup=10),
+        tokenizer=Recipe(steps=200, batch=32, lr=1e-3, muon_lr=4e-3, warmup=10),
+        planner=Recipe(steps=300, batch=32, lr=2e-3, muon_lr=4e-3, warmup=10),
         decoder=Recipe(steps=300, batch=16, lr=2e-3, muon_lr=4e-3, warmup=10),
     ),
 }
@@ -69,17 +71,6 @@ def pixels(batch: list[Poster]) -> Tensor:
     """Pictures of one size -> (B, 3, H, W) in [-1, 1]."""
     arrays = np.stack([np.asarray(p.image) for p in batch])
     return torch.from_numpy(arrays).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def text_mask(batch: list[Poster]) -> Tensor:
-    """(B, 1, H, W): 1 where a character's cell is."""
-    mask = np.zeros((len(batch), 1, batch[0].height, batch[0].width), dtype=np.float32)
-    for i, poster in enumerate(batch):
-        for region in poster.regions:
-            for letter in poster.letters(region):
-                x0, x1 = round(letter.x), round(letter.x + letter.width)
-                mask[i, 0, int(letter.y):int(letter.y + letter.height), x0:x1] = 1
-    return torch.from_numpy(mask)
 
 
 # ---------------------------------------------------------------- vae
@@ -167,48 +158,37 @@ def tokenizer_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE) ->
     return Stage("tokenizer", model, batch, loss, recipe, hidden)
 
 
+# ---------------------------------------------------------------- planner
+
+def planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE,
+                  tokenizer: Tokenizer) -> Stage:
+    """The next id of preview and large grid, given the caption. The preview's ids are those of the
+    shrunken picture."""
+    model = Planner(config.planner).to(device.device)
+    tokenizer = tokenizer.to(device.device).eval()
+
+    def batch(step: int) -> dict:
+        height, width = batch_size(step, recipe)
+        rows, columns = height // CELL, width // CELL
+        grid = preview_grid(rows, columns, config.planner.preview_tokens)
+        posters_ = drawn("planner", step, recipe, (height, width))
+        prompts = [prompt_ids(bpe, p.caption, rows, columns, grid, config.planner.vision_vocab,
+                              config.planner.boi) for p in posters_]
+        images = pixels(posters_).to(device.device)
+        small = F.interpolate(images, (CELL * grid[0], CELL * grid[1]), mode="area")
+        with torch.no_grad(), device.autocast():
+            return dict(prompts=prompts, preview=tokenizer.encode(small), large=tokenizer.encode(images))
+
+    def hidden(name: str) -> bool:
+        return name.startswith("blocks")
+
+    return Stage("planner", model, batch, lambda b: model.loss(**b), recipe, hidden)
+
+
 # ---------------------------------------------------------------- decoder
 
-ALIGN = 2                                    # the block whose attention is shown where letters are
+ALIGN = 1                                    # the block whose attention is shown where letters are
 POOL = 4                                     # batches sorted together by length of text
-RASTER = 32                                  # side of the picture each byte learns to draw
-
-
-@cache
-def raster(character: str, wide: bool) -> Tensor:
-    """A character at full pitch in the middle of a 32x32 picture, flattened, in [0, 1]."""
-    canvas = Image.new("L", (RASTER, RASTER))
-    step = posters.HAN_PITCH if wide else posters.LATIN_PITCH
-    mask, dx, dy = posters.glyph(character, step, wide)
-    canvas.paste(mask, ((RASTER - round(step)) // 2 + dx, dy))
-    return torch.from_numpy(np.asarray(canvas, dtype=np.float32) / 255).flatten()
-
-
-def lettering(batch: list[Poster], index: Tensor, token: int = 16) -> tuple[Tensor, Tensor]:
-    """What glyph tokens should know: where their letter stands, and how it looks.
-
-    index (B, S) only gives the shape. Returns align (B, N, S), for each image token the share of
-    each glyph token in it (rows sum to 1, or to 0 away from text), and rasters (B, S, 32 * 32).
-    """
-    rows, columns = batch[0].height // token, batch[0].width // token
-    align = torch.zeros(len(batch), rows, columns, index.shape[1])
-    rasters = torch.zeros(*index.shape, RASTER ** 2)
-    for b, poster in enumerate(batch):
-        s = 0
-        for region in poster.regions:
-            wide = posters.is_han(region.text)
-            for letter in poster.letters(region):
-                count = len(letter.character.encode())                           # bytes of the letter
-                rasters[b, s:s + count] = raster(letter.character, wide)
-                top, left, right = int(letter.y) // token, letter.x, letter.x + letter.width
-                for column in range(int(left) // token, min(columns, -int(-right // token))):
-                    overlap = min(right, (column + 1) * token) - max(left, column * token)
-                    if overlap > 0:
-                        align[b, top:top + 2, column, s:s + count] = overlap / count
-                s += count
-            s += 1                                                               # the end token
-    align = align.flatten(1, 2)
-    return align / align.sum(-1, keepdim=True).clamp_min(1e-6), rasters
 
 
 def alike(step: int, recipe: Recipe) -> list[Poster]:
@@ -274,12 +254,13 @@ def decoder_stage(config: Config, device: Device, recipe: Recipe, vae: VAE,
         weight = 1 + 3 * b["text"]
         flow_loss = flow.loss(velocity, b["latents"], b["noise"], weight)
         text_loss = flow.loss(velocity.detach(), b["latents"], b["noise"], b["text"])
-        on_text = b["align"].sum()
-        align = -(b["align"][:, None] * seen[:, :heads].clamp_min(-20)).sum() / heads / on_text
+        on_text = b["align"].sum().clamp_min(1e-6)
+        shown = rearrange(seen[:, :heads].clamp_min(-20), "b (t h) n s -> b t h n s", t=2)
+        align = -(b["align"][:, :, None] * shown).sum() / (heads // 2) / on_text
         has = b["rasters"].amax(-1) > 0
         drawing = F.binary_cross_entropy_with_logits(model.draw(features).float(), b["rasters"],
                                                      reduction="none").mean(-1)
-        drawing = (drawing * has).sum() / has.sum()
+        drawing = (drawing * has).sum() / has.sum().clamp_min(1)
         value = flow_loss + 0.1 * align + drawing
         return value, dict(flow=flow_loss.detach(), text=text_loss, align=align.detach(),
                            drawing=drawing.detach())
@@ -288,3 +269,44 @@ def decoder_stage(config: Config, device: Device, recipe: Recipe, vae: VAE,
         return name.startswith("decoder.blocks") and "modulation" not in name
 
     return Stage("decoder", model, batch, loss, recipe, hidden)
+
+
+# ---------------------------------------------------------------- from folder to folder
+
+def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Path) -> Stage:
+    """The stage called `name`, with what earlier stages left in `folder`.
+
+    Raises ValueError if the name is unknown or an earlier stage has not been trained there.
+    """
+    if name not in STAGES:
+        raise ValueError(f"unknown stage {name!r}: choose one of {', '.join(STAGES)} or all")
+    torch.manual_seed(SEEDS[name])
+    if name == "vae":
+        return vae_stage(config, device, recipe)
+    if name == "tokenizer":
+        path = folder / "text" / "tokenizer.json"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            captions = (draw(0, i).caption for i in range(20_000))
+            BPE.train(captions, config.planner.vocab - config.planner.vision_vocab).save(path)
+        return tokenizer_stage(config, device, recipe, BPE.load(path))
+    tokenizer = weights.load_part(folder, "tokenizer", config)
+    if name == "planner":
+        return planner_stage(config, device, recipe, weights.load_text(folder), tokenizer)
+    return decoder_stage(config, device, recipe, weights.load_part(folder, "vae", config), tokenizer)
+
+
+def finish(stage: Stage, config: Config, folder: Path) -> None:
+    """Write what `stage` has trained as weights that a pipeline, and the next stages, can load."""
+    model, name = stage.model, stage.name
+    if name == "vae":
+        model.normalise(pixels([draw(0, i) for i in range(512)]).to(model.mean.device))
+    if name in ("vae", "planner"):
+        parts = {name: model}
+    elif name == "tokenizer":
+        parts = {name: model.tokenizer}
+    else:
+        parts = {name: model.decoder, "glyph": model.glyph}
+    for part, module in parts.items():
+        weights.save_part(folder, part, module, config)
+    weights.save_config(folder, config)

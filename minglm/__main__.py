@@ -1,0 +1,201 @@
+"""The `minglm` command: generate, train, evaluate, doctor.
+
+Exit codes: 0 done, 2 bad arguments (one line on stderr), 1 anything else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command. Returns the exit code."""
+    parser = command_line()
+    options = parser.parse_args(arguments)
+    try:
+        return options.run(options) or 0
+    except (ValueError, OSError) as error:
+        print(f"minglm: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("minglm: stopped", file=sys.stderr)
+        return 1
+
+
+def command_line() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="minglm", description="GLM-Image, small enough for a laptop")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    one = commands.add_parser("generate", help="paint a poster from a prompt")
+    one.add_argument("prompt", help="what to paint; the words to write stand in quotation marks")
+    one.add_argument("--weights", default="mini", help="a name under data/weights, or a folder")
+    one.add_argument("--image", action="append", help="a picture to edit (not trained yet)")
+    one.add_argument("--size", type=size, default=(128, 128), help="HEIGHTxWIDTH, multiples of 32")
+    one.add_argument("--steps", type=int, default=20)
+    one.add_argument("--guidance", type=float, default=1.5)
+    one.add_argument("--temperature", type=float, default=0.9)
+    one.add_argument("--top-p", type=float, default=0.75)
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--out", type=Path, default=Path("poster.png"))
+    one.add_argument("--read", action="store_true", help="read the poster back by OCR")
+    one.add_argument("--json", action="store_true", help="print what was done as JSON")
+    one.add_argument("--device", default="auto")
+    one.set_defaults(run=generate)
+
+    one = commands.add_parser("train", help="train a stage, or all")
+    one.add_argument("stage", help="vae, tokenizer, planner, decoder, or all")
+    one.add_argument("--config", default="mini", help="tiny, mini or base")
+    one.add_argument("--out", type=Path, help="folder for weights and logs (default: runs/CONFIG)")
+    one.add_argument("--steps", type=int, help="steps of the recipe, instead of its own")
+    one.add_argument("--batch", type=int, help="samples per step, instead of the recipe's")
+    one.add_argument("--minutes", type=float, help="stop after so long; --resume goes on")
+    one.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    one.add_argument("--threads", type=int)
+    one.add_argument("--device", default="auto")
+    one.set_defaults(run=train)
+
+    one = commands.add_parser("evaluate", help="score weights on prompts never trained on")
+    one.add_argument("--weights", default="mini")
+    one.add_argument("--prompts", default="miniposter", help="miniposter or minilong")
+    one.add_argument("--limit", type=int, help="so many prompts, spread evenly")
+    one.add_argument("--steps", type=int, default=20)
+    one.add_argument("--guidance", type=float, default=1.5)
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--out", type=Path, default=Path("report.json"), help="the report; a PNG strip beside it")
+    one.add_argument("--json", action="store_true", help="print the report as JSON")
+    one.add_argument("--device", default="auto")
+    one.set_defaults(run=evaluate)
+
+    one = commands.add_parser("doctor", help="versions, devices, threads and one timed step")
+    one.add_argument("--json", action="store_true")
+    one.set_defaults(run=doctor)
+    return parser
+
+
+def size(text: str) -> tuple[int, int]:
+    height, cross, width = text.lower().partition("x")
+    if not (cross and height.isdecimal() and width.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 128x128")
+    return int(height), int(width)
+
+
+def writable(path: Path) -> None:
+    """Raise ValueError unless a file can be written at `path`: asked before the work, not after."""
+    folder = path.parent
+    if path.is_dir():
+        raise ValueError(f"cannot write {path}: it is a folder")
+    if not folder.is_dir():
+        raise ValueError(f"cannot write {path}: there is no folder {folder}")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"cannot write to {folder}: {error.strerror}") from None
+
+
+def save_image(image, path: Path) -> None:
+    """Write a picture whole or not at all; the format follows the name."""
+    from PIL import Image
+
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind is None:
+        raise ValueError(f"cannot write {path}: use a name that ends in .png or .jpg")
+    temporary = path.with_name(path.name + ".tmp")
+    image.save(temporary, format=kind)
+    os.replace(temporary, path)
+
+
+def generate(options: argparse.Namespace) -> None:
+    from PIL import Image
+
+    from minglm.device import set_threads
+    from minglm.pipeline import Pipeline
+
+    writable(options.out)
+    if options.out.suffix.lower() not in Image.registered_extensions():
+        raise ValueError(f"cannot write {options.out}: use a name that ends in .png or .jpg")
+    set_threads()
+    began = time.monotonic()
+    pipe = Pipeline.from_pretrained(options.weights, options.device)
+    loaded = time.monotonic()
+    out = pipe(options.prompt, *options.size, image=options.image, steps=options.steps,
+               guidance=options.guidance, temperature=options.temperature, top_p=options.top_p,
+               seed=options.seed, progress=not options.json)
+    painted = time.monotonic()
+    save_image(out.images[0], options.out)
+    done = dict(out=str(options.out), size=list(options.size), seed=options.seed, weights=options.weights,
+                device=str(pipe.device), load_seconds=round(loaded - began, 2),
+                paint_seconds=round(painted - loaded, 2), plan=out.plan[0].tolist())
+    if options.read:
+        from minglm.judge import Judge
+
+        done["read"] = [found.text for found in Judge().read(out.images[0])]
+    if options.json:
+        print(json.dumps(done, ensure_ascii=False))
+        return
+    print(f"{options.out}: {options.size[0]}x{options.size[1]} pixels, seed {options.seed}, painted in "
+          f"{done['paint_seconds']} s on {pipe.device} (loading took {done['load_seconds']} s)")
+    if options.read:
+        print("OCR reads:", " | ".join(done["read"]) or "nothing")
+
+
+def train(options: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from minglm import stages
+    from minglm.config import preset
+    from minglm.device import pick, set_threads
+    from minglm.plot import loss_curve
+    from minglm.train import train as loop
+
+    config, device = preset(options.config), pick(options.device)
+    if options.config not in stages.RECIPES:
+        raise ValueError(f"no recipe for config {options.config!r}: choose one of {', '.join(stages.RECIPES)}")
+    names = stages.STAGES if options.stage == "all" else (options.stage,)
+    folder = options.out or Path("runs") / options.config
+    set_threads(options.threads)
+    until = time.monotonic() + 60 * options.minutes if options.minutes else None
+    for name in names:
+        recipe = stages.RECIPES[options.config].get(name)
+        changes = dict(steps=options.steps, batch=options.batch)
+        if recipe:
+            recipe = replace(recipe, **{k: v for k, v in changes.items() if v})
+        stage = stages.build(name, config, device, recipe, folder)
+        place = folder / "training" / name
+        with tqdm(total=recipe.steps, desc=name, unit="step", smoothing=0.05) as bar:
+            for step in loop(stage, device, place, options.resume):
+                bar.update(step.number - bar.n)
+                if step.number % 20 == 0:
+                    bar.set_postfix_str(f"loss {step.loss:.4f}, {step.samples_per_second:.0f} samples/s")
+                if until and time.monotonic() > until and step.number < step.steps:
+                    print(f"{name}: {step.number} of {step.steps} steps; go on with --resume")
+                    return
+        loss_curve(place / "log.csv", place / "loss.png")
+        stages.finish(stage, config, folder)
+        print(f"{name}: weights and logs in {folder}, peak memory {device.peak_memory() / 2**30:.1f} GiB")
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    from minglm.device import set_threads
+    from minglm.evaluate import evaluate as score, format_report, load_prompts, strip, write_report
+    from minglm.pipeline import Pipeline
+
+    raise NotImplementedError("to be connected")
+
+
+def doctor(options: argparse.Namespace) -> None:
+    from minglm.doctor import report, text
+
+    facts = report()
+    print(json.dumps(facts) if options.json else text(facts))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

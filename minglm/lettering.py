@@ -1,0 +1,73 @@
+"""What the poster world knows about its letters, for losses that look closely at them.
+
+Shapes: B batch · H, W image size · N image tokens of the decoder · S glyph tokens.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from minglm import posters
+from minglm.posters import Poster
+
+RASTER = 32                                  # side of the picture each byte learns to draw
+
+
+def text_mask(batch: list[Poster]) -> Tensor:
+    """(B, 1, H, W): 1 where a character's cell is."""
+    mask = np.zeros((len(batch), 1, batch[0].height, batch[0].width), dtype=np.float32)
+    for i, poster in enumerate(batch):
+        for region in poster.regions:
+            for letter in poster.letters(region):
+                x0, x1 = round(letter.x), round(letter.x + letter.width)
+                mask[i, 0, int(letter.y):int(letter.y + letter.height), x0:x1] = 1
+    return torch.from_numpy(mask)
+
+
+@cache
+def raster(character: str, wide: bool) -> Tensor:
+    """A character at full pitch in the middle of a 32x32 picture, flattened, in [0, 1]."""
+    canvas = Image.new("L", (RASTER, RASTER))
+    step = posters.HAN_PITCH if wide else posters.LATIN_PITCH
+    mask, dx, dy = posters.glyph(character, step, wide)
+    canvas.paste(mask, ((RASTER - round(step)) // 2 + dx, dy))
+    return torch.from_numpy(np.asarray(canvas, dtype=np.float32) / 255).flatten()
+
+
+def lettering(batch: list[Poster], index: Tensor, token: int = 16) -> tuple[Tensor, Tensor]:
+    """What glyph tokens should know: where their letter stands, and how it looks.
+
+    index (B, S) only gives the shape. Returns rasters (B, S, 32 * 32) and align (B, 2, N, S): the
+    glyph token each image token under text should look at, for upper and for lower halves of
+    letters (rows sum to 1, or to 0 away from text). A letter of several bytes gives its first to
+    its left column, its second to its right column; whoever sees the other half looks at the
+    string's end token. So each image token learns letter, column and half at once.
+    """
+    rows, columns = batch[0].height // token, batch[0].width // token
+    align = torch.zeros(len(batch), 2, rows, columns, index.shape[1])
+    rasters = torch.zeros(*index.shape, RASTER ** 2)
+    for b, poster in enumerate(batch):
+        s = 0
+        for region in poster.regions:
+            wide = posters.is_han(region.text)
+            end = s + len(region.text.upper().encode())
+            for letter in poster.letters(region):
+                count = len(letter.character.encode())                           # bytes of the letter
+                rasters[b, s:s + count] = raster(letter.character, wide)
+                top, left, right = int(letter.y) // token, letter.x, letter.x + letter.width
+                for column in range(int(left) // token, min(columns, -int(-right // token))):
+                    overlap = min(right, (column + 1) * token) - max(left, column * token)
+                    if overlap > 0:
+                        byte = s + (count > 1 and column > int(left) // token)
+                        for half in range(2):
+                            align[b, half, top + half, column, byte] += overlap
+                            align[b, half, top + 1 - half, column, end] += overlap
+                s += count
+            s = end + 1
+    align = align.flatten(2, 3)
+    return align / align.sum(-1, keepdim=True).clamp_min(1e-6), rasters
