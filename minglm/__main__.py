@@ -183,11 +183,33 @@ def train(options: argparse.Namespace) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    from minglm.device import set_threads
-    from minglm.evaluate import evaluate as score, format_report, load_prompts, strip, write_report
-    from minglm.pipeline import Pipeline
+    from tqdm import tqdm
 
-    raise NotImplementedError("to be connected")
+    from minglm import evaluate as module
+    from minglm.device import set_threads
+    from minglm.pipeline import Pipeline
+    from minglm.weights import write_json
+
+    writable(options.out)
+    set_threads()
+    prompts = module.load_prompts(options.prompts, options.limit)
+    pipe = Pipeline.from_pretrained(options.weights, options.device)
+    results, shown, began = [], [], time.monotonic()
+    how = dict(steps=options.steps, guidance=options.guidance)
+    with tqdm(total=len(prompts), desc="judging", unit="prompt", disable=options.json) as bar:
+        for number, cell, _, pictures, scores in module.evaluate(pipe, prompts, options.seed, **how):
+            results.append((cell, scores))
+            if len(shown) < 12:
+                shown.append(pictures)
+            bar.update()
+    scores = module.report(results)
+    done = dict(weights=options.weights, prompts=options.prompts, pictures=len(results), seed=options.seed, **how,
+                device=str(pipe.device), seconds=round(time.monotonic() - began), scores=scores)
+    write_json(options.out, done)
+    save_image(module.strip(shown), options.out.with_suffix(".png"))
+    print(json.dumps(done) if options.json else
+          f"{module.format_report(scores)}\n{options.out} has every number, {options.out.with_suffix('.png')} pictures; "
+          f"{done['seconds']} s on {pipe.device}")
 
 
 def doctor(options: argparse.Namespace) -> None:

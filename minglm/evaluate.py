@@ -1,0 +1,195 @@
+"""Evaluation: prompts never trained on, painted and judged, with every part measured on its own.
+
+Four columns stand side by side, so that the weakest part shows at once: the gold drawing, its
+reconstruction by the VAE, the decoder given the drawing's own ids, and the whole pipeline, which
+sees nothing but the prompt. The prompt sets, data/prompts/*.jsonl, come from this file too:
+
+    python -m minglm.evaluate        # writes them anew, the same every time
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from minglm.captions import caption
+from minglm.judge import Judge, check_picture, score_text
+from minglm.pipeline import Pipeline
+from minglm.posters import CELL, DATA, HAN_PITCH, LATIN_PITCH, SPLITS, Poster, Region, draw, slot_box, words
+
+PROMPTS = DATA / "prompts"
+COLUMNS = ("gold", "vae", "decoder", "pipeline")
+CHECKS = ("background", "object", "place", "text_colour")
+SEED = 1234                                  # of the posters; no training stage uses it
+BATCH = 16                                   # pictures painted together
+
+
+# ---------------------------------------------------------------- prompt sets
+
+def miniposter() -> Iterator[tuple[str, Poster]]:
+    """(cell, poster): 2 languages x 1 to 3 words x seen, unseen, random words x 40."""
+    for i in range(40):
+        for language in ("en", "zh"):
+            for count in (1, 2, 3):
+                for split in SPLITS[1:]:
+                    yield f"{language}-{split}-{count}", draw(SEED, i, 128, 128, split, language, count)
+
+
+def long_text(rng: random.Random, language: str, room: int) -> str:
+    """Two words, or one where two do not fit, that fill a slot `room` pixels wide at full size."""
+    names = [f"{language}_seen", f"{language}_unseen"]
+    step, gap = (HAN_PITCH, "") if language == "zh" else (LATIN_PITCH, " ")
+    while True:
+        text = gap.join(rng.choice(words(rng.choice(names))) for _ in range(2 if room >= 4 * CELL else 1))
+        if 0.7 * room <= len(text) * step <= room:
+            return text
+
+
+def minilong() -> Iterator[tuple[str, Poster]]:
+    """(cell, poster): 40 English (12-24 letters) and 40 Chinese (6-12 characters) in 2 or 3 lines."""
+    for i in range(40):
+        for language in ("en", "zh"):
+            rng, (height, width) = random.Random(f"long/{language}/{i}"), ((96, 160), (128, 128))[i % 2]
+            poster = draw(SEED, 1000 + i, height, width, "seen", language, 2 + i % 4 // 2)
+            regions = []
+            for region in poster.regions:
+                x0, _, x1, _ = slot_box(region.slot, height, width)
+                regions.append(Region(region.slot, long_text(rng, language, x1 - x0), region.colour))
+            poster = Poster(poster.background, poster.thing, poster.place, tuple(regions), height, width,
+                            language=language)
+            poster.caption = caption(rng, poster, training=False)
+            yield f"{language}-long", poster
+
+
+SETS = dict(miniposter=miniposter, minilong=minilong)
+
+
+def write_prompts(folder: Path = PROMPTS) -> None:
+    """Write every set as one JSON object a line."""
+    for name, posters in SETS.items():
+        lines = [json.dumps(dict(cell=cell, **asdict(poster)), ensure_ascii=False) for cell, poster in posters()]
+        temporary = folder / f"{name}.tmp"
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        os.replace(temporary, folder / f"{name}.jsonl")
+
+
+def load_prompts(name: str, limit: int | None = None) -> list[tuple[str, Poster]]:
+    """The (cell, poster) pairs of a set, or the first `limit`: every 18 in a row hold all cells.
+
+    Raises ValueError for an unknown set or a limit below 1.
+    """
+    if name not in SETS:
+        raise ValueError(f"unknown prompts {name!r}: choose one of {', '.join(SETS)}")
+    if limit is not None and limit < 1:
+        raise ValueError(f"a limit of {limit} prompts: at least 1 is needed")
+    out = []
+    for line in (PROMPTS / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()[:limit]:
+        values = json.loads(line)
+        values["regions"] = tuple(Region(**region) for region in values["regions"])
+        out.append((values.pop("cell"), Poster(**values)))
+    return out
+
+
+# ---------------------------------------------------------------- painting and judging
+
+def paint(pipe: Pipeline, column: str, posters: list[Poster], seed: int, **how) -> list[Image.Image]:
+    """The pictures of one column, for posters of one size."""
+    gold = [poster.image for poster in posters]
+    if column == "gold":
+        return gold
+    if column == "vae":
+        return pipe.reconstruct(gold)
+    ids = pipe.encode_ids(gold) if column == "decoder" else None
+    return pipe([poster.caption for poster in posters], posters[0].height, posters[0].width, prior_ids=ids,
+                seed=seed, progress=False, **how).images
+
+
+def evaluate(pipe: Pipeline, prompts: list[tuple[str, Poster]], seed: int = 0,
+             columns: tuple[str, ...] = COLUMNS, **how) -> Iterator[tuple[int, str, Poster, dict, dict]]:
+    """Yields (number, cell, poster, pictures, scores) of each prompt, the two dicts by column.
+
+    `how` goes to the pipeline: steps, guidance, temperature, top_p.
+    """
+    judge = Judge(torch.get_num_threads())
+    sizes = defaultdict(list)
+    for number, (cell, poster) in enumerate(prompts):
+        sizes[poster.height, poster.width].append((number, cell, poster))
+    for same in sizes.values():
+        for start in range(0, len(same), BATCH):
+            some = same[start:start + BATCH]
+            painted = {c: paint(pipe, c, [p for _, _, p in some], seed + some[0][0], **how) for c in columns}
+            for i, (number, cell, poster) in enumerate(some):
+                pictures = {column: painted[column][i] for column in columns}
+                texts = [region.text for region in poster.regions]
+                yield number, cell, poster, pictures, {
+                    column: score_text(texts, judge.read(picture)) | check_picture(picture, poster)
+                    for column, picture in pictures.items()}
+
+
+def summarise(scores: list[dict]) -> dict:
+    """Scores of many pictures, pooled: word accuracy and NED over words, recall over characters
+    (Chinese) or words, the share of pictures with extra text, and the share of right checks."""
+    def mean(values: list) -> float:
+        return round(sum(values) / len(values), 4) if values else float("nan")
+
+    right = [r for s in scores for r in s["right"]]
+    out = dict(pictures=len(scores), words=len(right), word_accuracy=mean(right),
+               ned=mean([n for s in scores for n in s["ned"]]),
+               recall=round(sum(s["kept"] for s in scores) / max(1, sum(s["asked"] for s in scores)), 4),
+               extra_text=mean([s["extra"] for s in scores]))
+    out |= {name: mean([s[name] for s in scores]) for name in CHECKS[:3]}
+    return out | dict(text_colour=mean([c for s in scores for c in s["text_colour"]]))
+
+
+def report(results: list[tuple[str, dict]]) -> dict:
+    """{column: {group: summary}} of (cell, scores by column); groups are languages and cells."""
+    groups = defaultdict(list)
+    for cell, scores in results:
+        for group in (cell[:2], cell):
+            groups[group].append(scores)
+    return {column: {group: summarise([s[column] for s in groups[group]]) for group in sorted(groups)}
+            for column in results[0][1]}
+
+
+def format_report(scores: dict) -> str:
+    """The report as text: per language one block, a row per number, the columns side by side."""
+    columns, lines = list(scores), []
+    names = ("word_accuracy", "ned", "recall", "extra_text", *CHECKS)
+    for language in [group for group in scores[columns[0]] if len(group) == 2]:
+        count = scores[columns[0]][language]
+        title = f"{language}: {count['pictures']} pictures, {count['words']} words"
+        lines += [f"{title:<44}" + "".join(f"{column:>10}" for column in columns)]
+        for name in names:
+            label = name.replace("_", " ")
+            lines.append(f"  {label:<42}" + "".join(f"{scores[c][language][name]:>10.3f}" for c in columns))
+        for cell in [group for group in scores[columns[0]] if group.startswith(f"{language}-")]:
+            label = f"word accuracy, {cell[3:].replace('-', ' words, ') if cell[-1].isdigit() else cell[3:]}"
+            row = "".join(f"{scores[c][cell]['word_accuracy']:>10.3f}" for c in columns)
+            lines.append(f"  {label:<42}{row}")
+    return "\n".join(lines)
+
+
+def strip(pictures: list[dict], height: int = 128) -> Image.Image:
+    """Pictures by column, one prompt below the other, columns side by side, as one image."""
+    rows = [[picture.resize((round(picture.width * height / picture.height), height)) for picture in one.values()]
+            for one in pictures]
+    width = max(sum(picture.width + 4 for picture in row) for row in rows)
+    sheet = Image.new("RGB", (width, len(rows) * (height + 4)), "white")
+    for r, row in enumerate(rows):
+        x = 0
+        for picture in row:
+            sheet.paste(picture, (x, r * (height + 4)))
+            x += picture.width + 4
+    return sheet
+
+
+if __name__ == "__main__":
+    write_prompts()

@@ -1,0 +1,167 @@
+"""The judge: reads posters back by OCR, scores the text, and checks colours, object and place.
+
+Text is scored by two published formulas. CVTG-2K: a word counts if it is among the words read
+(word accuracy), and its best match gives 1 - edit distance / length (NED). LongText-Bench: the
+share of the characters (Chinese) or words (English) found, as multisets (recall). Pictures are
+flat and sprites known, so colours and objects are checked by comparing pixels, without a model.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from PIL import Image
+
+from minglm import posters
+from minglm.posters import COLOURS, PLACES, Poster
+
+READABLE_WIDTH = 256                         # small pictures are enlarged to about this for the OCR
+SURE = 0.9                                   # score above which a text nobody asked for is counted
+# What one font draws alike no reader can tell apart.
+LATIN_TWINS = str.maketrans({"0": "o", "O": "o", "I": "l", "1": "l", "|": "l"})
+HAN_TWINS = str.maketrans({"カ": "力", "ロ": "口", "ニ": "二", "エ": "工", "ハ": "八", "タ": "夕",
+                           "曰": "日", "黒": "黑"})
+
+
+@dataclass(frozen=True)
+class Found:
+    """One line of text the OCR found; score in 0..1; box (x0, y0, x1, y1) in pixels."""
+
+    text: str
+    score: float
+    box: tuple[float, float, float, float]
+
+
+class Judge:
+    """PP-OCR detection and recognition, by RapidOCR; the models are inside its package."""
+
+    def __init__(self, threads: int = 1):
+        try:
+            from rapidocr import RapidOCR
+        except ImportError as error:
+            raise ValueError("reading posters needs OCR: pip install -e '.[ocr]'") from error
+        self.engine = RapidOCR(params={
+            "Global.log_level": "error", "Global.use_cls": False, "Global.text_score": 0.0,
+            "Det.limit_type": "max", "Det.limit_side_len": 960,  # the default enlarges everything
+            "EngineConfig.onnxruntime.intra_op_num_threads": threads,
+            "EngineConfig.onnxruntime.inter_op_num_threads": 1})
+
+    def read(self, image: Image.Image) -> list[Found]:
+        """All lines of text in a picture, from top to bottom."""
+        k = max(1, round(READABLE_WIDTH / image.width))
+        large = image.convert("RGB").resize((k * image.width, k * image.height), Image.Resampling.BICUBIC)
+        result = self.engine(np.asarray(large)[:, :, ::-1].copy(), use_det=True, use_cls=False, use_rec=True)
+        if getattr(result, "txts", None) is None:
+            return []
+        found = [Found(text, float(score), tuple(float(v) / k for v in (*box.min(0), *box.max(0))))
+                 for text, score, box in zip(result.txts, result.scores, result.boxes)]
+        return sorted(found, key=lambda f: (f.box[1], f.box[0]))
+
+
+# ---------------------------------------------------------------- scores of text
+
+def canon(text: str, latin: bool) -> str:
+    """Letters, digits and Han only, without case, look-alikes merged as the target's script asks."""
+    text = unicodedata.normalize("NFKC", text).translate(LATIN_TWINS if latin else HAN_TWINS)
+    return "".join(c for c in text.casefold() if c.isalnum())
+
+
+def edit_distance(a: str, b: str) -> int:
+    """Levenshtein's: insertions, deletions and exchanges that turn `a` into `b`."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        above, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            above, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, above + (x != y))
+    return row[-1]
+
+
+def similarity(target: str, text: str) -> float:
+    """1 - edit distance / length of the longer, after `canon`; 1 if they read alike."""
+    latin = target.isascii()
+    a, b = canon(target, latin), canon(text, latin)
+    longer = max(len(a), len(b))
+    return 1 - edit_distance(a, b) / longer if longer else 0.0
+
+
+def score_text(targets: list[str], found: list[Found]) -> dict:
+    """CVTG-2K's and LongText-Bench's counts for one picture.
+
+    targets: the quoted texts. Returns lists over their words (`right` 0 or 1, `ned`), the recall
+    counts (`kept` of `asked`), and `extra`: whether a sure line resembles no target.
+    """
+    lines = [f.text for f in found]
+    read = lines + [word for line in lines for word in line.split()]
+    words = [word for target in targets for word in target.split()]
+    best = [max((similarity(word, text) for text in read), default=0.0) for word in words]
+
+    def bag(texts: list[str]) -> Counter:
+        """Words of Latin text, characters of Chinese text."""
+        parts = [part for text in texts for part in text.split()]
+        return Counter(unit for part in parts
+                       for unit in (list(canon(part, False)) if posters.is_han(part) else [canon(part, True)]))
+
+    asked, got = bag(targets), bag(lines)
+    kept = sum((asked & got).values())
+    extra = any(f.score >= SURE and max((similarity(t, f.text) for t in targets), default=0.0) < 0.5
+                and not any(similarity(w, f.text) >= 0.5 for w in words) for f in found)
+    return dict(right=[float(b == 1) for b in best], ned=best, kept=kept, asked=sum(asked.values()), extra=extra)
+
+
+# ---------------------------------------------------------------- checks of the picture
+
+def nearest_colour(rgb: np.ndarray) -> str:
+    """The name of the colour nearest to `rgb` (3,)."""
+    return min(COLOURS, key=lambda name: float(np.square(rgb - COLOURS[name][0]).sum()))
+
+
+@cache
+def sprite_bank(side: int) -> np.ndarray:
+    """All objects, RGBA with colours multiplied by alpha, in the order of names.json: (120, side, side, 4)."""
+    bank = np.stack([np.asarray(posters.sprite(thing, side), dtype=np.float32) for thing in posters.things()])
+    bank[..., :3] *= bank[..., 3:] / 255
+    return bank / 255
+
+
+def find_object(pixels: np.ndarray, background: np.ndarray, free: np.ndarray) -> tuple[str, str]:
+    """(object, place) whose picture explains the poster best.
+
+    pixels (H, W, 3) and background (3,) in 0..1; free (H, W), False where text may stand. Each
+    candidate is the flat background with one object on it, compared with all free pixels.
+    """
+    height, width = pixels.shape[:2]
+    flat = np.square(pixels - background).sum(-1) * free
+    errors = {}
+    for place in PLACES:
+        x0, y0, x1, y1 = posters.object_box(place, height, width)
+        x0, y0, x1, y1 = x0 + 2, y0 + 2, x1 - 2, y1 - 2
+        bank = sprite_bank(x1 - x0)
+        drawn = bank[..., :3] + (1 - bank[..., 3:]) * background                  # (120, side, side, 3)
+        error = np.square(pixels[y0:y1, x0:x1] - drawn).sum(-1) * free[y0:y1, x0:x1]
+        error = flat.sum() - flat[y0:y1, x0:x1].sum() + error.sum((1, 2))
+        errors |= {(thing, place): e for thing, e in zip(posters.things(), error)}
+    return min(errors, key=errors.get)
+
+
+def check_picture(image: Image.Image, poster: Poster) -> dict:
+    """What of a poster is right, without its letters: background, object, place, text colours."""
+    pixels = np.asarray(image.convert("RGB"), dtype=np.float32)
+    ring = np.concatenate([pixels[:3].reshape(-1, 3), pixels[-3:].reshape(-1, 3),
+                           pixels[:, :3].reshape(-1, 3), pixels[:, -3:].reshape(-1, 3)])
+    background = np.median(ring, 0)
+    free, colours = np.ones(pixels.shape[:2], dtype=bool), []
+    for region in poster.regions:
+        x0, y0, x1, y1 = posters.slot_box(region.slot, poster.height, poster.width)
+        free[y0:y1, x0:x1] = False
+        letters = poster.letters(region)
+        box = pixels[y0:y1, int(letters[0].x):round(letters[-1].x + letters[-1].width)].reshape(-1, 3)
+        distance = np.square(box - background).sum(-1)
+        ink = box[distance >= np.quantile(distance, 0.9)]                         # the least mixed tenth
+        colours.append(nearest_colour(np.median(ink, 0)) == region.colour)
+    thing, place = find_object(pixels / 255, background / 255, free)
+    return dict(background=nearest_colour(background) == poster.background, object=thing == poster.thing,
+                place=place == poster.place, text_colour=colours)

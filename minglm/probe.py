@@ -1,0 +1,73 @@
+"""Linear probes: what can be read back from the tokenizer's ids alone.
+
+Shapes: B posters · N ids of a poster · K codes · A answers.
+
+A probe is one table: each (place in the grid, id) votes for each answer, votes are summed, the
+most voted answer wins. So what a probe gets right stands plainly in the ids. It learns on posters
+of its own and is asked about others, drawn as evaluation draws them.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from minglm.pipeline import Pipeline
+from minglm.posters import COLOURS, PLACES, Poster, draw, things
+
+LEARN, ASK = 6000, 1000                      # posters
+SEED = 77                                    # no training stage uses it
+
+
+def questions(poster: Poster) -> dict[str, int]:
+    """The right answers of one poster, as numbers; the text colour is that of the first word."""
+    first = list(COLOURS).index(poster.regions[0].colour) if poster.regions else len(COLOURS)
+    return dict(object=list(things()).index(poster.thing), background=list(COLOURS).index(poster.background),
+                place=list(PLACES).index(poster.place), words=len(poster.regions), text_colour=first)
+
+
+def gather_ids(pipe: Pipeline, posters: list[Poster], batch: int = 64) -> Tensor:
+    """(B, N) ids of posters of one size."""
+    parts = [torch.stack(pipe.encode_ids([p.image for p in posters[i:i + batch]]))
+             for i in range(0, len(posters), batch)]
+    return torch.cat(parts).flatten(1)
+
+
+def fit(ids: Tensor, answers: Tensor, codes: int, steps: int = 300) -> Tensor:
+    """The votes (N * K, A) that minimise the cross-entropy of `answers` (B,) given ids (B, N)."""
+    generator = torch.Generator().manual_seed(0)
+    rows = ids + codes * torch.arange(ids.shape[1])
+    votes = torch.zeros(ids.shape[1] * codes, int(answers.max()) + 1, requires_grad=True)
+    optimiser = torch.optim.Adam([votes], lr=0.05)
+    for _ in range(steps):
+        some = torch.randint(len(ids), (512,), generator=generator)
+        scores = F.embedding_bag(rows[some], votes, mode="sum")
+        loss = F.cross_entropy(scores, answers[some])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return votes.detach()
+
+
+def perplexity(ids: Tensor, codes: int) -> float:
+    """exp(entropy) of the use of the codes: how many are used, if all those were used alike."""
+    share = torch.bincount(ids.flatten(), minlength=codes).float()
+    share = share / share.sum()
+    return float(torch.exp(-(share * share.clamp_min(1e-12).log()).sum()))
+
+
+def probe(pipe: Pipeline, learn: int = LEARN, ask: int = ASK) -> dict:
+    """{question: share answered right}, and the codes' `perplexity` and number `used`."""
+    codes = pipe.tokenizer.config.codebook
+    learned = [draw(SEED, i) for i in range(learn)]
+    asked = [draw(SEED + 1, i, split=("seen", "unseen", "random")[i % 3]) for i in range(ask)]
+    ids, new = gather_ids(pipe, learned), gather_ids(pipe, asked)
+    rows = new + codes * torch.arange(new.shape[1])
+    right = [questions(p) for p in learned], [questions(p) for p in asked]
+    out = {}
+    for name in right[0][0]:
+        known, truth = (torch.tensor([answers[name] for answers in some]) for some in right)
+        scores = F.embedding_bag(rows, fit(ids, known, codes), mode="sum")
+        out[name] = round(float((scores.argmax(1) == truth).float().mean()), 4)
+    return out | dict(perplexity=round(perplexity(new, codes), 1), used=int(len(new.unique())), codebook=codes)
