@@ -12,7 +12,7 @@ help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## */  make \1	/p' Makefile
 
 demo: .venv/.with-ocr  ## prompt -> poster.png, with the shipped weights
-	$(BIN)/minglm generate 'A yellow poster with an apple in the centre and the red word "HELLO" at the bottom.' --seed 0 --out poster.png
+	$(BIN)/minglm generate 'A yellow poster with an apple in the centre and the red word "HELLO" at the bottom.' --seed 0 --out poster.png --read
 
 test: export MINGLM_DEVICE = cpu
 test: export OMP_WAIT_POLICY = PASSIVE

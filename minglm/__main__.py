@@ -168,10 +168,11 @@ def train(options: argparse.Namespace) -> None:
         if recipe:
             recipe = replace(recipe, **{k: v for k, v in changes.items() if v})
         stage = stages.build(name, config, device, recipe, folder)
-        place = folder / "training" / name
+        place, minutes = folder / "training" / name, 0.0
         with tqdm(total=recipe.steps, desc=name, unit="step", smoothing=0.05) as bar:
             for step in loop(stage, device, place, options.resume):
                 bar.update(step.number - bar.n)
+                minutes = step.seconds / 60
                 if step.number % 20 == 0:
                     bar.set_postfix_str(f"loss {step.loss:.4f}, {step.samples_per_second:.0f} samples/s")
                 if until and time.monotonic() > until and step.number < step.steps:
@@ -179,7 +180,9 @@ def train(options: argparse.Namespace) -> None:
                     return
         loss_curve(place / "log.csv", place / "loss.png")
         stages.finish(stage, config, folder)
-        print(f"{name}: weights and logs in {folder}, peak memory {device.peak_memory() / 2**30:.1f} GiB")
+        spent = f"{minutes:.0f} minutes of training" if minutes else "trained before"
+        print(f"{name}: weights and logs in {folder}, {spent}, "
+              f"peak memory {device.peak_memory() / 2**30:.1f} GiB")
 
 
 def evaluate(options: argparse.Namespace) -> None:

@@ -41,7 +41,7 @@ class PlannerConfig:
     vision_vocab: int = 1152                 # codes + boi + eoi + unused; size of the output head
     vocab: int = 3200                        # vision_vocab + text vocabulary
     width: int = 256
-    depth: int = 6
+    depth: int = 4
     heads: int = 8
     kv_heads: int = 2
     head_dim: int = 32
@@ -85,7 +85,7 @@ class DecoderConfig:
     patch: int = 2
     channels: int = 16
     width: int = 256
-    depth: int = 6
+    depth: int = 4
     heads: int = 8
     head_dim: int = 32
     glyph_width: int = 192
@@ -147,7 +147,7 @@ def _tiny() -> Config:
         planner=PlannerConfig(codebook=256, vision_vocab=288, vocab=2336, width=64, depth=2,
                               heads=4, kv_heads=2, head_dim=16, mlp=128, mrope_section=(1, 1, 2)),
         glyph=GlyphConfig(width=64, depth=1, heads=2, mlp=128),
-        decoder=DecoderConfig(width=64, depth=2, heads=2, glyph_width=64, time_width=64,
+        decoder=DecoderConfig(width=64, depth=2, heads=4, head_dim=16, glyph_width=64, time_width=64,
                               size_width=16, codebook=256),
         max_side=128,
     )

@@ -30,13 +30,13 @@ def text_mask(batch: list[Poster]) -> Tensor:
 
 
 @cache
-def raster(character: str, wide: bool) -> Tensor:
+def raster(character: str, wide: bool) -> np.ndarray:
     """A character at full pitch in the middle of a 32x32 picture, flattened, in [0, 1]."""
     canvas = Image.new("L", (RASTER, RASTER))
     step = posters.HAN_PITCH if wide else posters.LATIN_PITCH
     mask, dx, dy = posters.glyph(character, step, wide)
     canvas.paste(mask, ((RASTER - round(step)) // 2 + dx, dy))
-    return torch.from_numpy(np.asarray(canvas, dtype=np.float32) / 255).flatten()
+    return np.asarray(canvas, dtype=np.float32).flatten() / 255
 
 
 def lettering(batch: list[Poster], index: Tensor, token: int = 16) -> tuple[Tensor, Tensor]:
@@ -49,8 +49,9 @@ def lettering(batch: list[Poster], index: Tensor, token: int = 16) -> tuple[Tens
     string's end token. So each image token learns letter, column and half at once.
     """
     rows, columns = batch[0].height // token, batch[0].width // token
-    align = torch.zeros(len(batch), 2, rows, columns, index.shape[1])
-    rasters = torch.zeros(*index.shape, RASTER ** 2)
+    # numpy, because torch takes several times longer to fill in so many single places
+    align = np.zeros((len(batch), 2, rows, columns, index.shape[1]), dtype=np.float32)
+    rasters = np.zeros((*index.shape, RASTER ** 2), dtype=np.float32)
     for b, poster in enumerate(batch):
         s = 0
         for region in poster.regions:
@@ -69,5 +70,5 @@ def lettering(batch: list[Poster], index: Tensor, token: int = 16) -> tuple[Tens
                             align[b, half, top + 1 - half, column, end] += overlap
                 s += count
             s = end + 1
-    align = align.flatten(2, 3)
-    return align / align.sum(-1, keepdim=True).clamp_min(1e-6), rasters
+    align = torch.from_numpy(align).flatten(2, 3)
+    return align / align.sum(-1, keepdim=True).clamp_min(1e-6), torch.from_numpy(rasters)

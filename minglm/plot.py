@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import csv
 import os
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import matplotlib
+import numpy as np
+from matplotlib import font_manager, patches
 
+from minglm.posters import DATA
+
+HAN = DATA / "fonts" / "MiniGLMSansSC-Bold.ttf"
 BLUE, ORANGE, GREEN, PINK, SKY, RED = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
 STYLE = {"figure.dpi": 100, "font.size": 10, "axes.spines.top": False, "axes.spines.right": False,
          "axes.prop_cycle": matplotlib.cycler(color=[BLUE, ORANGE, GREEN, PINK, SKY, RED]),
@@ -19,24 +26,68 @@ def pyplot():
     import matplotlib.pyplot as plt
 
     plt.rcParams.update(STYLE)
+    plt.rcParams["font.family"] = ["DejaVu Sans", han_family()]   # the second for what the first lacks
     return plt
 
 
-def pictures(images: list, titles: list[str] | None = None, columns: int = 6, size: float = 1.8):
-    """Images (PIL, or arrays for imshow) side by side, row by row, without axes."""
+def notebook():
+    """pyplot for a notebook with many painted pictures: its figures are kept as JPEG.
+
+    Painted pictures are full of specks that no eye sees; stored with them, PNG takes four times
+    the room. For drawn posters and charts it is the other way round.
+    """
+    from IPython import get_ipython
+    from matplotlib_inline.config import InlineBackend
+
     plt = pyplot()
-    rows = -(-len(images) // columns)
-    columns = min(columns, len(images))
-    tall = size + (0.35 if titles else 0)
-    figure, axes = plt.subplots(rows, columns, figsize=(size * columns, tall * rows), squeeze=False)
-    for axis in axes.flat:
+    backend = InlineBackend.instance(parent=get_ipython())
+    backend.print_figure_kwargs = dict(bbox_inches="tight", pil_kwargs=dict(quality=80, subsampling=0))
+    backend.figure_formats = {"jpeg"}
+    return plt
+
+
+@cache
+def han_family() -> str:
+    """The name of the Chinese font of data/fonts, made known to matplotlib, which has none."""
+    font_manager.fontManager.addfont(HAN)
+    entries = font_manager.fontManager.ttflist
+    entries.append(replace(entries[-1], weight=400))  # it is bold; matplotlib would warn where normal is asked for
+    return entries[-1].name
+
+
+@cache
+def known_characters() -> frozenset[int]:
+    """The code points that figures can show."""
+    fonts = font_manager.findfont("DejaVu Sans"), HAN
+    return frozenset(code for font in fonts for code in font_manager.get_font(font).get_charmap())
+
+
+def showable(text: str) -> str:
+    """`text` with a box in place of each character no font here has, as an OCR may well read some."""
+    return "".join(c if c == "\n" or ord(c) in known_characters() else "\u25a1" for c in text)
+
+
+def pictures(images: list, titles: list[str] | None = None, columns: int = 6, scale: float = 1):
+    """Images (PIL, or arrays for imshow) side by side, row by row, without axes; their tops align.
+
+    scale: pixels of the figure per pixel of an image. A whole number keeps pixels square.
+    """
+    plt = pyplot()
+    arrays, columns = [np.asarray(image) for image in images], min(columns, len(images))
+    rows, dpi = -(-len(images) // columns), STYLE["figure.dpi"]
+    head = 6 + (16 * max(title.count("\n") + 1 for title in titles) if titles else 0)
+    wide, tall = (round(scale * max(array.shape[side] for array in arrays)) for side in (1, 0))
+    width, height = columns * (wide + 12), rows * (tall + head)
+    figure = plt.figure(figsize=(width / dpi, height / dpi))
+    for i, array in enumerate(arrays):
+        row, column = divmod(i, columns)
+        across, down = round(scale * array.shape[1]), round(scale * array.shape[0])
+        left, bottom = column * (wide + 12) + 6, height - row * (tall + head) - head - down
+        axis = figure.add_axes((left / width, bottom / height, across / width, down / height))
+        axis.imshow(array, aspect="auto")
         axis.axis("off")
-    for i, image in enumerate(images):
-        axis = axes.flat[i]
-        axis.imshow(image)
         if titles:
-            axis.set_title(titles[i], fontsize=9)
-    figure.tight_layout(pad=0.4)
+            axis.set_title(showable(titles[i]), fontsize=9, pad=4)
     return figure
 
 
@@ -54,6 +105,25 @@ def grid_over(axis, image, ids, colour: str = "black") -> None:
         axis.axhline(r * height - 0.5, color="white", lw=0.7)
     for c in range(1, columns):
         axis.axvline(c * width - 0.5, color="white", lw=0.7)
+
+
+def lines_over(axis, image, step: int, colour: str = "white") -> None:
+    """A picture with a line every `step` pixels, both ways."""
+    axis.imshow(image)
+    axis.axis("off")
+    for x in range(step, image.width, step):
+        axis.axvline(x - 0.5, color=colour, lw=0.7)
+    for y in range(step, image.height, step):
+        axis.axhline(y - 0.5, color=colour, lw=0.7)
+
+
+def boxes_over(axis, image, boxes: dict[str, tuple[float, float, float, float]], colour: str = BLUE) -> None:
+    """A picture with boxes (x0, y0, x1, y1) drawn over it, each with its name in the middle."""
+    axis.imshow(image)
+    axis.axis("off")
+    for name, (x0, y0, x1, y1) in boxes.items():
+        axis.add_patch(patches.Rectangle((x0 + 0.5, y0 + 0.5), x1 - x0 - 2, y1 - y0 - 2, fill=False, edgecolor=colour, lw=1.5))
+        axis.text((x0 + x1) / 2, (y0 + y1) / 2, showable(name), ha="center", va="center", fontsize=9, color=colour)
 
 
 def loss_curve(log: str | Path, out: str | Path) -> None:

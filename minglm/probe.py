@@ -2,9 +2,10 @@
 
 Shapes: B posters · N ids of a poster · K codes · A answers.
 
-A probe is one table: each (place in the grid, id) votes for each answer, votes are summed, the
-most voted answer wins. So what a probe gets right stands plainly in the ids. It learns on posters
-of its own and is asked about others, drawn as evaluation draws them.
+A probe is one table: each id votes for each answer, votes are summed, the most voted answer wins.
+So what a probe gets right stands plainly in the ids. Asked what the object is, an id votes alike
+wherever it stands; asked for colours, places and counts, each place in the grid has votes of its
+own. Probes learn on posters of their own and are asked about others, drawn as evaluation draws them.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from torch import Tensor
 from minglm.pipeline import Pipeline
 from minglm.posters import COLOURS, PLACES, Poster, draw, things
 
-LEARN, ASK = 6000, 1000                      # posters
+LEARN, ASK = 12000, 1000                     # posters
 SEED = 77                                    # no training stage uses it
+ANYWHERE = ("object",)                       # asked of ids wherever they stand
 
 
 def questions(poster: Poster) -> dict[str, int]:
@@ -34,11 +36,11 @@ def gather_ids(pipe: Pipeline, posters: list[Poster], batch: int = 64) -> Tensor
     return torch.cat(parts).flatten(1)
 
 
-def fit(ids: Tensor, answers: Tensor, codes: int, steps: int = 300) -> Tensor:
-    """The votes (N * K, A) that minimise the cross-entropy of `answers` (B,) given ids (B, N)."""
+def fit(rows: Tensor, answers: Tensor, steps: int = 600) -> Tensor:
+    """The votes (rows of the table, A) that minimise the cross-entropy of `answers` (B,), given
+    which rows (B, N) each poster adds up."""
     generator = torch.Generator().manual_seed(0)
-    rows = ids + codes * torch.arange(ids.shape[1])
-    votes = torch.zeros(ids.shape[1] * codes, int(answers.max()) + 1, requires_grad=True)
+    votes = torch.zeros(int(rows.max()) + 1, int(answers.max()) + 1, requires_grad=True)
     optimiser = torch.optim.Adam([votes], lr=0.05)
     for _ in range(steps):
         some = torch.randint(len(ids), (512,), generator=generator)
@@ -63,11 +65,13 @@ def probe(pipe: Pipeline, learn: int = LEARN, ask: int = ASK) -> dict:
     learned = [draw(SEED, i) for i in range(learn)]
     asked = [draw(SEED + 1, i, split=("seen", "unseen", "random")[i % 3]) for i in range(ask)]
     ids, new = gather_ids(pipe, learned), gather_ids(pipe, asked)
-    rows = new + codes * torch.arange(new.shape[1])
+    placed = codes * torch.arange(new.shape[1])                                  # rows of each grid place
     right = [questions(p) for p in learned], [questions(p) for p in asked]
     out = {}
     for name in right[0][0]:
         known, truth = (torch.tensor([answers[name] for answers in some]) for some in right)
-        scores = F.embedding_bag(rows, fit(ids, known, codes), mode="sum")
+        offset = 0 if name in ANYWHERE else placed
+        votes = F.pad(fit(ids + offset, known), (0, 0, 0, codes))                # ids never met: no vote
+        scores = F.embedding_bag(new + offset, votes, mode="sum")
         out[name] = round(float((scores.argmax(1) == truth).float().mean()), 4)
     return out | dict(perplexity=round(perplexity(new, codes), 1), used=int(len(new.unique())), codebook=codes)

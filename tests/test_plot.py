@@ -1,0 +1,42 @@
+"""The figures: Chinese shows, unknown characters do not break a title, every drawing function draws."""
+
+import warnings
+
+import pytest
+import torch
+from PIL import Image
+
+from minglm import plot
+
+
+@pytest.fixture
+def plt():
+    import matplotlib
+
+    matplotlib.use("Agg")
+    plt = plot.pyplot()
+    yield plt
+    plt.close("all")
+
+
+def test_showable_keeps_what_fonts_have():
+    assert plot.showable("HELLO 你好\n√") == "HELLO 你好\n√"
+    assert plot.showable("A\u9f98B") == "A\u25a1B"  # a rare character: a dragon, doubled
+
+
+def test_titles_in_chinese_raise_no_warning(plt):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = plot.pictures([Image.new("RGB", (8, 8))] * 3, ["你好", "two\nlines", "\u9f98"], columns=2)
+        figure.canvas.draw()
+    assert [axis.get_title() for axis in figure.axes] == ["你好", "two\nlines", "\u25a1"]
+
+
+def test_drawing_over_a_picture(plt):
+    image, (_, axes) = Image.new("RGB", (64, 32)), plt.subplots(1, 3)
+    plot.grid_over(axes[0], image, torch.tensor([[1, 22]]))
+    assert [text.get_text() for text in axes[0].texts] == ["1", "22"]
+    plot.lines_over(axes[1], image, 16)
+    assert len(axes[1].lines) == 3 + 1
+    plot.boxes_over(axes[2], image, {"a": (0, 0, 32, 32), "b": (32, 0, 64, 32)})
+    assert len(axes[2].patches) == 2 and axes[2].texts[1].get_position() == (48, 16)
