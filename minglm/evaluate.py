@@ -14,7 +14,8 @@ import os
 import random
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -28,7 +29,7 @@ from minglm.posters import CELL, DATA, HAN_PITCH, LATIN_PITCH, SPLITS, Poster, R
 PROMPTS = DATA / "prompts"
 COLUMNS = ("gold", "vae", "decoder", "pipeline")
 CHECKS = ("background", "object", "place", "text_colour")
-SEED = 1234                                  # of the posters; no training stage uses it
+SEED = 1234                                  # of the posters, and the next; no training stage uses them
 BATCH = 16                                   # pictures painted together
 
 
@@ -36,11 +37,10 @@ BATCH = 16                                   # pictures painted together
 
 def miniposter() -> Iterator[tuple[str, Poster]]:
     """(cell, poster): 2 languages x 1 to 3 words x seen, unseen, random words x 40."""
-    for i in range(40):
-        for language in ("en", "zh"):
-            for count in (1, 2, 3):
-                for split in SPLITS[1:]:
-                    yield f"{language}-{split}-{count}", draw(SEED, i, 128, 128, split, language, count)
+    cells = list(product(("en", "zh"), (1, 2, 3), SPLITS[1:]))
+    for i in range(40 * len(cells)):
+        language, count, split = cells[i % len(cells)]
+        yield f"{language}-{split}-{count}", draw(SEED, i, 128, 128, split, language, count)
 
 
 def long_text(rng: random.Random, language: str, room: int) -> str:
@@ -55,18 +55,18 @@ def long_text(rng: random.Random, language: str, room: int) -> str:
 
 def minilong() -> Iterator[tuple[str, Poster]]:
     """(cell, poster): 40 English (12-24 letters) and 40 Chinese (6-12 characters) in 2 or 3 lines."""
-    for i in range(40):
-        for language in ("en", "zh"):
-            rng, (height, width) = random.Random(f"long/{language}/{i}"), ((96, 160), (128, 128))[i % 2]
-            poster = draw(SEED, 1000 + i, height, width, "seen", language, 2 + i % 4 // 2)
-            regions = []
-            for region in poster.regions:
-                x0, _, x1, _ = slot_box(region.slot, height, width)
-                regions.append(Region(region.slot, long_text(rng, language, x1 - x0), region.colour))
-            poster = Poster(poster.background, poster.thing, poster.place, tuple(regions), height, width,
-                            language=language)
-            poster.caption = caption(rng, poster, training=False)
-            yield f"{language}-long", poster
+    for i in range(80):
+        language, (height, width) = ("en", "zh")[i % 2], ((96, 160), (128, 128))[i // 2 % 2]
+        rng, letters, most = random.Random(f"long/{i}"), 0, {"en": 24, "zh": 12}[language]
+        while not most // 2 <= letters <= most:
+            poster = draw(SEED + 1, rng.randrange(10**6), height, width, "seen", language, 2 + i // 4 % 2)
+            rooms = [slot_box(region.slot, height, width) for region in poster.regions]
+            texts = [long_text(rng, language, x1 - x0) for x0, _, x1, _ in rooms]
+            letters = sum(len(text.replace(" ", "")) for text in texts)
+        regions = tuple(replace(region, text=text) for region, text in zip(poster.regions, texts))
+        poster = replace(poster, regions=regions)
+        poster.caption = caption(rng, poster, training=False)
+        yield f"{language}-long", poster
 
 
 SETS = dict(miniposter=miniposter, minilong=minilong)

@@ -43,7 +43,7 @@ def fit(rows: Tensor, answers: Tensor, steps: int = 600) -> Tensor:
     votes = torch.zeros(int(rows.max()) + 1, int(answers.max()) + 1, requires_grad=True)
     optimiser = torch.optim.Adam([votes], lr=0.05)
     for _ in range(steps):
-        some = torch.randint(len(ids), (512,), generator=generator)
+        some = torch.randint(len(rows), (512,), generator=generator)
         scores = F.embedding_bag(rows[some], votes, mode="sum")
         loss = F.cross_entropy(scores, answers[some])
         optimiser.zero_grad()

@@ -39,7 +39,7 @@ RECIPES = {
         vae=Recipe(steps=3000, batch=16, lr=1e-3),
         tokenizer=Recipe(steps=1500, batch=128, lr=1e-3, muon_lr=4e-3),
         planner=Recipe(steps=4000, batch=32, lr=1e-3, muon_lr=4e-3),
-        decoder=Recipe(steps=12000, batch=32, lr=1e-3, muon_lr=4e-3),
+        decoder=Recipe(steps=9000, batch=32, lr=1e-3, muon_lr=4e-3),
     ),
     "tiny": dict(
         vae=Recipe(steps=200, batch=8, lr=1e-3, warmup=10),

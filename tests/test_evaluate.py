@@ -52,7 +52,7 @@ def test_minilong_is_longer_and_fits():
     for cell, poster in prompts:
         assert len(poster.regions) in (2, 3)
         letters = sum(len(r.text.replace(" ", "")) for r in poster.regions)
-        assert 10 <= letters <= 24 if cell == "en-long" else 6 <= letters <= 12
+        assert 12 <= letters <= 24 if cell == "en-long" else 6 <= letters <= 12
         for region in poster.regions:
             x0, _, x1, _ = slot_box(region.slot, poster.height, poster.width)
             assert fits(region.text, x1 - x0)
