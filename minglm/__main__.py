@@ -17,9 +17,8 @@ from pathlib import Path
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command. Returns the exit code."""
-    parser = command_line()
-    options = parser.parse_args(arguments)
     try:
+        options = command_line().parse_args(arguments)
         return options.run(options) or 0
     except (ValueError, OSError) as error:
         print(f"minglm: {error}", file=sys.stderr)
@@ -29,8 +28,15 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage in front of it."""
+
+    def error(self, message: str) -> None:
+        raise ValueError(message)
+
+
 def command_line() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="minglm", description="GLM-Image, small enough for a laptop")
+    parser = Parser(prog="minglm", description="GLM-Image, small enough for a laptop")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     one = commands.add_parser("generate", help="paint a poster from a prompt")
@@ -53,8 +59,8 @@ def command_line() -> argparse.ArgumentParser:
     one.add_argument("stage", help="vae, tokenizer, planner, decoder, or all")
     one.add_argument("--config", default="mini", help="tiny, mini or base")
     one.add_argument("--out", type=Path, help="folder for weights and logs (default: runs/CONFIG)")
-    one.add_argument("--steps", type=int, help="steps of the recipe, instead of its own")
-    one.add_argument("--batch", type=int, help="samples per step, instead of the recipe's")
+    one.add_argument("--steps", type=at_least_one, help="steps of the recipe, instead of its own")
+    one.add_argument("--batch", type=at_least_one, help="samples per step, instead of the recipe's")
     one.add_argument("--minutes", type=float, help="stop after so long; --resume goes on")
     one.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     one.add_argument("--threads", type=int)
@@ -79,6 +85,12 @@ def command_line() -> argparse.ArgumentParser:
     return parser
 
 
+def at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 up")
+    return int(text)
+
+
 def size(text: str) -> tuple[int, int]:
     height, cross, width = text.lower().partition("x")
     if not (cross and height.isdecimal() and width.isdecimal()):
@@ -100,27 +112,32 @@ def writable(path: Path) -> None:
         raise ValueError(f"cannot write to {folder}: {error.strerror}") from None
 
 
-def save_image(image, path: Path) -> None:
-    """Write a picture whole or not at all; the format follows the name."""
+def image_kind(path: Path) -> str:
+    """The image format a file's name asks for. Raises ValueError if Pillow cannot write it."""
     from PIL import Image
 
     kind = Image.registered_extensions().get(path.suffix.lower())
-    if kind is None:
+    if kind not in Image.SAVE:
         raise ValueError(f"cannot write {path}: use a name that ends in .png or .jpg")
+    return kind
+
+
+def save_image(image, path: Path) -> None:
+    """Write a picture whole or not at all; the format follows the name."""
     temporary = path.with_name(path.name + ".tmp")
-    image.save(temporary, format=kind)
-    os.replace(temporary, path)
+    try:
+        image.save(temporary, format=image_kind(path))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def generate(options: argparse.Namespace) -> None:
-    from PIL import Image
-
     from minglm.device import set_threads
     from minglm.pipeline import Pipeline
 
     writable(options.out)
-    if options.out.suffix.lower() not in Image.registered_extensions():
-        raise ValueError(f"cannot write {options.out}: use a name that ends in .png or .jpg")
+    image_kind(options.out)
     set_threads()
     began = time.monotonic()
     pipe = Pipeline.from_pretrained(options.weights, options.device)
@@ -161,7 +178,7 @@ def train(options: argparse.Namespace) -> None:
     names = stages.STAGES if options.stage == "all" else (options.stage,)
     folder = options.out or Path("runs") / options.config
     set_threads(options.threads)
-    until = time.monotonic() + 60 * options.minutes if options.minutes else None
+    until = None if options.minutes is None else time.monotonic() + 60 * options.minutes
     for name in names:
         recipe = stages.RECIPES[options.config].get(name)
         changes = dict(steps=options.steps, batch=options.batch)

@@ -74,10 +74,11 @@ class Pipeline:
     @classmethod
     def from_pretrained(cls, weights: str | Path = "mini", device: str | Device = "auto") -> Pipeline:
         """Load weights: a name under data/weights, or a folder that `save_pretrained` wrote."""
+        device = pick(device)
         folder = disk.find(weights)
         config = disk.load_config(folder)
         parts = {name: disk.load_part(folder, name, config) for name in disk.PARTS}
-        return cls(config, disk.load_text(folder), parts, pick(device))
+        return cls(config, disk.load_text(folder), parts, device)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write every part to `folder`, in half precision."""
@@ -124,16 +125,19 @@ class Pipeline:
             raise ValueError(f"the {self.config.name} weights are not trained to edit pictures: "
                              "leave the image out")
         rows, columns = height // self.config.cell, width // self.config.cell
+        times, sigmas = flow.schedule(steps, 4 * rows * columns, self.config.flow)
+        scale, channels = self.config.vae.scale, self.config.vae.channels
+        shape = (channels, height // scale, width // scale)
+        if latents is not None and tuple(latents.shape) != (len(prompts), *shape):
+            raise ValueError(f"latents of shape {tuple(latents.shape)}: {(len(prompts), *shape)} is needed")
         if prior_ids is None:
             preview, plan = self.plan(prompts, rows, columns, temperature, top_p,
                                       seed if planner_seed is None else planner_seed, progress)
         else:
             preview, plan = torch.empty(len(prompts), 0, 0), self.check_ids(prior_ids, len(prompts), rows, columns)
         if latents is None:
-            shape = self.config.vae.channels, height // self.config.vae.scale, width // self.config.vae.scale
             latents = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed + i))
                                    for i in range(len(prompts))])
-        times, sigmas = flow.schedule(steps, 4 * rows * columns, self.config.flow)
         velocity = self.velocity(texts, plan.to(self.device.device), guidance)
         latents = latents.to(self.device.device)
         with tqdm(total=steps, desc="painting", unit="step", disable=not progress, leave=False) as bar:
@@ -146,7 +150,7 @@ class Pipeline:
     def plan(self, prompts: list[str], rows: int, columns: int, temperature: float, top_p: float,
              seed: int, progress: bool) -> tuple[Tensor, Tensor]:
         """Preview ids (B, p, q) and large ids (B, rows, columns) of each prompt."""
-        if temperature < 0 or not 0 < top_p <= 1:
+        if not temperature >= 0 or not 0 < top_p <= 1:
             raise ValueError(f"temperature {temperature} and top_p {top_p}: choose a temperature of at "
                              "least 0 and a top_p above 0 and up to 1")
         planner = self.planner.config
@@ -201,7 +205,8 @@ class Pipeline:
                                  f"! ? and the {len(posters.han_characters())} Chinese characters of "
                                  "data/words/zh_chars.txt")
             if not posters.fits(text, width):
-                longest = max(n for n in range(1, len(text)) if posters.fits(text[:1] * n, width))
+                letter = next(filter(posters.is_han, text), text[0])                 # one sets the pitch of all
+                longest = max(n for n in range(1, len(text)) if posters.fits(letter * n, width))
                 raise ValueError(f"{text!r} is too long for {width} pixels: {len(text)} characters, at "
                                  f"most {longest} fit")
         if (count := max(map(len, texts))) > MOST_TEXTS:
@@ -210,9 +215,11 @@ class Pipeline:
 
     def check_ids(self, ids: Tensor | list[Tensor], count: int, rows: int, columns: int) -> Tensor:
         """Given ids as (B, rows, columns)."""
-        ids = torch.stack(list(ids)) if not isinstance(ids, Tensor) or ids.ndim == 3 else ids[None]
-        if tuple(ids.shape) != (count, rows, columns):
-            raise ValueError(f"prior_ids of shape {tuple(ids.shape)}: {(count, rows, columns)} is needed")
+        grids = [ids] if isinstance(ids, Tensor) and ids.ndim == 2 else list(ids)
+        if len(grids) != count or any(tuple(grid.shape) != (rows, columns) for grid in grids):
+            raise ValueError(f"prior_ids of shapes {[tuple(grid.shape) for grid in grids]}: {count} of "
+                             f"{(rows, columns)} are needed")
+        ids = torch.stack(grids)
         if ids.min() < 0 or ids.max() >= self.config.decoder.codebook:
             raise ValueError(f"prior_ids from {ids.min()} to {ids.max()}: the codebook has 0 to "
                              f"{self.config.decoder.codebook - 1}")

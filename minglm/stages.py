@@ -25,7 +25,7 @@ from minglm.glyph import GlyphEncoder, collate, gather
 from minglm.lettering import RASTER, lettering, text_mask
 from minglm.planner import Planner
 from minglm.posters import CELL, Poster, draw
-from minglm.text import BPE, preview_grid, prompt_ids, quoted
+from minglm.text import BPE, QUOTED, preview_grid, prompt_ids
 from minglm.tokenizer import Alignment, Tokenizer, revise_codes, word_loss
 from minglm.train import Recipe, Stage
 from minglm.vae import VAE
@@ -96,9 +96,7 @@ def vae_stage(config: Config, device: Device, recipe: Recipe) -> Stage:
 
 def unquoted(caption: str) -> str:
     """A caption without the words it quotes: which letters to write is not the ids' business."""
-    for text in quoted(caption):
-        caption = caption.replace(text, "", 1)
-    return caption
+    return QUOTED.sub(lambda match: match[0][0] + match[0][-1], caption)
 
 
 def word_table(bpe: BPE, captions: list[str]) -> Tensor:

@@ -173,16 +173,17 @@ def to_alphabet(piece: str) -> str:
 # ---------------------------------------------------------------- what a picture shall say
 
 LETTER = r"[0-9A-Za-z\u00c0-\u024f]"
-QUOTED = re.compile(rf"(?<!{LETTER})'([^'\n]+(?:'{LETTER}+[^'\n]*)*)'(?!{LETTER})"
-                    r'|“([^”]+)”|"([^"]+)"|「([^」]+)」')
+QUOTED = re.compile(rf"(?<!{LETTER})'([^'\n]*(?:'{LETTER}+[^'\n]*)*)'(?!{LETTER})"
+                    r'|“([^”]*)”|"([^"]*)"|「([^」]*)」')
 
 
 def quoted(prompt: str) -> list[str]:
-    """The texts a prompt quotes in '…' “…” "…" or 「…」, in order. An apostrophe is no quote.
+    """The texts a prompt quotes in '…' “…” "…" or 「…」, in order, empty ones left out. An apostrophe
+    is no quote.
 
     GLM-Image's own parser takes any two apostrophes for quotes and sorts by kind of quote.
     """
-    return [next(filter(None, match.groups())) for match in QUOTED.finditer(prompt.replace('""', ""))]
+    return [text for match in QUOTED.finditer(prompt) if (text := match[match.lastindex])]
 
 
 def glyph_ids(texts: list[str]) -> list[list[int]]:

@@ -14,7 +14,7 @@ import csv
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -40,7 +40,7 @@ class Recipe:
     def rate(self, step: int) -> float:
         """The learning rate of a step, as a share of the largest."""
         end = max(1, round(self.steps * self.decay))
-        return min(1.0, (step + 1) / self.warmup, max(0.0, (self.steps - step) / end))
+        return min(1.0, (step + 1) / max(1, self.warmup), max(0.0, (self.steps - step) / end))
 
 
 @dataclass
@@ -136,7 +136,33 @@ def load(path: Path) -> dict:
     except FileNotFoundError:
         raise
     except Exception as error:
-        raise ValueError(f"cannot read checkpoint {path}: {str(error).splitlines()[0]}") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"cannot read checkpoint {path}: {reason}") from error
+
+
+def restore(checkpoint: Path, stage: Stage, made: list[torch.optim.Optimizer], average: EMA) -> tuple[int, float]:
+    """Put a checkpoint's state into model, optimisers and average; returns its step and seconds.
+
+    A run may be made longer or shorter, so `steps` may differ from the recipe it was begun with.
+    Raises ValueError if it is of another stage, recipe or size.
+    """
+    state, recipe = load(checkpoint), asdict(replace(stage.recipe, steps=0))
+    wanted = {"stage", "recipe", "step", "seconds", "model", "average", "optimisers"}
+    if not isinstance(state, dict) or wanted - state.keys():
+        raise ValueError(f"{checkpoint} is not a checkpoint of this program")
+    if state["stage"] != stage.name:
+        raise ValueError(f"{checkpoint} is of stage {state['stage']!r}, not {stage.name!r}")
+    if changed := [f"{k} {state['recipe'].get(k)}, not {v}" for k, v in recipe.items() if state["recipe"].get(k) != v]:
+        raise ValueError(f"{checkpoint} is of another recipe: {', '.join(changed)}")
+    try:
+        stage.model.load_state_dict(state["model"])
+        for optimiser, values in zip(made, state["optimisers"], strict=True):
+            optimiser.load_state_dict(values)
+        for mean, value in zip(average.mean, state["average"], strict=True):
+            mean.copy_(value)
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"{checkpoint} is of a model of another size: {str(error).splitlines()[-1].strip()}") from error
+    return state["step"], state["seconds"]
 
 
 class Log:
@@ -177,20 +203,12 @@ def train(stage: Stage, device: Device, folder: str | Path | None = None, resume
     checkpoint = Path(folder) / "checkpoint.pt" if folder else None
     start, spent = 0, 0.0
     if resume and checkpoint and checkpoint.exists():
-        state = load(checkpoint)
-        if state["stage"] != stage.name:
-            raise ValueError(f"{checkpoint} is of stage {state['stage']!r}, not {stage.name!r}")
-        model.load_state_dict(state["model"])
-        for optimiser, values in zip(made, state["optimisers"], strict=True):
-            optimiser.load_state_dict(values)
-        for mean, value in zip(average.mean, state["average"], strict=True):
-            mean.copy_(value)
-        start, spent = state["step"], state["seconds"]
+        start, spent = restore(checkpoint, stage, made, average)
     log = Log(Path(folder) / "log.csv", start) if folder else None
 
     def write(step: int, seconds: float) -> None:
         if checkpoint:
-            save(checkpoint, dict(stage=stage.name, step=step, seconds=seconds,
+            save(checkpoint, dict(stage=stage.name, recipe=asdict(replace(recipe, steps=0)), step=step, seconds=seconds,
                                   model=model.state_dict(), average=average.mean,
                                   optimisers=[o.state_dict() for o in made]))
 
@@ -228,7 +246,7 @@ def train(stage: Stage, device: Device, folder: str | Path | None = None, resume
                 write(done, result.seconds)
                 saved = time.monotonic()
             yield result
-    except GeneratorExit:
+    except (GeneratorExit, KeyboardInterrupt):
         write(done, spent + time.monotonic() - began)
         raise
     write(done, spent + time.monotonic() - began)

@@ -77,6 +77,8 @@ def load_config(folder: Path) -> Config:
             raise ValueError(f"incomplete weights: {path} is missing") from None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} is not JSON: {error}") from None
+        if not isinstance(part, dict):
+            raise ValueError(f"{path} holds {part!r}, not an object with names and values")
         values |= {name: part} if name else part
     try:
         return Config.from_dict(values)

@@ -1,0 +1,222 @@
+"""The command: what it prints, its exit codes, and that a failure leaves files as they were."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from minglm.__main__ import main, size
+
+ROOT = Path(__file__).resolve().parent.parent
+PROMPT = 'a yellow poster with a cat and the word "HI" at the top'
+
+
+@pytest.fixture(autouse=True)
+def alone(threads, tmp_path, monkeypatch):
+    """A folder of its own to write to, and the number of threads put back."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MINGLM_DEVICE", "cpu")
+
+
+@pytest.fixture
+def run(folder, capfd):
+    """Run `minglm generate` with the random weights: (exit code, stdout, stderr)."""
+    def call(*arguments, weights=folder):
+        try:
+            code = main(["generate", "--weights", str(weights), "--steps", "1", *map(str, arguments)])
+        except SystemExit as stop:  # how argparse ends
+            code = stop.code
+        return code, *capfd.readouterr()
+    return call
+
+
+def refused(outcome, words):
+    """Exit code 2, nothing on stdout, one line on stderr that says so."""
+    code, out, err = outcome
+    assert code == 2 and out == "", err
+    assert err.count("\n") == 1 and err.startswith("minglm: ") and "Traceback" not in err, err
+    assert words in err
+
+
+# ---------------------------------------------------------------- what it does
+
+def test_generate_writes_a_poster_and_says_so(run):
+    code, out, _ = run(PROMPT, "--size", "96x128")
+    assert code == 0 and out.count("\n") == 1
+    assert all(words in out for words in ("poster.png", "96x128 pixels", "seed 0", "cpu"))
+    with Image.open("poster.png") as image:
+        assert image.size == (128, 96) and image.format == "PNG"
+    assert os.listdir() == ["poster.png"]
+
+
+def test_json_is_one_parseable_object(run, folder):
+    code, out, err = run(PROMPT, "--json", "--seed", 7, "--out", "a.jpg")
+    assert code == 0 and err == ""
+    done = json.loads(out)
+    assert done["out"] == "a.jpg" and done["seed"] == 7 and done["size"] == [128, 128]
+    assert done["device"] == "cpu" and done["weights"] == str(folder) and done["paint_seconds"] > 0
+    assert len(done["plan"]) == 4 and all(len(row) == 4 for row in done["plan"])
+    with Image.open("a.jpg") as image:
+        assert image.format == "JPEG"
+
+
+def test_a_seed_is_one_picture_and_the_pipeline_s(run, pipe):
+    assert run(PROMPT, "--seed", 3, "--out", "a.png")[0] == run(PROMPT, "--seed", 3, "--out", "b.png")[0] == 0
+    assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
+    with Image.open("a.png") as image:
+        assert image.tobytes() == pipe(PROMPT, seed=3, steps=1, progress=False).images[0].tobytes()
+
+
+def test_a_folder_of_weights_in_a_relative_path(run, folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "mine")
+    assert run(PROMPT, weights="mine")[0] == 0
+
+
+def test_runs_as_a_module(folder):
+    """A process of its own: exit codes and streams as a shell sees them."""
+    def minglm(*arguments):
+        return subprocess.run([sys.executable, "-m", "minglm", *arguments], capture_output=True, text=True, timeout=120,
+                              env=os.environ | dict(PYTHONPATH=str(ROOT)))
+    failed = minglm("generate", 'a card with "Ω"', "--weights", str(folder))
+    assert (failed.returncode, failed.stdout) == (2, "")
+    assert failed.stderr.count("\n") == 1 and failed.stderr.startswith("minglm: cannot write Ω")
+
+
+def test_help_names_every_command(capfd):
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    printed = capfd.readouterr().out
+    assert all(name in printed for name in ("generate", "train", "evaluate", "doctor"))
+
+
+def test_sizes_are_height_by_width():
+    assert size("96x128") == size("96X128") == (96, 128)
+
+
+def test_doctor_speaks_json(capfd):
+    assert main(["doctor", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["device"] == "cpu"
+
+
+# ---------------------------------------------------------------- what it refuses
+
+@pytest.mark.parametrize("arguments, words", [
+    ([""], "the prompt is empty"), (["   "], "the prompt is empty"),
+    (['"Ωh é"'], "cannot write Ω É"), ([f'"{"X" * 20}"'], "too long for 128 pixels: 20 characters, at most 13 fit"),
+    (['"A" "B" "C" "D"'], "4 quoted texts"),
+    ([PROMPT, "--size", "100x128"], "size 100x128"), ([PROMPT, "--size", "4096x4096"], "size 4096x4096"),
+    ([PROMPT, "--size", "0x0"], "size 0x0"),
+    ([PROMPT, "--temperature", "-1"], "temperature -1.0"), ([PROMPT, "--top-p", "0"], "top_p 0.0"),
+    ([PROMPT, "--device", "tpu"], "unknown device 'tpu'"),
+    ([PROMPT, "--image", "absent.png"], "no image file 'absent.png'"),
+    ([PROMPT, "--image", __file__], "not an image that can be read"),
+    ([PROMPT, "--out", "absent/a.png"], "there is no folder absent"), ([PROMPT, "--out", "."], "it is a folder"),
+    ([PROMPT, "--out", "a.xyz"], "ends in .png or .jpg"), ([PROMPT, "--out", "poster"], "ends in .png or .jpg"),
+])
+def test_bad_arguments_are_one_line(run, arguments, words):
+    refused(run(*arguments), words)
+    assert os.listdir() == []
+
+
+@pytest.mark.parametrize("arguments, words", [
+    ([PROMPT, "--size", "big"], "'big' is not a size such as 128x128"), ([PROMPT, "--seed", "x"], "'x'"),
+    ([PROMPT, "--colour", "red"], "--colour"), ([], "prompt"),
+])
+def test_arguments_that_cannot_be_parsed_are_one_line(run, arguments, words):
+    refused(run(*arguments), words)
+
+
+@pytest.mark.parametrize("arguments, words", [
+    ([PROMPT, "--steps", "0"], "0 steps"),
+    ([PROMPT, "--temperature", "nan"], "temperature nan"),
+    ([PROMPT, "--out", "a.psd"], "ends in .png or .jpg"),
+])
+def test_late_failures_are_one_line_too(run, arguments, words):
+    refused(run(*arguments), words)
+    assert os.listdir() == []
+
+
+def test_missing_and_broken_weights_are_one_line(run, folder, tmp_path):
+    refused(run(PROMPT, weights="absent"), "no weights 'absent'")
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    path = copy / "decoder" / "model.safetensors"
+    data = path.read_bytes()
+    path.write_bytes(data[:-100])
+    refused(run(PROMPT, weights=copy), "decoder/model.safetensors")
+    path.unlink()
+    refused(run(PROMPT, weights=copy), "incomplete weights")
+
+
+def test_a_folder_that_refuses_files(run, monkeypatch):
+    def refuse(**options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    refused(run(PROMPT, "--out", "a.png"), "cannot write to .: Permission denied")
+
+
+def test_a_folder_that_cannot_be_written(run, tmp_path):
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    try:
+        (locked / "probe").touch()
+    except OSError:
+        refused(run(PROMPT, "--out", locked / "a.png"), "cannot write to")
+    else:
+        pytest.skip("this user may write everywhere")
+
+
+@pytest.mark.parametrize("arguments", [[""], [PROMPT, "--size", "100x100"], [PROMPT, "--weights", "absent"],
+                                       [PROMPT, "--image", "absent.png"], [PROMPT, "--steps", "0"]])
+def test_a_failure_leaves_the_old_poster(run, arguments):
+    Path("poster.png").write_bytes(b"mine")
+    assert run(*arguments)[0] == 2
+    assert Path("poster.png").read_bytes() == b"mine" and os.listdir() == ["poster.png"]
+
+
+def test_a_failed_write_leaves_the_old_poster(run, monkeypatch):
+    Path("poster.png").write_bytes(b"mine")
+
+    def full(self, path, **options):
+        Path(path).write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    code, _, err = run(PROMPT, "--json")
+    assert code == 2 and "no space left" in err and Path("poster.png").read_bytes() == b"mine"
+
+
+# ---------------------------------------------------------------- training
+
+@pytest.mark.parametrize("arguments, words", [
+    (["vea"], "unknown stage 'vea'"), (["vae", "--config", "huge"], "unknown config 'huge'"),
+    (["vae", "--config", "glm_image"], "no recipe for config 'glm_image'"),
+    (["planner", "--config", "tiny"], "tokenizer"), (["vae", "--device", "tpu"], "unknown device 'tpu'"),
+    (["vae", "--config", "tiny", "--threads", "0"], "threads must be at least 1"),
+])
+def test_training_refuses_in_one_line(capfd, arguments, words):
+    code = main(["train", *arguments])
+    refused((code, *capfd.readouterr()), words)
+
+
+@pytest.mark.parametrize("option", [["--steps", "0"], ["--steps", "-3"], ["--batch", "0"], ["--batch", "-1"]])
+def test_training_refuses_counts_below_one(capfd, monkeypatch, option):
+    monkeypatch.setattr("minglm.stages.build", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert main(["train", "vae", "--config", "tiny", *option]) == 2
+
+
+def test_training_stops_after_its_minutes_and_goes_on(capfd):
+    command = ["train", "vae", "--config", "tiny", "--steps", "4", "--batch", "2", "--threads", "1", "--out", "run"]
+    assert main([*command, "--minutes", "1e-9"]) == 0
+    assert "vae: 1 of 4 steps; go on with --resume" in capfd.readouterr().out
+    assert not Path("run/vae").exists() and Path("run/training/vae/checkpoint.pt").exists()
+    assert main([*command, "--resume"]) == 0
+    assert "weights and logs in run" in capfd.readouterr().out
+    assert {"config.json", "model.safetensors"} == set(os.listdir("run/vae"))
+    assert {"checkpoint.pt", "log.csv", "loss.png"} <= set(os.listdir("run/training/vae"))

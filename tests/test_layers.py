@@ -1,0 +1,150 @@
+"""Norm, rotary embedding, attention and KV cache against their formulas."""
+
+import pytest
+import torch
+
+from minglm.layers import KVCache, RMSNorm, attention, frequencies, plain_attention, rotate
+
+
+def random(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+# ---------------------------------------------------------------- norm and rotary
+
+def test_rms_norm():
+    norm, x = RMSNorm(7, 1e-3), 3 * random(2, 5, 7)
+    torch.nn.init.uniform_(norm.weight)
+    wanted = x / (x.square().mean(-1, keepdim=True) + 1e-3).sqrt() * norm.weight
+    assert torch.allclose(norm(x), wanted, atol=1e-6)
+    assert norm(torch.zeros(1, 7)).abs().max() == 0
+
+
+def test_rms_norm_counts_in_float32():
+    """Squares of these overflow in half precision."""
+    norm, x = RMSNorm(8, 1e-6).half(), torch.full((1, 8), 1000.0).half()
+    assert norm(x).dtype == torch.float16 and torch.allclose(norm(x).float(), torch.ones(1, 8), atol=1e-3)
+
+
+def test_frequencies_fall_from_one():
+    f = frequencies(8, 10000.0)
+    assert torch.allclose(f, torch.tensor([1, 0.1, 0.01, 0.001]))
+
+
+def tables(positions, width=8):
+    angles = positions[:, None].float() * frequencies(width, 100.0)
+    angles = torch.cat([angles, angles], -1)
+    return angles.cos(), angles.sin()
+
+
+def test_rotation_keeps_norms_and_starts_at_the_identity():
+    x = random(2, 3, 6, 8)
+    turned = rotate(x, *tables(torch.arange(6)))
+    assert torch.allclose(turned.norm(dim=-1), x.norm(dim=-1), atol=1e-5)
+    assert torch.equal(turned[:, :, 0], x[:, :, 0]) and not torch.allclose(turned[:, :, 1], x[:, :, 1])
+
+
+def test_rotated_products_depend_on_the_distance_alone():
+    q, k = random(8), random(8, seed=1)
+
+    def score(a, b):
+        x = torch.stack([q, k])[None, None]
+        a, b = rotate(x, *tables(torch.tensor([a, b])))[0, 0]
+        return (a @ b).item()
+
+    assert score(3, 5) == pytest.approx(score(13, 15), abs=1e-4)
+    assert score(3, 5) == pytest.approx(score(0, 2), abs=1e-4)
+    assert abs(score(3, 5) - score(5, 3)) > 1e-3 and abs(score(3, 5) - score(3, 6)) > 1e-3
+
+
+def test_channels_behind_the_rotary_part_pass_through():
+    x = random(1, 2, 4, 12)
+    turned = rotate(x, *tables(torch.arange(4)))
+    assert torch.equal(turned[..., 8:], x[..., 8:])
+    assert torch.equal(turned[..., :8], rotate(x[..., :8], *tables(torch.arange(4))))
+
+
+def test_channel_i_turns_with_channel_i_plus_half():
+    x = torch.zeros(1, 1, 1, 8)
+    x[..., 1] = 1
+    turned = rotate(x, *tables(torch.tensor([1])))[0, 0, 0]
+    angle = frequencies(8, 100.0)[1]
+    assert turned[1] == pytest.approx(angle.cos().item()) and turned[5] == pytest.approx(angle.sin().item())
+    assert turned.count_nonzero() == 2
+
+
+# ---------------------------------------------------------------- attention
+
+def naive(q, k, v, allowed):
+    """One query, one head, one sum at a time. allowed(batch, query, key) -> bool"""
+    out = torch.zeros(*q.shape[:3], v.shape[3])
+    group = q.shape[1] // k.shape[1]
+    for b in range(q.shape[0]):
+        for h in range(q.shape[1]):
+            for n in range(q.shape[2]):
+                weights = {m: (q[b, h, n] @ k[b, h // group, m]).item() / q.shape[3] ** 0.5
+                           for m in range(k.shape[2]) if allowed(b, n, m)}
+                top = max(weights.values())
+                weights = {m: torch.tensor(w - top).exp() for m, w in weights.items()}
+                out[b, h, n] = sum(w * v[b, h // group, m] for m, w in weights.items()) / sum(weights.values())
+    return out
+
+
+MASK = torch.tensor([[True, True, False, True, False], [False, True, True, True, True]])
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("kind", ["all", "causal", "mask", "square mask"])
+@pytest.mark.parametrize("trained", [False, True])
+def test_attention_equals_a_loop(groups, kind, trained):
+    """Both the fused operator and the written-out one that training on a CPU takes."""
+    q, k, v = random(2, 4, 5, 6), random(2, groups, 5, 6, seed=1), random(2, groups, 5, 6, seed=2)
+    square = torch.rand(2, 1, 5, 5, generator=torch.Generator().manual_seed(3)) > 0.5
+    square = square | torch.eye(5, dtype=torch.bool)
+    mask, causal, allowed = {
+        "all": (None, False, lambda b, n, m: True),
+        "causal": (None, True, lambda b, n, m: m <= n),
+        "mask": (MASK[:, None, None], False, lambda b, n, m: MASK[b, m]),
+        "square mask": (square, False, lambda b, n, m: square[b, 0, n, m])}[kind]
+    out = attention(q.requires_grad_(trained), k, v, mask, causal)
+    assert out.requires_grad == trained
+    assert torch.allclose(out.detach(), naive(q.detach(), k, v, allowed), atol=1e-5)
+
+
+def test_written_out_attention_has_the_gradients_of_the_fused_one():
+    made = []
+    for function in (plain_attention, torch.nn.functional.scaled_dot_product_attention):
+        q, k, v = (random(2, 3, 5, 4, seed=i).requires_grad_() for i in range(3))
+        function(q, k, v, MASK[:, None, None]).square().sum().backward()
+        made.append(torch.cat([x.grad.flatten() for x in (q, k, v)]))
+    assert torch.allclose(*made, atol=1e-5) and made[0].abs().max() > 0.1
+
+
+def test_more_keys_than_queries():
+    q, k, v = random(1, 2, 1, 4), random(1, 2, 7, 4, seed=1), random(1, 2, 7, 4, seed=2)
+    assert torch.allclose(attention(q, k, v), naive(q, k, v, lambda b, n, m: True), atol=1e-5)
+
+
+# ---------------------------------------------------------------- cache
+
+def test_cache_returns_all_it_was_given():
+    cache = KVCache(2, 3, 6, 4, torch.zeros(1))
+    pieces = [(random(2, 3, n, 4, seed=n), random(2, 3, n, 4, seed=n + 9)) for n in (3, 1, 2)]
+    for i, piece in enumerate(pieces):
+        k, v = cache.append(*piece)
+        assert torch.equal(k, torch.cat([k for k, _ in pieces[: i + 1]], 2))
+        assert torch.equal(v, torch.cat([v for _, v in pieces[: i + 1]], 2))
+    assert cache.length == 6
+
+
+def test_cache_refuses_what_does_not_fit():
+    cache = KVCache(1, 1, 4, 2, torch.zeros(1))
+    cache.append(torch.ones(1, 1, 3, 2), torch.ones(1, 1, 3, 2))
+    with pytest.raises(ValueError, match="4 positions cannot hold 5"):
+        cache.append(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2))
+    assert cache.length == 3 and cache.k[:, :, :3].min() == 1
+    cache.append(torch.ones(1, 1, 1, 2), torch.ones(1, 1, 1, 2))
+
+
+def test_cache_takes_type_from_its_example():
+    assert KVCache(1, 1, 2, 2, torch.zeros(1, dtype=torch.bfloat16)).v.dtype == torch.bfloat16

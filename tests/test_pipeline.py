@@ -1,0 +1,248 @@
+"""The pipeline: one seed is one picture, stages can be skipped, bad input is refused in words."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from minglm import flow
+from minglm.glyph import collate, gather
+from minglm.pipeline import MOST_TEXTS, Pipeline, open_image, to_images, to_tensor
+from minglm.posters import draw
+from minglm.text import preview_grid, prompt_ids
+
+PROMPT = 'A yellow poster with an apple in the centre and the red word "HELLO" at the bottom.'
+PROMPTS = [PROMPT, "一张蓝色海报，中间画着猫，顶部是红色文字“你好”。", "a cat"]
+SIZES = [(96, 96), (96, 128), (128, 96), (128, 128)]
+
+
+@pytest.fixture
+def paint(pipe):
+    def call(prompt=PROMPT, *size, **options):
+        return pipe(prompt, *size, **dict(steps=2, progress=False) | options)
+    return call
+
+
+def same(a, b):
+    """Pictures alike to rounding: float32 sums differ a little between batch sizes."""
+    return np.abs(np.asarray(a).astype(int) - np.asarray(b)).max() <= 1
+
+
+def ids(out):
+    return [plan.tolist() for plan in out.plan], [preview.tolist() for preview in out.preview]
+
+
+# ---------------------------------------------------------------- painting
+
+@pytest.mark.parametrize("height, width", SIZES)
+def test_every_size(paint, height, width):
+    out = paint(PROMPT, height, width)
+    assert out.images[0].size == (width, height) and out.images[0].mode == "RGB"
+    assert out.plan[0].shape == (height // 32, width // 32) and out.plan[0].dtype == torch.int64
+    assert out.preview[0].shape == preview_grid(height // 32, width // 32, 4)
+    assert np.asarray(out.images[0]).std() > 1
+
+
+def test_one_seed_is_one_picture(paint):
+    one, two, other = paint(seed=3), paint(seed=3), paint(seed=4)
+    assert one.images[0].tobytes() == two.images[0].tobytes() and ids(one) == ids(two)
+    assert one.images[0].tobytes() != other.images[0].tobytes() and ids(one) != ids(other)
+
+
+def test_nothing_outside_decides_the_picture(paint, folder):
+    one = paint(seed=3)
+    torch.manual_seed(99)
+    before = torch.get_rng_state()
+    two = Pipeline.from_pretrained(folder, "cpu")(PROMPT, steps=2, seed=3, progress=False)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert one.images[0].tobytes() == two.images[0].tobytes()
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_a_picture_is_the_same_alone_and_in_company(paint, guidance):
+    together = paint(PROMPTS, seed=5, guidance=guidance)
+    assert len(together.images) == len(together.plan) == len(together.preview) == 3
+    for i, prompt in enumerate(PROMPTS):
+        alone = paint(prompt, seed=5 + i, guidance=guidance)
+        assert ids(alone)[0][0] == ids(together)[0][i] and same(alone.images[0], together.images[i])
+
+
+def test_the_same_prompt_twice_gives_two_pictures(paint):
+    out = paint([PROMPT, PROMPT])
+    assert not same(*out.images)
+
+
+def test_the_planner_has_a_seed_of_its_own(paint):
+    one, two, three = paint(seed=1), paint(seed=1, planner_seed=2), paint(seed=2)
+    assert ids(two) == ids(three) and ids(two) != ids(one)
+    assert not same(two.images[0], three.images[0])
+    assert paint(seed=1, planner_seed=1).images[0].tobytes() == one.images[0].tobytes()
+
+
+def test_temperature_zero_does_not_depend_on_the_seed(paint):
+    assert ids(paint(seed=1, temperature=0)) == ids(paint(seed=2, temperature=0))
+
+
+def test_steps_and_guidance_change_the_picture(paint):
+    plan = paint().plan
+    pictures = [paint(prior_ids=plan, **how).images[0].tobytes()
+                for how in (dict(), dict(steps=3), dict(guidance=1.0), dict(guidance=3.0))]
+    assert len(set(pictures)) == 4
+    assert same(paint(prior_ids=plan, guidance=1.0).images[0], paint(prior_ids=plan, guidance=1 + 1e-6).images[0])
+
+
+# ---------------------------------------------------------------- skipping stages
+
+def test_given_ids_skip_the_planner(paint, pipe, monkeypatch):
+    out = paint(PROMPTS, seed=5)
+    monkeypatch.setattr(pipe, "planner", None)
+    for given in (out.plan, torch.stack(out.plan)):
+        again = paint(PROMPTS, seed=5, prior_ids=given)
+        assert [a.tobytes() for a in again.images] == [a.tobytes() for a in out.images]
+        assert ids(again)[0] == ids(out)[0] and all(preview.numel() == 0 for preview in again.preview)
+    one = paint(PROMPT, seed=5, prior_ids=out.plan[0])
+    assert same(one.images[0], out.images[0])
+
+
+def test_given_noise_is_started_from(paint):
+    noise = torch.randn(1, 16, 16, 16, generator=torch.Generator().manual_seed(8))
+    assert paint(seed=8).images[0].tobytes() == paint(seed=8, latents=noise).images[0].tobytes()
+    assert not same(paint(seed=8).images[0], paint(seed=8, latents=-noise).images[0])
+
+
+def test_the_decoder_never_sees_the_prompt(paint):
+    """Given the ids, only the quoted words count, in capitals."""
+    plan = paint().plan
+    one = paint('a red cat with "hello"', prior_ids=plan).images[0].tobytes()
+    assert one == paint("一张蓝色海报“HELLO”", prior_ids=plan).images[0].tobytes()
+    assert one != paint('a red cat with "HELLP"', prior_ids=plan).images[0].tobytes()
+    assert one != paint('a red cat with "HELLO" and "A"', prior_ids=plan).images[0].tobytes()
+    assert one != paint("a red cat", prior_ids=plan).images[0].tobytes()
+
+
+def test_painting_by_hand_gives_the_same(pipe, paint):
+    """The parts put together once more, each branch of the guidance on its own."""
+    with torch.no_grad():
+        planner = pipe.planner.config
+        start = prompt_ids(pipe.bpe, PROMPT, 3, 4, preview_grid(3, 4, 4), planner.vision_vocab, planner.boi)
+        grids = [preview_grid(3, 4, 4), (3, 4)]
+        preview, plan = pipe.planner.generate([start], grids, [torch.Generator().manual_seed(6)])
+        x = torch.randn(16, 12, 16, generator=torch.Generator().manual_seed(6))[None]
+        words, nothing = (collate([texts]) for texts in (["HELLO"], []))
+        c, u = (gather(pipe.glyph(g["ids"], g["mask"], g["places"]), g["index"]) for g in (words, nothing))
+        times, sigmas = flow.schedule(3, 48, pipe.config.flow)
+        for time, a, b in zip(times, sigmas, sigmas[1:]):
+            t = torch.tensor([time])
+            with_words = pipe.decoder(x, t, plan, c)
+            without = pipe.decoder(x, t, plan, u, prior_keep=torch.tensor([False]))
+            x = x + (b - a) * (without + 2.5 * (with_words - without))
+        wanted = to_images(pipe.vae.decode(x))[0]
+    out = paint(PROMPT, 96, 128, steps=3, guidance=2.5, seed=6)
+    assert torch.equal(out.plan[0], plan[0]) and torch.equal(out.preview[0], preview[0])
+    assert same(out.images[0], wanted)
+
+
+def test_every_step_is_reported(paint):
+    seen = []
+    paint(steps=4, on_step=lambda i, latents: seen.append((i, latents.clone())))
+    assert [i for i, _ in seen] == [0, 1, 2, 3] and all(x.shape == (1, 16, 16, 16) for _, x in seen)
+    assert not torch.equal(seen[0][1], seen[1][1])
+
+
+def test_progress_can_be_silent(paint, capfd):
+    paint()
+    assert capfd.readouterr() == ("", "")
+    paint(progress=True)
+    assert "painting" in capfd.readouterr().err
+
+
+# ---------------------------------------------------------------- from pictures
+
+def test_pictures_to_ids_and_back_through_the_vae(pipe):
+    images = [draw(0, i).image for i in range(3)]
+    found = pipe.encode_ids(images)
+    assert [tuple(x.shape) for x in found] == [(4, 4)] * 3 and 0 <= min(x.min() for x in found)
+    assert torch.equal(found[1], pipe.encode_ids(images[1:2])[0])
+    again = pipe.reconstruct(images)
+    assert [image.size for image in again] == [(128, 128)] * 3
+
+
+def test_tensors_and_images_are_inverse():
+    images = [draw(0, i, 96, 128).image for i in range(2)]
+    tensor = to_tensor(images)
+    assert tensor.shape == (2, 3, 96, 128) and tensor.min() >= -1 and tensor.max() <= 1
+    assert [a.tobytes() for a in to_images(tensor)] == [a.tobytes() for a in images]
+    assert np.asarray(to_images(torch.full((1, 3, 1, 1), 9.0))[0]).tolist() == [[[255] * 3]]
+
+
+def test_open_image_takes_files_and_pictures(tmp_path):
+    Image.new("RGBA", (4, 3), (1, 2, 3, 255)).save(tmp_path / "a.png")
+    assert open_image(tmp_path / "a.png").size == open_image(str(tmp_path / "a.png")).size == (4, 3)
+    assert open_image(Image.new("L", (2, 2))).mode == open_image(tmp_path / "a.png").mode == "RGB"
+
+
+# ---------------------------------------------------------------- refusing
+
+
+
+@pytest.mark.parametrize("prompt, words", [
+    ("", "the prompt is empty"), ("  \n", "the prompt is empty"), ([], "the prompt is empty"),
+    (["a", ""], "the prompt is empty"), ([3], "the prompt is empty"), ("“龘”", "cannot write 龘"),
+    ('"Ωmega é!"', "cannot write Ω É in 'Ωmega é!'"), ('a "🍎" b', "cannot write 🍎"),
+    (f'"{"A" * 14}"', "too long for 128 pixels: 14 characters, at most 13 fit"),
+    ("“" + "好" * 9 + "”", "too long for 128 pixels: 9 characters, at most 7 fit"),
+    ("“A" + "好" * 9 + "”", "10 characters, at most 7 fit"),
+    ('"A" "B" "C" "D"', f"4 quoted texts: a poster has room for {MOST_TEXTS}"),
+    ("a very long prompt " * 300, "ids is too long"),
+])
+def test_prompts_that_cannot_be_painted(paint, prompt, words):
+    with pytest.raises(ValueError, match=words):
+        paint(prompt)
+
+
+@pytest.mark.parametrize("height, width", [
+    (100, 128), (128, 130), (64, 128), (160, 128), (128, 0), (-128, 128), (1024, 1024)])
+def test_sizes_that_cannot_be_painted(paint, height, width):
+    with pytest.raises(ValueError, match=f"size {height}x{width}: .*multiples of 32 from 96 to 128"):
+        paint(PROMPT, height, width)
+
+
+@pytest.mark.parametrize("options, words", [
+    (dict(temperature=-0.1), "temperature -0.1"), (dict(top_p=0), "top_p 0"), (dict(top_p=1.1), "top_p 1.1"),
+    (dict(steps=0), "0 steps"), (dict(steps=1001), "1001 steps"),
+    (dict(temperature=float("nan")), "temperature nan"),
+    (dict(latents=torch.zeros(1, 16, 8, 8)), "latents"),
+    (dict(latents=torch.zeros(3, 16, 16, 16)), "latents"),
+    (dict(prior_ids=torch.zeros(3, 4, dtype=torch.long)), r"shapes \[\(3, 4\)\]: 1 of \(4, 4\) are needed"),
+    (dict(prior_ids=torch.zeros(2, 4, 4, dtype=torch.long)), r"shapes \[\(4, 4\), \(4, 4\)\]: 1 of"),
+    (dict(prior_ids=torch.full((4, 4), 256)), "0 to 255"), (dict(prior_ids=torch.full((4, 4), -1)), "-1"),
+    (dict(prior_ids=[torch.zeros(3, 4), torch.zeros(4, 4)]), "prior_ids"),
+    (dict(image=Image.new("RGB", (64, 64))), "not trained to edit"),
+    (dict(image="nowhere.png"), "no image file 'nowhere.png'"),
+    (dict(image=[__file__]), "not an image that can be read"),
+])
+def test_options_that_make_no_sense(paint, options, words):
+    with pytest.raises(ValueError, match=words):
+        paint(**options)
+
+
+def test_bad_input_is_refused_before_any_work(paint, pipe, monkeypatch):
+    monkeypatch.setattr(pipe, "planner", None)
+    monkeypatch.setattr(pipe, "decoder", None)
+    for options in (dict(height=100), dict(prompt=""), dict(prompt='"Ω"'), dict(image="nowhere.png")):
+        with pytest.raises(ValueError):
+            paint(**options)
+
+
+def test_only_the_poster_world_limits_its_letters(pipe):
+    free = Pipeline(replace(pipe.config, posters=False), pipe.bpe, dict(
+        vae=pipe.vae, tokenizer=pipe.tokenizer, planner=pipe.planner, glyph=pipe.glyph,
+        decoder=pipe.decoder), pipe.device)
+    assert free('a card with "Ωmega" and "é"', 96, 96, steps=1, progress=False).images[0].size == (96, 96)
+
+
+def test_unknown_device_is_named(folder):
+    with pytest.raises(ValueError, match="unknown device 'tpu'"):
+        Pipeline.from_pretrained(folder, "tpu")

@@ -1,0 +1,221 @@
+"""The planner: positions, causality, generation with its cache, sampling, loss."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from minglm.config import preset
+from minglm.planner import Planner, choose, positions
+
+CONFIG = replace(preset("tiny").planner, codebook=40, vision_vocab=48, vocab=90)
+GRIDS = [(2, 2), (3, 4)]
+
+
+@pytest.fixture(scope="module")
+def planner():
+    torch.manual_seed(0)
+    model = Planner(CONFIG).eval().requires_grad_(False)
+    for p in model.parameters():
+        p.add_(0.3 * torch.randn_like(p))
+    return model
+
+
+def prompt(length, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    return [*torch.randint(48, 90, (length - 1,), generator=g).tolist(), CONFIG.boi]
+
+
+def generators(*seeds):
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+# ---------------------------------------------------------------- positions
+
+def test_positions_of_text_preview_and_large_grid():
+    place = positions([10, (2, 2), (4, 4), 1]).tolist()
+    before = list(range(10))
+    assert place[0] == before + [10] * 4 + [12] * 16 + [16]
+    assert place[1] == before + [10, 10, 11, 11] + [12] * 4 + [13] * 4 + [14] * 4 + [15] * 4 + [16]
+    assert place[2] == before + [10, 11, 10, 11] + [12, 13, 14, 15] * 4 + [16]
+
+
+def test_positions_behind_a_source_image():
+    """boi, a 2 x 4 image, then eoi, five text tokens and boi, which are text again."""
+    place = positions([1, (2, 4), 7, (1, 1)]).tolist()
+    assert place[0] == [0] + [1] * 8 + [5, 6, 7, 8, 9, 10, 11] + [12]
+    assert place[1] == [0] + [1] * 4 + [2] * 4 + [5, 6, 7, 8, 9, 10, 11] + [12]
+    assert place[2] == [0] + [1, 2, 3, 4] * 2 + [5, 6, 7, 8, 9, 10, 11] + [12]
+
+
+# ---------------------------------------------------------------- the network
+
+def test_nothing_looks_ahead(planner):
+    ids, place = torch.tensor([prompt(12)]), positions([12])[None]
+    features = planner(ids, place)
+    for at in range(12):
+        changed = ids.clone()
+        changed[0, at] = 50 if ids[0, at] != 50 else 51
+        other = planner(changed, place)
+        assert torch.allclose(other[:, :at], features[:, :at], atol=1e-6)
+        assert (other[:, at:] - features[:, at:]).abs().amax(-1).min() > 1e-4
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_every_axis_of_the_positions_matters(planner, axis):
+    ids, place = torch.tensor([prompt(6)]), positions([6])[None].clone()
+    before = planner(ids, place)
+    place[:, axis, 3:] += 2
+    assert (planner(ids, place) - before)[:, -1].abs().max() > 1e-4
+
+
+def test_positions_count_only_relatively(planner):
+    ids, place = torch.tensor([prompt(6)]), positions([6])[None]
+    assert torch.allclose(planner(ids, place + 17), planner(ids, place), atol=1e-4)
+
+
+# ---------------------------------------------------------------- generation
+
+def uncached(planner, start, grids, temperature=0.0, top_p=1.0, generator=None):
+    """Generation as one would write it first: the whole sequence again for every id."""
+    ids = list(start)
+    for _ in range(sum(h * w for h, w in grids)):
+        place = positions([len(start), *grids])[:, : len(ids)]
+        scores = planner.head(planner(torch.tensor([ids]), place[None])[:, -1])[:, : CONFIG.codebook]
+        ids.append(choose(scores, temperature, top_p, 0, [generator]).item())
+    return ids[len(start):]
+
+
+def flat(grids, row=0):
+    return torch.cat([ids[row].flatten() for ids in grids]).tolist()
+
+
+@pytest.mark.parametrize("grids", [GRIDS, [(1, 3)], [(2, 1), (3, 2), (1, 1)]])
+def test_cached_generation_equals_uncached(planner, grids):
+    start = prompt(9)
+    drawn = planner.generate([start], grids, generators(0), temperature=0)
+    assert [tuple(ids.shape) for ids in drawn] == [(1, *grid) for grid in grids]
+    assert flat(drawn) == uncached(planner, start, grids)
+    assert len(set(flat(drawn))) > 1
+    drawn = planner.generate([start], grids, generators(5), temperature=1.1, top_p=0.8)
+    assert flat(drawn) == uncached(planner, start, grids, 1.1, 0.8, *generators(5))
+
+
+@pytest.mark.parametrize("temperature", [0, 1.0])
+@pytest.mark.parametrize("lengths", [(5, 5, 5), (4, 11, 7)])
+def test_a_batch_equals_each_prompt_alone(planner, lengths, temperature):
+    prompts = [prompt(length, i) for i, length in enumerate(lengths)]
+    together = planner.generate(prompts, GRIDS, generators(1, 2, 3), temperature)
+    for i, one in enumerate(prompts):
+        assert flat(together, i) == flat(planner.generate([one], GRIDS, generators(i + 1), temperature))
+    assert flat(together, 0) != flat(together, 1)
+
+
+def test_parts_place_source_images(planner):
+    start, parts = prompt(10), [2, (2, 3), 2]
+    ids = planner.generate([start, prompt(6)], [(2, 2)], generators(0, 1), 0, parts=[parts, [6]])[0]
+    place = positions([*parts, (1, 1)])[:, :10]
+    scores = planner.head(planner(torch.tensor([start]), place[None])[:, -1])[:, : CONFIG.codebook]
+    assert ids[0, 0, 0] == scores.argmax()
+
+
+def test_only_codes_are_drawn(planner):
+    favourites = Planner(CONFIG).eval()
+    favourites.load_state_dict(planner.state_dict())
+    with torch.no_grad():
+        favourites.head.weight[CONFIG.codebook:] = 100 * favourites.head.weight[:8]
+    for temperature in (0, 2.0):
+        for ids in favourites.generate([prompt(5)] * 8, GRIDS, generators(*range(8)), temperature, top_p=1):
+            assert 0 <= ids.min() and ids.max() < CONFIG.codebook
+
+
+def test_progress_counts_to_the_end(planner):
+    calls = []
+    planner.generate([prompt(5)], GRIDS, generators(0), progress=lambda *call: calls.append(call))
+    assert calls == [(i + 1, 16) for i in range(16)]
+
+
+# ---------------------------------------------------------------- sampling
+
+def allowed(scores, temperature, top_p, top_k):
+    """The ids that may be drawn and their chances, for one row, in plain Python."""
+    order = sorted(range(len(scores)), key=lambda i: -scores[i])
+    chances = torch.tensor(scores).double().div(temperature).softmax(0).tolist()
+    kept = order[:top_k] if top_k else order
+    total = sum(chances[i] for i in kept)
+    nucleus, mass = [], 0.0
+    for i in kept:
+        if mass >= top_p - 1e-9 and nucleus:
+            break
+        nucleus.append(i)
+        mass += chances[i] / total
+    share = sum(chances[i] for i in nucleus)
+    return {i: chances[i] / share for i in nucleus}
+
+
+@pytest.mark.parametrize("temperature, top_p, top_k", [
+    (1.0, 1.0, 0), (0.9, 0.75, 0), (1.0, 0.3, 0), (2.0, 1.0, 3), (0.7, 0.9, 5),
+    (1.0, 1e-6, 0), (1.0, 0.5, 1), (1.0, 1.0, 99)])
+def test_choose_draws_what_it_should(temperature, top_p, top_k):
+    scores = torch.randn(12, generator=torch.Generator().manual_seed(4)) * 1.5
+    wanted, count = allowed(scores.tolist(), temperature, top_p, top_k), 6000
+    g = torch.Generator().manual_seed(0)
+    drawn = choose(scores.expand(count, -1), temperature, top_p, top_k, [g] * count)
+    shares = torch.bincount(drawn, minlength=12) / count
+    assert set(drawn.unique().tolist()) <= set(wanted)
+    for i, chance in wanted.items():
+        assert abs(shares[i].item() - chance) < 0.03
+
+
+def test_temperature_zero_takes_the_best_and_draws_nothing():
+    scores, g = torch.randn(5, 9, generator=torch.Generator().manual_seed(1)), torch.Generator().manual_seed(0)
+    before = g.get_state()
+    assert torch.equal(choose(scores, 0, 0.5, 2, [g] * 5), scores.argmax(-1))
+    assert torch.equal(g.get_state(), before)
+
+
+def test_each_row_has_its_own_generator():
+    scores = torch.zeros(3, 1000)
+    a = choose(scores, 1.0, 1.0, 0, generators(1, 2, 3))
+    b = choose(scores[:2], 1.0, 1.0, 0, generators(9, 2))
+    assert a[1] == b[1] and a[0] != b[0]
+
+
+# ---------------------------------------------------------------- loss
+
+def test_loss_is_the_weighted_cross_entropy(planner):
+    g = torch.Generator().manual_seed(0)
+    prompts = [prompt(5, 1), prompt(9, 2)]
+    small = torch.randint(CONFIG.codebook, (2, 2, 2), generator=g)
+    large = torch.randint(CONFIG.codebook, (2, 3, 4), generator=g)
+    value, stats = planner.loss(prompts, small, large)
+    total, weights, first = 0.0, 0.0, []
+    for b, start in enumerate(prompts):
+        target = [*small[b].flatten().tolist(), *large[b].flatten().tolist(), CONFIG.eoi]
+        ids, place = torch.tensor([start + target[:-1]]), positions([len(start), (2, 2), (3, 4)])
+        chances = planner.head(planner(ids, place[None])).log_softmax(-1)[0, len(start) - 1:]
+        for i, wanted in enumerate(target):
+            weight = CONFIG.preview_weight if i < 4 else 1.0
+            total, weights = total - weight * chances[i, wanted].item(), weights + weight
+            first += [-chances[i, wanted].item()] if i < 4 else []
+    assert abs(value.item() - total / weights) < 1e-5 * abs(total / weights)
+    assert abs(stats["preview"].item() - sum(first) / len(first)) < 1e-4
+    assert 0 <= stats["right"] <= 1
+
+
+def test_loss_does_not_depend_on_filling(planner):
+    """A prompt beside a longer one has the loss it has alone."""
+    g = torch.Generator().manual_seed(3)
+    small, large = (torch.randint(CONFIG.codebook, (2, *grid), generator=g) for grid in GRIDS)
+    prompts = [prompt(4), prompt(13)]
+    alone = [planner.loss([p], s[None], t[None])[0].item() for p, s, t in zip(prompts, small, large)]
+    assert abs(planner.loss(prompts, small, large)[0].item() - sum(alone) / 2) < 1e-5 * sum(alone)
+
+
+def test_the_released_sizes_rotate_half_of_each_head():
+    sections = preset("glm_image").planner
+    assert 2 * sum(sections.mrope_section) == sections.head_dim * sections.rotary_fraction
+    for name in ("tiny", "mini", "base"):
+        config = preset(name).planner
+        assert 2 * sum(config.mrope_section) == config.head_dim * config.rotary_fraction
+        assert config.codebook + 2 <= config.vision_vocab < config.vocab

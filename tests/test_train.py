@@ -1,0 +1,381 @@
+"""Training: a stopped and resumed run is the run that was never stopped; every stage runs."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from minglm import stages
+from minglm.__main__ import main
+from minglm.config import preset
+from minglm.device import pick
+from minglm.pipeline import Pipeline
+from minglm.train import EMA, Recipe, Stage, load, optimisers, train
+
+ROOT = Path(__file__).resolve().parent.parent
+CPU = pick("cpu")
+RECIPE = Recipe(steps=12, batch=4, lr=1e-2, warmup=3, ema=0.9)
+
+
+def toy(recipe=RECIPE, name="toy", fault=None):
+    """A regression with random batches; its loss is not a number at step `fault`."""
+    torch.manual_seed(7)
+    model = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 1))
+
+    def batch(step):
+        x = torch.randn(recipe.batch, 5, generator=torch.Generator().manual_seed(step))
+        return dict(x=x, y=x.sum(1, keepdim=True).sin(), broken=step == fault)
+
+    def loss(b):
+        error = (model(b["x"]).float() - b["y"]).square().mean()
+        return error * (float("nan") if b["broken"] else 1), dict(error=error.detach())
+
+    return Stage(name, model, batch, loss, recipe, lambda name: name == "0.weight")
+
+
+def losses(stage, folder=None, stop=None, **options):
+    """The losses of a run, closed behind step `stop`."""
+    found, run = [], train(stage, CPU, folder, **options)
+    for step in run:
+        found.append(step.loss)
+        if step.number == stop:
+            run.close()
+            break
+    return found
+
+
+def parameters(stage):
+    return torch.cat([p.detach().flatten() for p in stage.model.parameters()])
+
+
+# ---------------------------------------------------------------- resuming
+
+@pytest.mark.parametrize("recipe", [RECIPE, replace(RECIPE, muon_lr=1e-2)], ids=["adamw", "muon"])
+@pytest.mark.parametrize("stops", [(1,), (5,), (3, 4, 11), (12,)])
+def test_resumed_equals_uninterrupted(tmp_path, recipe, stops):
+    whole = toy(recipe)
+    wanted = losses(whole)
+    found = []
+    for stop in (*stops, None):
+        stage = toy(recipe)
+        found += losses(stage, tmp_path, stop, resume=True)
+    assert found == wanted and len(found) == 12
+    assert torch.equal(parameters(stage), parameters(whole))
+
+
+def test_random_numbers_drawn_elsewhere_change_nothing():
+    wanted, found = losses(toy()), []
+    for step in train(toy(), CPU):
+        torch.rand(step.number)
+        found.append(step.loss)
+    assert found == wanted
+
+
+def test_without_resume_a_run_starts_anew(tmp_path):
+    wanted = losses(toy(), tmp_path, 5)
+    assert losses(toy(), tmp_path, 5) == wanted
+
+
+def test_log_continues_where_the_checkpoint_is(tmp_path):
+    losses(toy(), tmp_path, 6, log_every=2)
+    (tmp_path / "log.csv").open("a").write("99,1,1,1,1,1\n")                     # later than the checkpoint
+    losses(toy(), tmp_path, resume=True, log_every=2)
+    rows = list(csv.DictReader((tmp_path / "log.csv").open()))
+    assert [int(row["step"]) for row in rows] == [2, 4, 6, 8, 10, 12]
+    losses(toy(), tmp_path / "whole", log_every=2)
+    whole = list(csv.DictReader((tmp_path / "whole" / "log.csv").open()))
+    assert [row["loss"] for row in rows] == [row["loss"] for row in whole]
+
+
+def test_a_finished_run_resumes_to_its_end(tmp_path):
+    stage, again = toy(), toy()
+    losses(stage, tmp_path)
+    assert losses(again, tmp_path, resume=True) == []
+    assert torch.equal(parameters(again), parameters(stage))
+
+
+KILLED = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+import torch
+from minglm import stages
+from minglm.config import preset
+from minglm.device import pick
+from minglm.train import train
+torch.set_num_threads(1)
+folder, device = Path(sys.argv[1]), pick("cpu")
+recipe = replace(stages.RECIPES["tiny"]["vae"], steps=40, batch=2)
+stage = stages.build("vae", preset("tiny"), device, recipe, folder)
+for step in train(stage, device, folder / "training" / "vae", save_every=0):
+    print(step.number, flush=True)
+"""
+
+
+def rows(folder):
+    """Step and every measured number of a run's log; not its clock."""
+    with (folder / "training" / "vae" / "log.csv").open(newline="") as file:
+        return [{k: v for k, v in row.items() if "second" not in k} for row in csv.DictReader(file)]
+
+
+def test_killed_at_once_and_resumed_by_the_command(tmp_path, threads):
+    """`kill -9` while it trains and saves; `minglm train --resume` then logs what an undisturbed run logs."""
+    command = ["train", "vae", "--config", "tiny", "--steps", "40", "--batch", "2", "--threads", "1", "--out"]
+    environment = os.environ | dict(MINGLM_DEVICE="cpu", OMP_WAIT_POLICY="PASSIVE")
+    run = subprocess.Popen([sys.executable, "-c", KILLED, tmp_path / "killed"], cwd=ROOT, env=environment,
+                           stdout=subprocess.PIPE, text=True)
+    for line in run.stdout:
+        if int(line) == 26:
+            break
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    assert run.returncode == -signal.SIGKILL
+    checkpoint = tmp_path / "killed" / "training" / "vae" / "checkpoint.pt"
+    assert 25 <= load(checkpoint)["step"] < 40 and not (tmp_path / "killed" / "vae").exists()
+    resumed = subprocess.run([sys.executable, "-m", "minglm", *command, tmp_path / "killed", "--resume"],
+                             cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert resumed.returncode == 0, resumed.stderr
+    assert main([*command, str(tmp_path / "whole")]) == 0
+    assert [row["step"] for row in rows(tmp_path / "whole")] == ["20", "40"]
+    assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
+    one, two = (tmp_path / name / "vae" / "model.safetensors" for name in ("killed", "whole"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+# ---------------------------------------------------------------- refusing
+
+DAMAGES = [lambda data: data[:-200], lambda data: data[: len(data) // 2], lambda data: b"\x80\x02cposix\nsystem\n.",
+           lambda data: b""]
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=["tail", "half", "pickle", "empty"])
+def test_a_damaged_checkpoint_is_named(tmp_path, damage):
+    losses(toy(), tmp_path, 3)
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match="checkpoint.pt"):
+        losses(toy(), tmp_path, resume=True)
+
+
+def test_a_checkpoint_of_another_stage_is_refused(tmp_path):
+    losses(toy(), tmp_path, 3)
+    with pytest.raises(ValueError, match="'toy', not 'other'"):
+        losses(toy(name="other"), tmp_path, resume=True)
+
+
+def test_a_checkpoint_of_another_size_is_refused(tmp_path):
+    losses(toy(), tmp_path, 3)
+    stage = toy()
+    stage.model = nn.Linear(5, 1)
+    with pytest.raises(ValueError, match="checkpoint.pt"):
+        losses(stage, tmp_path, resume=True)
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
+    torch.save(dict(weights=torch.zeros(3)), tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match="checkpoint.pt"):
+        losses(toy(), tmp_path, resume=True)
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
+    losses(toy(), tmp_path, 3)
+    with pytest.raises(ValueError, match="checkpoint.pt"):
+        losses(toy(replace(RECIPE, batch=8)), tmp_path, resume=True)
+
+
+def test_a_crash_while_saving_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    losses(toy(), tmp_path, 3)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+
+    def cut_short(state, path):
+        Path(path).write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", cut_short)
+    with pytest.raises(OSError):
+        losses(toy(), tmp_path, resume=True)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+def test_checkpoints_are_plain_and_on_the_cpu(tmp_path):
+    losses(toy(replace(RECIPE, muon_lr=1e-2)), tmp_path, 3)
+    state = load(tmp_path / "checkpoint.pt")
+    assert state["step"] == 3 and state["stage"] == "toy" and state["seconds"] > 0
+    assert all(value.device.type == "cpu" for value in state["model"].values())
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path):
+    with pytest.raises(FloatingPointError, match="toy is nan at step 6"):
+        losses(toy(fault=5), tmp_path, log_every=3)
+    with pytest.raises(FloatingPointError):
+        losses(toy(fault=11))
+
+
+# ---------------------------------------------------------------- parts of the loop
+
+def test_learning_rate_rises_stays_and_falls():
+    recipe = Recipe(steps=100, batch=1, warmup=10, decay=0.3)
+    rates = [recipe.rate(step) for step in range(101)]
+    assert rates[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
+    assert set(rates[9:71]) == {1.0} and rates[100] == 0
+    assert rates[70:] == pytest.approx([(100 - i) / 30 for i in range(70, 101)])
+
+
+def test_the_optimiser_follows_the_learning_rate():
+    stage = toy(replace(RECIPE, steps=1, warmup=1000, weight_decay=0.0))
+    before = parameters(stage).clone()
+    list(train(stage, CPU))
+    moved = (parameters(stage) - before).abs().max()
+    assert 0 < moved <= 1.01e-5                                                  # lr * 1/1000
+
+
+def test_every_parameter_has_one_optimiser():
+    stage = toy(replace(RECIPE, muon_lr=1e-2))
+    made = optimisers(stage)
+    held = [id(p) for o in made for group in o.param_groups for p in group["params"]]
+    assert sorted(held) == sorted(id(p) for p in stage.model.parameters())
+    assert [id(p) for p in made[1].param_groups[0]["params"]] == [id(stage.model[0].weight)]
+    assert len(optimisers(toy())) == 1
+
+
+def test_average_swaps_and_swaps_back():
+    model = nn.Linear(3, 2)
+    average = EMA(model, 0.5)
+    first = model.weight.detach().clone()
+    with torch.no_grad():
+        model.weight.add_(1)
+    average.update(1000)
+    average.swap()
+    assert torch.allclose(model.weight, first + 0.5)
+    average.swap()
+    assert torch.allclose(model.weight, first + 1)
+
+
+def test_average_forgets_the_start_quickly():
+    model = nn.Linear(1, 1, bias=False)
+    average = EMA(model, 0.999)
+    first = model.weight.item()
+    with torch.no_grad():
+        model.weight.add_(1)
+    average.update(0)
+    assert average.mean[0].item() == pytest.approx(first + 0.9)
+    average.update(10)
+    assert average.mean[0].item() == pytest.approx(first + 1 - 0.1 * 11 / 20)
+
+
+def test_a_run_ends_with_the_average():
+    stage, lively = toy(), toy(replace(RECIPE, ema=0.0))
+    assert losses(stage) == losses(lively)
+    assert not torch.allclose(parameters(stage), parameters(lively))
+
+
+def test_training_learns():
+    found = losses(toy(replace(RECIPE, steps=300, batch=32)))
+    assert sum(found[-20:]) < 0.3 * sum(found[:20])
+
+
+# ---------------------------------------------------------------- the stages
+
+STEPS = {name: Recipe(steps=3, batch=4, lr=1e-3, warmup=2, muon_lr=0 if name == "vae" else 4e-3)
+         for name in stages.STAGES}
+
+
+@pytest.fixture(scope="module")
+def trained(config, bpe, tmp_path_factory):
+    """A folder in which every stage was trained for three steps; and their losses."""
+    folder, found = tmp_path_factory.mktemp("trained"), {}
+    (folder / "text").mkdir()
+    bpe.save(folder / "text" / "tokenizer.json")
+    for name in stages.STAGES:
+        stage = stages.build(name, config, CPU, STEPS[name], folder)
+        found[name] = losses(stage)
+        stages.finish(stage, config, folder)
+    return folder, found
+
+
+def test_every_stage_runs_and_the_result_paints(trained):
+    folder, found = trained
+    assert all(len(values) == 3 and torch.tensor(values).isfinite().all() for values in found.values())
+    out = Pipeline.from_pretrained(folder, "cpu")('a red card with "HI" at the top', 96, 128, steps=2, progress=False)
+    assert out.images[0].size == (128, 96) and out.plan[0].shape == (3, 4)
+
+
+@pytest.mark.parametrize("name", stages.STAGES)
+def test_a_stage_resumes_exactly(trained, config, name, tmp_path):
+    folder, wanted = trained
+    found = []
+    for stop in (2, None):
+        stage = stages.build(name, config, CPU, STEPS[name], folder)
+        found += losses(stage, tmp_path, stop, resume=True)
+    assert found == wanted[name]
+
+
+@pytest.mark.parametrize("name", stages.STAGES)
+def test_a_batch_depends_on_its_step_alone(trained, config, name):
+    stage = stages.build(name, config, CPU, STEPS[name], trained[0])
+    one, _, two, other = (stage.batch(step) for step in (1, 0, 1, 2))
+    same = [torch.equal(one[k], two[k]) for k in one if isinstance(one[k], torch.Tensor)]
+    assert same and all(same)
+    assert any(one[k].shape != other[k].shape or not torch.equal(one[k], other[k])
+               for k in one if isinstance(one[k], torch.Tensor))
+
+
+@pytest.mark.parametrize("name", stages.STAGES)
+def test_every_parameter_of_a_stage_learns(trained, config, name):
+    stage = stages.build(name, config, CPU, STEPS[name], trained[0])
+    gradients = {n: False for n, p in stage.model.named_parameters() if p.requires_grad}
+    with torch.no_grad():                                                        # leave the zeros of the start
+        for p in stage.model.parameters():
+            p.add_(0.02 * torch.randn_like(p))
+    for step in range(2):
+        stage.loss(stage.batch(step))[0].backward()
+    for n, p in stage.model.named_parameters():
+        if p.requires_grad and p.grad is not None and p.grad.abs().max() > 0:
+            gradients[n] = True
+    assert [n for n, moved in gradients.items() if not moved] == []
+
+
+def test_a_run_draws_squares_first_and_every_size_later():
+    recipe = Recipe(steps=60, batch=1)
+    sizes = [stages.batch_size(step, recipe) for step in range(60)]
+    assert set(sizes[:30]) == {(128, 128)} and set(sizes[30:]) == set(stages.SIZES)
+
+
+def test_the_decoder_stage_draws_every_poster_of_its_pool_once():
+    recipe = Recipe(steps=40, batch=3)
+    for group in range(3):
+        first = 4 * group
+        drawn = [p.caption for step in range(first, first + 4) for p in stages.alike(step, recipe)]
+        pool = stages.drawn("decoder", group, replace(recipe, batch=12),
+                            (stages.alike(first, recipe)[0].height, stages.alike(first, recipe)[0].width))
+        assert sorted(drawn) == sorted(p.caption for p in pool)
+
+
+def test_unquoted_leaves_the_words_out():
+    assert stages.unquoted('A red card with "HELLO" at the top.') == 'A red card with "" at the top.'
+
+
+def test_unquoted_leaves_the_rest_in():
+    assert stages.unquoted('a red card with a cat and "cat" at the top') == 'a red card with a cat and "" at the top'
+    assert stages.unquoted("红色海报，顶部是黑色文字“红”") == "红色海报，顶部是黑色文字“”"
+
+
+def test_unknown_stage_and_missing_stage_are_named(tmp_path, config):
+    with pytest.raises(ValueError, match="'vea'.*vae, tokenizer, planner, decoder"):
+        stages.build("vea", config, CPU, RECIPE, tmp_path)
+    for name in ("planner", "decoder"):
+        with pytest.raises(ValueError, match=str(tmp_path)):
+            stages.build(name, config, CPU, RECIPE, tmp_path)
+
+
+@pytest.mark.parametrize("name", stages.RECIPES)
+def test_heads_of_every_trained_preset_split_for_the_alignment_loss(name):
+    """Half of the heads are shown letters, and half of those the upper halves of letters."""
+    assert preset(name).decoder.heads % 4 == 0
