@@ -18,6 +18,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from minglm import flow, vae as vae_module, weights
+from minglm.captions import corpus
 from minglm.config import Config
 from minglm.decoder import Decoder
 from minglm.device import Device
@@ -38,8 +39,8 @@ RECIPES = {
     "mini": dict(
         vae=Recipe(steps=3000, batch=16, lr=1e-3),
         tokenizer=Recipe(steps=1500, batch=128, lr=1e-3, muon_lr=4e-3),
-        planner=Recipe(steps=4000, batch=32, lr=1e-3, muon_lr=4e-3),
-        decoder=Recipe(steps=9000, batch=32, lr=1e-3, muon_lr=4e-3),
+        planner=Recipe(steps=5000, batch=32, lr=1e-3, muon_lr=4e-3),
+        decoder=Recipe(steps=8000, batch=32, lr=1e-3, muon_lr=4e-3),
     ),
     "tiny": dict(
         vae=Recipe(steps=200, batch=8, lr=1e-3, warmup=10),
@@ -285,8 +286,7 @@ def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Pat
         path = folder / "text" / "tokenizer.json"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            captions = (draw(0, i).caption for i in range(20_000))
-            BPE.train(captions, config.planner.vocab - config.planner.vision_vocab).save(path)
+            BPE.train(corpus(), config.planner.vocab - config.planner.vision_vocab).save(path)
         return tokenizer_stage(config, device, recipe, BPE.load(path))
     tokenizer = weights.load_part(folder, "tokenizer", config)
     if name == "planner":

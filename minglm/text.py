@@ -79,10 +79,13 @@ class BPE:
         return len(self.vocab) + len(self.specials)
 
     @classmethod
-    def train(cls, texts: Iterable[str], size: int) -> BPE:
+    def train(cls, texts: Iterable[str], size: int, wide: int = 2) -> BPE:
         """Join the most frequent pair again and again until there are `size` ids, specials included.
 
-        Raises ValueError if `size` cannot hold the 256 bytes and the specials.
+        wide: most characters beyond ASCII in one token. Chinese is written without spaces, so from
+        captions, which repeat, BPE would learn whole clauses as one token each, and a model that
+        reads those understands no other clause. Raises ValueError if `size` cannot hold the 256
+        bytes and the specials.
         """
         if size < 256 + len(SPECIALS):
             raise ValueError(f"a vocabulary of {size} ids is too small: at least {256 + len(SPECIALS)}")
@@ -93,11 +96,14 @@ class BPE:
             for pair in zip(word, word[1:]):
                 pairs[pair] += n
                 where[pair].add(word)
-        merges = []
+        merges, beyond = [], set(alphabet()[128:])
         while pairs and len(merges) < size - 256 - len(SPECIALS):
             best = max(pairs, key=lambda pair: (pairs[pair], pair))              # ties: by name
             if pairs[best] < 2:
                 break
+            if sum(c in beyond for c in best[0] + best[1]) > 3 * wide:           # bytes of such characters
+                del pairs[best]
+                continue
             merges.append(best)
             for word in where.pop(best):
                 n, joined = words.pop(word), merge(word, best)

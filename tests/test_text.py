@@ -118,6 +118,14 @@ def test_training_is_deterministic_and_joins_the_most_frequent():
     assert counts[one.merges[0]] == max(counts.values())
 
 
+def test_no_token_joins_more_wide_characters_than_allowed():
+    captions = [draw(9, i, language="zh").caption for i in range(300)]
+    for wide in (1, 2, 3):
+        tokens = BPE.train(captions, 700, wide).vocab
+        most = max(sum(c in alphabet()[128:] for c in token) for token in tokens)
+        assert most == 3 * wide                                                  # three bytes each
+
+
 def test_training_equals_counting_anew_for_every_merge():
     """The incremental pair counts, against the algorithm written out."""
     from collections import Counter
@@ -138,7 +146,7 @@ def test_training_equals_counting_anew_for_every_merge():
         for word, n in words.items():
             joined[merge(word, best)] += n
         words = joined
-    assert BPE.train(captions, 259 + 120).merges == wanted
+    assert BPE.train(captions, 259 + 120, wide=99).merges == wanted
 
 
 def test_a_frequent_word_is_one_id(bpe):
