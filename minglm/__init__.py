@@ -1,6 +1,6 @@
 """minglm: GLM-Image, small enough to read, train and run on a laptop.
 
-The reading order of the package is the flow of the data: config, posters, text, layers, vae,
+The reading order of the package is the flow of the data: config, layout, posters, text, layers, vae,
 tokenizer, planner, glyph, decoder, flow, pipeline; then stages, train, device, judge.
 """
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from minglm.posters import COLOURS, PLACES, Poster, Region, draw, is_han, things
+from minglm.layout import is_han
+from minglm.posters import COLOURS, PLACES, Poster, Region, draw, things
 
 NATURAL = {  # objects people like to name with their colour: "a red apple"
     "apple": "red", "banana": "yellow", "lemon": "yellow", "frog": "green", "pig": "pink",

@@ -23,8 +23,9 @@ from PIL import Image
 
 from minglm.captions import caption
 from minglm.judge import Judge, check_picture, score_text
+from minglm.layout import CELL, DATA, HAN_PITCH, LATIN_PITCH, slot_box
 from minglm.pipeline import Pipeline
-from minglm.posters import CELL, DATA, HAN_PITCH, LATIN_PITCH, SPLITS, Poster, Region, draw, slot_box, words
+from minglm.posters import SPLITS, Poster, Region, draw, words
 
 PROMPTS = DATA / "prompts"
 COLUMNS = ("gold", "vae", "decoder", "pipeline")

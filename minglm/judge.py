@@ -16,8 +16,8 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
-from minglm import posters
-from minglm.posters import COLOURS, PLACES, Poster
+from minglm.layout import is_han, object_box, slot_box
+from minglm.posters import COLOURS, PLACES, Poster, sprite, things
 
 READABLE_WIDTH = 256                         # small pictures are enlarged to about this for the OCR
 SURE = 0.9                                   # score above which a text nobody asked for is counted
@@ -103,7 +103,7 @@ def score_text(targets: list[str], found: list[Found]) -> dict:
         """Words of Latin text, characters of Chinese text."""
         parts = [part for text in texts for part in text.split()]
         return Counter(unit for part in parts
-                       for unit in (list(canon(part, False)) if posters.is_han(part) else [canon(part, True)]))
+                       for unit in (list(canon(part, False)) if is_han(part) else [canon(part, True)]))
 
     asked, got = bag(targets), bag(lines)
     kept = sum((asked & got).values())
@@ -122,7 +122,7 @@ def nearest_colour(rgb: np.ndarray) -> str:
 @cache
 def sprite_bank(side: int) -> np.ndarray:
     """All objects, RGBA with colours multiplied by alpha, in the order of names.json: (120, side, side, 4)."""
-    bank = np.stack([np.asarray(posters.sprite(thing, side), dtype=np.float32) for thing in posters.things()])
+    bank = np.stack([np.asarray(sprite(thing, side), dtype=np.float32) for thing in things()])
     bank[..., :3] *= bank[..., 3:] / 255
     return bank / 255
 
@@ -137,13 +137,13 @@ def find_object(pixels: np.ndarray, background: np.ndarray, free: np.ndarray) ->
     flat = np.square(pixels - background).sum(-1) * free
     errors = {}
     for place in PLACES:
-        x0, y0, x1, y1 = posters.object_box(place, height, width)
+        x0, y0, x1, y1 = object_box(place, height, width)
         x0, y0, x1, y1 = x0 + 2, y0 + 2, x1 - 2, y1 - 2
         bank = sprite_bank(x1 - x0)
         drawn = bank[..., :3] + (1 - bank[..., 3:]) * background                  # (120, side, side, 3)
         error = np.square(pixels[y0:y1, x0:x1] - drawn).sum(-1) * free[y0:y1, x0:x1]
         error = flat.sum() - flat[y0:y1, x0:x1].sum() + error.sum((1, 2))
-        errors |= {(thing, place): e for thing, e in zip(posters.things(), error)}
+        errors |= {(thing, place): e for thing, e in zip(things(), error)}
     return min(errors, key=errors.get)
 
 
@@ -155,7 +155,7 @@ def check_picture(image: Image.Image, poster: Poster) -> dict:
     background = np.median(ring, 0)
     free, colours = np.ones(pixels.shape[:2], dtype=bool), []
     for region in poster.regions:
-        x0, y0, x1, y1 = posters.slot_box(region.slot, poster.height, poster.width)
+        x0, y0, x1, y1 = slot_box(region.slot, poster.height, poster.width)
         free[y0:y1, x0:x1] = False
         letters = poster.letters(region)
         box = pixels[y0:y1, int(letters[0].x):round(letters[-1].x + letters[-1].width)].reshape(-1, 3)

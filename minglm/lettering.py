@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from minglm import posters
+from minglm import layout
 from minglm.posters import Poster
 
 RASTER = 32                                  # side of the picture each byte learns to draw
@@ -33,8 +33,8 @@ def text_mask(batch: list[Poster]) -> Tensor:
 def raster(character: str, wide: bool) -> np.ndarray:
     """A character at full pitch in the middle of a 32x32 picture, flattened, in [0, 1]."""
     canvas = Image.new("L", (RASTER, RASTER))
-    step = posters.HAN_PITCH if wide else posters.LATIN_PITCH
-    mask, dx, dy = posters.glyph(character, step, wide)
+    step = layout.HAN_PITCH if wide else layout.LATIN_PITCH
+    mask, dx, dy = layout.glyph(character, step, wide)
     canvas.paste(mask, ((RASTER - round(step)) // 2 + dx, dy))
     return np.asarray(canvas, dtype=np.float32).flatten() / 255
 
@@ -55,7 +55,7 @@ def lettering(batch: list[Poster], index: Tensor, token: int = 16) -> tuple[Tens
     for b, poster in enumerate(batch):
         s = 0
         for region in poster.regions:
-            wide = posters.is_han(region.text)
+            wide = layout.is_han(region.text)
             end = s + len(region.text.upper().encode())
             for letter in poster.letters(region):
                 count = len(letter.character.encode())                           # bytes of the letter

@@ -23,6 +23,7 @@ from minglm import flow, posters, weights as disk
 from minglm.config import Config
 from minglm.device import Device, pick
 from minglm.glyph import collate, gather
+from minglm.layout import fits, is_han
 from minglm.text import BPE, preview_grid, prompt_ids, quoted
 
 MOST_TEXTS, MOST_PROMPT_IDS, SMALLEST_SIDE = 3, 512, 96
@@ -204,9 +205,9 @@ class Pipeline:
                 raise ValueError(f"cannot write {' '.join(strange)} in {text!r}: known are A-Z, 0-9, space, "
                                  f"! ? and the {len(posters.han_characters())} Chinese characters of "
                                  "data/words/zh_chars.txt")
-            if not posters.fits(text, width):
-                letter = next(filter(posters.is_han, text), text[0])                 # one sets the pitch of all
-                longest = max(n for n in range(1, len(text)) if posters.fits(letter * n, width))
+            if not fits(text, width):
+                letter = next(filter(is_han, text), text[0])                 # one sets the pitch of all
+                longest = max(n for n in range(1, len(text)) if fits(letter * n, width))
                 raise ValueError(f"{text!r} is too long for {width} pixels: {len(text)} characters, at "
                                  f"most {longest} fit")
         if (count := max(map(len, texts))) > MOST_TEXTS:

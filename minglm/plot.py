@@ -12,7 +12,7 @@ import matplotlib
 import numpy as np
 from matplotlib import font_manager, patches
 
-from minglm.posters import DATA
+from minglm.layout import DATA
 
 HAN = DATA / "fonts" / "MiniGLMSansSC-Bold.ttf"
 BLUE, ORANGE, GREEN, PINK, SKY, RED = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"

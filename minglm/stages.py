@@ -1,7 +1,4 @@
-"""The training stages: for each, its batches and its loss.
-
-vae -> tokenizer -> planner and decoder. A batch is a pure function of (seed, step): posters by
-index, noise from a CPU generator seeded with the step. So runs resume exactly, and devices agree.
+"""The training stages: vae -> tokenizer -> planner and decoder; for each, its batches and its loss.
 
 Shapes: B batch · H, W image size · h, w id grid · S glyph tokens · N image tokens of the decoder.
 """
@@ -11,28 +8,27 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
 from minglm import flow, vae as vae_module, weights
+from minglm.batches import SEEDS, alike, batch_size, drawn, generator, pixels
 from minglm.captions import corpus
 from minglm.config import Config
 from minglm.decoder import Decoder
 from minglm.device import Device
 from minglm.glyph import GlyphEncoder, collate, gather
+from minglm.layout import CELL
 from minglm.lettering import RASTER, lettering, text_mask
 from minglm.planner import Planner
-from minglm.posters import CELL, Poster, draw
+from minglm.posters import draw
 from minglm.text import BPE, QUOTED, preview_grid, prompt_ids
 from minglm.tokenizer import Alignment, Tokenizer, revise_codes, word_loss
 from minglm.train import Recipe, Stage
 from minglm.vae import VAE
 
-SIZES = ((128, 128), (96, 160), (160, 96))
-SEEDS = dict(vae=1, tokenizer=2, planner=3, decoder=4)  # one stream of posters per stage
 STAGES = tuple(SEEDS)
 
 RECIPES = {
@@ -49,29 +45,6 @@ RECIPES = {
         decoder=Recipe(steps=300, batch=16, lr=2e-3, muon_lr=4e-3, warmup=10),
     ),
 }
-
-
-def generator(stage: str, step: int) -> torch.Generator:
-    """The CPU generator of one step."""
-    return torch.Generator().manual_seed(1_000_003 * SEEDS[stage] + step)
-
-
-def batch_size(step: int, recipe: Recipe) -> tuple[int, int]:
-    """The image size of a step: square first; in the last half every third batch another size."""
-    late = step >= recipe.steps // 2
-    return SIZES[1 + step // 3 % 2] if late and step % 3 == 0 else SIZES[0]
-
-
-def drawn(stage: str, step: int, recipe: Recipe, size: tuple[int, int]) -> list[Poster]:
-    """The posters of one step."""
-    first = step * recipe.batch
-    return [draw(SEEDS[stage], first + i, *size) for i in range(recipe.batch)]
-
-
-def pixels(batch: list[Poster]) -> Tensor:
-    """Pictures of one size -> (B, 3, H, W) in [-1, 1]."""
-    arrays = np.stack([np.asarray(p.image) for p in batch])
-    return torch.from_numpy(arrays).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 # ---------------------------------------------------------------- vae
@@ -187,18 +160,6 @@ def planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE,
 # ---------------------------------------------------------------- decoder
 
 ALIGN = 1                                    # the block whose attention is shown where letters are
-POOL = 4                                     # batches sorted together by length of text
-
-
-def alike(step: int, recipe: Recipe) -> list[Poster]:
-    """The posters of a decoder step: of POOL batches drawn together, those with alike many bytes
-    of text form a batch, so that little of it is padding."""
-    group, place = divmod(step, POOL)
-    larger = Recipe(steps=recipe.steps, batch=POOL * recipe.batch)
-    pool = drawn("decoder", group, larger, batch_size(group, replace(recipe, steps=recipe.steps // POOL)))
-    pool.sort(key=lambda p: sum(len(r.text.encode()) + 1 for r in p.regions))
-    place = (place + group) % POOL                                               # vary the order
-    return pool[place * recipe.batch:(place + 1) * recipe.batch]
 
 
 class DecoderTraining(nn.Module):

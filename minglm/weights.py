@@ -22,8 +22,8 @@ from torch import nn
 from minglm.config import Config
 from minglm.decoder import Decoder
 from minglm.glyph import GlyphEncoder
+from minglm.layout import DATA
 from minglm.planner import Planner
-from minglm.posters import DATA
 from minglm.text import BPE
 from minglm.tokenizer import Tokenizer
 from minglm.vae import VAE

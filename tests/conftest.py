@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from minglm import stages, weights
+from minglm import batches, stages, weights
 from minglm.config import Config, preset
 from minglm.device import pick
 from minglm.pipeline import Pipeline
@@ -32,7 +32,7 @@ def folder(config, bpe, tmp_path_factory):
         for part in parts.values():
             for p in part.parameters():
                 p.add_(0.05 * torch.randn_like(p))
-        parts["vae"].start_from_pca(stages.pixels([draw(0, i) for i in range(64)]))
+        parts["vae"].start_from_pca(batches.pixels([draw(0, i) for i in range(64)]))
     path = tmp_path_factory.mktemp("weights") / "random"
     Pipeline(config, bpe, parts, pick("cpu")).save_pretrained(path)
     return path

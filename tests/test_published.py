@@ -16,7 +16,7 @@ from minglm import flow
 from minglm.config import Config, DecoderConfig, FlowConfig, GlyphConfig, PlannerConfig, TokenizerConfig
 from minglm.decoder import Decoder
 from minglm.device import pick
-from minglm.glyph import GlyphEncoder, collate, gather
+from minglm.glyph import GlyphEncoder, collate
 from minglm.pipeline import Pipeline
 from minglm.planner import Planner, positions
 from minglm.text import BPE, glyph_ids

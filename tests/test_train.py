@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from minglm import stages
+from minglm import batches, stages
 from minglm.__main__ import main
 from minglm.config import preset
 from minglm.device import pick
@@ -106,7 +106,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 import torch
-from minglm import stages
+from minglm import batches, stages
 from minglm.config import preset
 from minglm.device import pick
 from minglm.train import train
@@ -344,17 +344,17 @@ def test_every_parameter_of_a_stage_learns(trained, config, name):
 
 def test_a_run_draws_squares_first_and_every_size_later():
     recipe = Recipe(steps=60, batch=1)
-    sizes = [stages.batch_size(step, recipe) for step in range(60)]
-    assert set(sizes[:30]) == {(128, 128)} and set(sizes[30:]) == set(stages.SIZES)
+    sizes = [batches.batch_size(step, recipe) for step in range(60)]
+    assert set(sizes[:30]) == {(128, 128)} and set(sizes[30:]) == set(batches.SIZES)
 
 
 def test_the_decoder_stage_draws_every_poster_of_its_pool_once():
     recipe = Recipe(steps=40, batch=3)
     for group in range(3):
         first = 4 * group
-        drawn = [p.caption for step in range(first, first + 4) for p in stages.alike(step, recipe)]
-        pool = stages.drawn("decoder", group, replace(recipe, batch=12),
-                            (stages.alike(first, recipe)[0].height, stages.alike(first, recipe)[0].width))
+        drawn = [p.caption for step in range(first, first + 4) for p in batches.alike(step, recipe)]
+        pool = batches.drawn("decoder", group, replace(recipe, batch=12),
+                            (batches.alike(first, recipe)[0].height, batches.alike(first, recipe)[0].width))
         assert sorted(drawn) == sorted(p.caption for p in pool)
 
 
