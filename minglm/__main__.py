@@ -70,7 +70,7 @@ def command_line() -> argparse.ArgumentParser:
     one = commands.add_parser("evaluate", help="score weights on prompts never trained on")
     one.add_argument("--weights", default="mini")
     one.add_argument("--prompts", default="miniposter", help="miniposter or minilong")
-    one.add_argument("--limit", type=int, help="so many prompts, spread evenly")
+    one.add_argument("--limit", type=int, help="only the first so many prompts, and no probes")
     one.add_argument("--steps", type=int, default=20)
     one.add_argument("--guidance", type=float, default=1.5)
     one.add_argument("--seed", type=int, default=0)
@@ -208,6 +208,7 @@ def evaluate(options: argparse.Namespace) -> None:
     from minglm import evaluate as module
     from minglm.device import set_threads
     from minglm.pipeline import Pipeline
+    from minglm.probe import probe
     from minglm.weights import write_json
 
     writable(options.out)
@@ -225,10 +226,15 @@ def evaluate(options: argparse.Namespace) -> None:
     scores = module.report(results)
     done = dict(weights=options.weights, prompts=options.prompts, pictures=len(results), seed=options.seed, **how,
                 device=str(pipe.device), seconds=round(time.monotonic() - began), scores=scores)
+    probed = ""
+    if options.limit is None:  # a whole evaluation asks the tokenizer's ids too
+        done["tokenizer"] = probe(pipe)
+        probed = "\ntokenizer, read from its ids by linear probes: " + ", ".join(
+            f"{name.replace('_', ' ')} {value}" for name, value in done["tokenizer"].items())
     write_json(options.out, done)
     save_image(module.strip(shown), options.out.with_suffix(".png"))
     print(json.dumps(done) if options.json else
-          f"{module.format_report(scores)}\n{options.out} has every number, {options.out.with_suffix('.png')} pictures; "
+          f"{module.format_report(scores)}{probed}\n{options.out} has every number, {options.out.with_suffix('.png')} pictures; "
           f"{done['seconds']} s on {pipe.device}")
 
 

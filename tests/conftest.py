@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from minglm import batches, stages, weights
+from minglm import batches, weights
 from minglm.config import Config, preset
 from minglm.device import pick
 from minglm.pipeline import Pipeline
