@@ -8,9 +8,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -163,6 +166,17 @@ def generate(options: argparse.Namespace) -> None:
         print("OCR reads:", " | ".join(done["read"]) or "nothing")
 
 
+@contextmanager
+def interrupts() -> Iterator[list]:
+    """A list that fills when Ctrl-C is pressed, so that a run can end behind a whole step."""
+    pressed = []
+    before = signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def train(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
@@ -179,27 +193,28 @@ def train(options: argparse.Namespace) -> None:
     folder = options.out or Path("runs") / options.config
     set_threads(options.threads)
     until = None if options.minutes is None else time.monotonic() + 60 * options.minutes
-    for name in names:
-        recipe = stages.RECIPES[options.config].get(name)
-        changes = dict(steps=options.steps, batch=options.batch)
-        if recipe:
-            recipe = replace(recipe, **{k: v for k, v in changes.items() if v})
-        stage = stages.build(name, config, device, recipe, folder)
-        place, minutes = folder / "training" / name, 0.0
-        with tqdm(total=recipe.steps, desc=name, unit="step", smoothing=0.05) as bar:
-            for step in loop(stage, device, place, options.resume):
-                bar.update(step.number - bar.n)
-                minutes = step.seconds / 60
-                if step.number % 20 == 0:
-                    bar.set_postfix_str(f"loss {step.loss:.4f}, {step.samples_per_second:.0f} samples/s")
-                if until and time.monotonic() > until and step.number < step.steps:
-                    print(f"{name}: {step.number} of {step.steps} steps; go on with --resume")
-                    return
-        loss_curve(place / "log.csv", place / "loss.png")
-        stages.finish(stage, config, folder)
-        spent = f"{minutes:.0f} minutes of training" if minutes else "trained before"
-        print(f"{name}: weights and logs in {folder}, {spent}, "
-              f"peak memory {device.peak_memory() / 2**30:.1f} GiB")
+    with interrupts() as stop:
+        for name in names:
+            recipe = stages.RECIPES[options.config].get(name)
+            changes = dict(steps=options.steps, batch=options.batch)
+            if recipe:
+                recipe = replace(recipe, **{k: v for k, v in changes.items() if v})
+            stage = stages.build(name, config, device, recipe, folder)
+            place, minutes = folder / "training" / name, 0.0
+            with tqdm(total=recipe.steps, desc=name, unit="step", smoothing=0.05) as bar:
+                for step in loop(stage, device, place, options.resume):
+                    bar.update(step.number - bar.n)
+                    minutes = step.seconds / 60
+                    if step.number % 20 == 0:
+                        bar.set_postfix_str(f"loss {step.loss:.4f}, {step.samples_per_second:.0f} samples/s")
+                    if (stop or until and time.monotonic() > until) and step.number < step.steps:
+                        print(f"{name}: {step.number} of {step.steps} steps; go on with --resume")
+                        return
+            loss_curve(place / "log.csv", place / "loss.png")
+            stages.finish(stage, config, folder)
+            spent = f"{minutes:.0f} minutes of training" if minutes else "trained before"
+            print(f"{name}: weights and logs in {folder}, {spent}, "
+                  f"peak memory {device.peak_memory() / 2**30:.1f} GiB")
 
 
 def evaluate(options: argparse.Namespace) -> None:

@@ -196,7 +196,7 @@ def train(stage: Stage, device: Device, folder: str | Path | None = None, resume
     checkpoint there, if there is one. A checkpoint is written every `save_every` seconds, when
     the caller stops the loop, and at the end. When the generator is exhausted the model holds
     the averaged parameters. Raises ValueError for a checkpoint of another stage or recipe, and
-    FloatingPointError as soon as a logged loss is not finite.
+    FloatingPointError as soon as a loss that is logged or to be saved is not finite.
     """
     recipe, model = stage.recipe, stage.model
     made, average = optimisers(stage), EMA(model, recipe.ema)
@@ -233,20 +233,21 @@ def train(stage: Stage, device: Device, folder: str | Path | None = None, resume
             done, now = step + 1, time.monotonic()
             values = dict(loss=loss.detach(), **stats, grad=norm.detach())
             result = Step(done, recipe.steps, spent + now - began, speed, values)
-            if done % log_every == 0 or done == recipe.steps:
+            logged, due = done % log_every == 0 or done == recipe.steps, now - saved > save_every
+            if (logged or due) and not torch.isfinite(loss.detach().cpu()):       # before it is saved
+                raise FloatingPointError(f"the loss of {stage.name} is {result.loss} at step {done}")
+            if logged:
                 speed = (done - marked) * recipe.batch / max(1e-9, now - recent)
                 marked, recent, result.samples_per_second = done, now, speed
                 row = dict(step=done, **{k: f"{v:.5g}" for k, v in result.stats.items()},
                            samples_per_second=f"{speed:.1f}", seconds=f"{result.seconds:.1f}")
                 if log:
                     log.add(row)
-                if not torch.isfinite(loss.detach().cpu()):
-                    raise FloatingPointError(f"the loss of {stage.name} is {result.loss} at step {done}")
-            if now - saved > save_every:
+            if due:
                 write(done, result.seconds)
                 saved = time.monotonic()
             yield result
-    except (GeneratorExit, KeyboardInterrupt):
+    except GeneratorExit:
         write(done, spent + time.monotonic() - began)
         raise
     write(done, spent + time.monotonic() - began)

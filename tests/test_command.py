@@ -3,11 +3,13 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from minglm.__main__ import main, size
@@ -220,3 +222,22 @@ def test_training_stops_after_its_minutes_and_goes_on(capfd):
     assert "weights and logs in run" in capfd.readouterr().out
     assert {"config.json", "model.safetensors"} == set(os.listdir("run/vae"))
     assert {"checkpoint.pt", "log.csv", "loss.png"} <= set(os.listdir("run/training/vae"))
+
+
+def test_ctrl_c_ends_training_behind_a_whole_step(capfd, monkeypatch):
+    command = ["train", "vae", "--config", "tiny", "--steps", "40", "--batch", "2", "--threads", "1", "--out", "run"]
+    from minglm import stages
+    build = stages.build
+
+    def interrupted(*arguments):
+        stage = build(*arguments)
+        batch = stage.batch
+        stage.batch = lambda step: (step == 2 and signal.raise_signal(signal.SIGINT), batch(step))[1]
+        return stage
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(stages, "build", interrupted)
+    assert main(command) == 0
+    assert "vae: 3 of 40 steps; go on with --resume" in capfd.readouterr().out
+    assert torch.load("run/training/vae/checkpoint.pt", weights_only=True)["step"] == 3
+    assert signal.getsignal(signal.SIGINT) is before
