@@ -35,7 +35,7 @@ RECIPES = {
     "mini": dict(
         vae=Recipe(steps=3000, batch=16, lr=1e-3),
         tokenizer=Recipe(steps=1500, batch=128, lr=1e-3, muon_lr=4e-3),
-        planner=Recipe(steps=5000, batch=32, lr=1e-3, muon_lr=4e-3),
+        planner=Recipe(steps=6000, batch=32, lr=1e-3, muon_lr=4e-3),
         decoder=Recipe(steps=8000, batch=32, lr=1e-3, muon_lr=4e-3),
     ),
     "tiny": dict(
