@@ -136,7 +136,7 @@ class Decoder(nn.Module):
         c = self.glyph_in(glyphs)
         if glyph_mask is not None:
             mask = F.pad(glyph_mask, (0, rows * columns), value=True)[:, None, None]
-        scale = self.config.patch * 8
+        scale = self.config.patch * self.config.scale
         m = self.modulator(time, rows * scale, columns * scale)
         rotary, seen = self.rotary(rows, columns, x.device), None
         for i, block in enumerate(self.blocks):
@@ -151,7 +151,7 @@ class Decoder(nn.Module):
         """Keys and values of a reference image: clean latents at time 0, without glyph tokens."""
         rows, columns = (side // self.config.patch for side in latents.shape[2:])
         x, kept = self.embed(latents, ids), []
-        scale = self.config.patch * 8
+        scale = self.config.patch * self.config.scale
         m = self.modulator(torch.zeros(len(x), device=x.device), rows * scale, columns * scale)
         c, rotary = x[:, :0], self.rotary(rows, columns, x.device)
         for block in self.blocks:
