@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from minglm import hf_config, hf_write, shards
 from minglm.autoencoder import AutoencoderKL
@@ -102,6 +103,18 @@ def published(name: str, table: Table) -> str:
     return name
 
 
+class WithoutStart(TorchFunctionMode):
+    """Modules made in here get no random start, which loading would only throw away. (To draw one, or to
+    scale it, on the meta device, torch imports 80 MB of symbolic algebra.)"""
+
+    SKIPPED = (nn.init.normal_, nn.functional.normalize, torch.Tensor.normal_, torch.Tensor.mul)
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function in self.SKIPPED:
+            return args[0] if args else kwargs["tensor"]
+        return (torch.empty if function is torch.randn else function)(*args, **(kwargs or {}))
+
+
 def is_snapshot(folder: str | Path) -> bool:
     """Whether a folder has the published layout."""
     return (Path(folder) / "model_index.json").is_file()
@@ -126,7 +139,7 @@ def load_folder(path: Path, name: str, config: Config, dtype: torch.dtype) -> di
     if dtype not in shards.KINDS.values():
         raise ValueError(f"weights in {dtype}: choose one of {', '.join(map(str, shards.KINDS.values()))}")
     stem, members = FOLDERS[name]
-    with torch.device("meta"):
+    with torch.device("meta"), WithoutStart():
         parts = {part: build(getattr(config, part)) for part, build, _ in members}
     wanted = {published(ours, table): (part, ours, tuple(tensor.shape))
               for part, _, table in members for ours, tensor in parts[part].state_dict().items()}
@@ -134,8 +147,8 @@ def load_folder(path: Path, name: str, config: Config, dtype: torch.dtype) -> di
     if name == "text_encoder" and TIED in stored:
         stored.setdefault("shared.weight", stored.pop(TIED))
     wrong = ([f"missing {k}" for k in wanted.keys() - stored.keys()]
-             + [f"unexpected {k}" for k in stored.keys() - wanted.keys()]
-             + [f"{k} has shape {stored[k].shape}, not {wanted[k][2]}"
+             + [f"unexpected {k} in {stored[k].file.name}" for k in stored.keys() - wanted.keys()]
+             + [f"{k} in {stored[k].file.name} has shape {stored[k].shape}, not {wanted[k][2]}"
                 for k in wanted.keys() & stored.keys() if stored[k].shape != wanted[k][2]])
     if wrong:
         more = f"; and {len(wrong) - 20} more" if len(wrong) > 20 else ""

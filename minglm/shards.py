@@ -15,6 +15,7 @@ import json
 import math
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 KINDS = dict(F32=torch.float32, F16=torch.float16, BF16=torch.bfloat16)
-BUFFER = 4 * 2 ** 20                         # numbers between disk and tensor
+BUFFER = 4 * 2 ** 20                         # bytes between disk and tensor
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -67,6 +68,8 @@ def header(path: Path) -> dict[str, Stored]:
                 raise ValueError(f"{path}: {name} is of type {entry['dtype']}, not {', '.join(KINDS)}")
             first, last = (8 + length + offset for offset in entry["data_offsets"])
             stored = Stored(path, KINDS[entry["dtype"]], tuple(entry["shape"]), first)
+            if not all(type(side) is int and side >= 0 for side in stored.shape):
+                raise TypeError(f"{name} has shape {stored.shape}")
             if first != end or last - first != math.prod(stored.shape) * stored.dtype.itemsize:
                 raise ValueError(f"{broken}: {name} does not stand where it should")
             out[name], end = stored, last
@@ -107,22 +110,27 @@ def find(folder: Path, stem: str) -> dict[str, Stored]:
     return out
 
 
+@cache
+def buffer() -> Tensor:
+    """The bytes on their way from disk to tensor. Kept: freed after each tensor it would leave holes
+    between them, too small for the next, a fifth of the model in all."""
+    return torch.empty(BUFFER, dtype=torch.uint8)
+
+
 def read(stored: Stored, dtype: torch.dtype) -> Tensor:
     """One tensor, converted to `dtype` on its way in."""
     out = torch.empty(stored.shape, dtype=dtype)
-    flat = out.view(-1)
-    buffer = torch.empty(min(BUFFER, max(1, len(flat))), dtype=stored.dtype)
     with open(stored.file, "rb", buffering=0) as file:
         file.seek(stored.start)
-        for part in flat.split(len(buffer)):
-            piece = buffer[:len(part)]
-            view = memoryview(piece.view(torch.uint8).numpy())
+        for part in out.view(-1).split(BUFFER // stored.dtype.itemsize):
+            piece = buffer()[:len(part) * stored.dtype.itemsize]
+            view = memoryview(piece.numpy())
             while len(view):
                 got = file.readinto(view)
                 if not got:
                     raise ValueError(f"cannot read {stored.file}: it was cut short while it was read")
                 view = view[got:]
-            part.copy_(piece)
+            part.copy_(piece.view(stored.dtype))
     return out
 
 

@@ -193,7 +193,8 @@ class BPE:
             splitter(bpe.split)
         except FileNotFoundError:
             raise ValueError(f"incomplete weights: {path} is missing") from None
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError, re.error) as error:
+        except (KeyError, TypeError, AttributeError, RecursionError, json.JSONDecodeError, UnicodeDecodeError,
+                re.error) as error:
             raise ValueError(f"{path} is not a tokenizer.json of a BPE: {error!r}") from error
         return bpe
 

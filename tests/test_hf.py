@@ -94,8 +94,8 @@ def test_a_list_of_seeds_is_a_list_of_generators(pair):
 
 # ---------------------------------------------------------------- the planner
 
-TEXTS = [*published.PROMPTS, "", " ", "it's 1234567 o'clock\r\n\n\t x", "naïve café 🍎🍏 ½", "全角　文字ＡＢＣ。！", "\u2028a\x85b",
-         "x<sop>3 4<eop>", "<|dit_token_3|><|image|> y"]
+TEXTS = [*published.PROMPTS, "", " ", "it's 1234567 o'clock\r\n\n\t x", "naïve café 🍎🍏 ½", "全角　文字ＡＢＣ。！",
+         "\u2028a\x85b", "x<sop>3 4<eop>", "<|dit_token_3|><|image|> y"]
 
 
 def test_ids_of_texts(pair):
@@ -157,9 +157,10 @@ def test_glyph_tokens(pair):
     from minglm import compat
 
     theirs, ours, _ = pair
-    for prompts, most in [([*published.PROMPTS, "'one' \"two\" 「三」 and “four” \"\""], 1e-5), ([f'"{"long" * 600}"'], 1e-4)]:
-        texts = [compat.quoted(prompt) for prompt in prompts]                    # the second is cut; sums of 2,048
-        assert texts == theirs.get_glyph_texts(prompts)                          # float32 numbers differ by their order
+    few, long = [*published.PROMPTS, "'one' \"two\" 「三」 and “four” \"\""], [f'"{"long" * 600}"']
+    for prompts, most in [(few, 1e-5), (long, 1e-4)]:  # the long one is cut; sums of 2,048 differ by their order
+        texts = [compat.quoted(prompt) for prompt in prompts]
+        assert texts == theirs.get_glyph_texts(prompts)
         close(compat.glyphs(ours.glyph, texts), theirs._get_glyph_embeds(prompts), most)
 
 
@@ -167,7 +168,8 @@ def test_glyph_tokens(pair):
 def test_autoencoder(pair, size):
     theirs, ours, _ = pair
     images = to_tensor([published.picture(*size), published.picture(*size, 1)])
-    mean, std = (torch.tensor(t)[:, None, None] for t in (theirs.vae.config.latents_mean, theirs.vae.config.latents_std))
+    config = theirs.vae.config
+    mean, std = (torch.tensor(t)[:, None, None] for t in (config.latents_mean, config.latents_std))
     latents = (theirs.vae.encode(images).latent_dist.mode() - mean) / std
     close(ours.vae.encode(images), latents, 1e-4)
     close(ours.vae.decode(latents), theirs.vae.decode(latents * std + mean).sample, 1e-4)

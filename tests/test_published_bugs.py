@@ -61,7 +61,8 @@ def test_1_the_model_is_told_the_unshifted_time(theirs, ours, monkeypatch):
     """The sigmas are shifted and the times are not. (diffusers 0.40 told 1000 sigma: magenta pictures.)"""
     told = []
     forward = theirs.transformer.forward
-    monkeypatch.setattr(theirs.transformer, "forward", lambda *a, **k: told.append(k["timestep"][0].item()) or forward(*a, **k))
+    monkeypatch.setattr(theirs.transformer, "forward",
+                        lambda *a, **k: told.append(k["timestep"][0].item()) or forward(*a, **k))
     theirs_paint(theirs, "a cat", 64, 64, prior_token_ids=given(ours, 1)[2], guidance_scale=1.0)
     times, sigmas = flow.schedule(2, 16, ours.config.flow)
     assert told == times == [999.0, 499.0]
@@ -100,8 +101,9 @@ def test_3_top_k_is_50_unless_it_is_set(theirs, ours):
 
 def test_4_ids_that_are_no_codes_can_be_drawn():
     theirs = published.build(0, legal=False)
-    config, codes = theirs.vision_language_encoder.generation_config, theirs.transformer.config.prior_vq_quantizer_codebook_size
-    config.temperature, config.top_p, config.suppress_tokens = 5.0, 1.0, [codes + 1]     # so that it goes on to the end
+    config, codes = theirs.vision_language_encoder.generation_config, published.SIZES[0]["codes"]
+    config.temperature, config.top_p = 5.0, 1.0
+    config.suppress_tokens = [codes + 1]                                         # so that it goes on to the end
     with pytest.raises(IndexError):
         theirs_paint(theirs, "a cat", 128, 128)
 
@@ -176,8 +178,8 @@ def test_8_company_changes_a_picture(theirs, ours):
     """Glyph tokens are filled up with zeros that are looked at."""
     prompts = ['a "HI"', 'a "much longer text"']
     ids, noise, prior = given(ours, 2)
-    alone = theirs_paint(theirs, prompts[0], 64, 64, prior_token_ids=prior[:1], latents=noise[:1], guidance_scale=5.0)[0]
-    company = theirs_paint(theirs, prompts, 64, 64, prior_token_ids=prior, latents=noise, guidance_scale=5.0)[0]
+    alone, company = (theirs_paint(theirs, prompts[:n], 64, 64, prior_token_ids=prior[:n], latents=noise[:n],
+                                   guidance_scale=5.0)[0] for n in (1, 2))
     assert np.abs(alone - company).max() > 1
 
     def paint(count, **how):
