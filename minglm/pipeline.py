@@ -141,6 +141,8 @@ class Pipeline:
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         if compat not in (None, "hf"):
             raise ValueError(f"unknown compat {compat!r}: choose None or 'hf'")
+        if compat and self.config.glyph.places:
+            raise ValueError(f"the {self.config.name} weights are not of the published kind: leave compat out")
         texts, each = self.check(prompts, height, width, compat), images_per_prompt
         if type(each) is not int or each < 1:
             raise ValueError(f"{each} images per prompt: at least 1 is needed")

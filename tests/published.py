@@ -1,6 +1,6 @@
 """The published implementation, built small with random weights, for tests to compare with.
 
-Three configurations, odd on purpose. Tests that import this must skip first where transformers,
+Three configurations, odd on purpose; the last has latents of 1/4 the side in patches of 4x4. Tests that import this must skip first where transformers,
 diffusers or tokenizers is missing.
 """
 
@@ -23,7 +23,7 @@ SIZES = [
          glyph=(36, 3, 2, 10, 28, 16, 40), decoder=(2, 2, 16, 32, 4), channels=6, vae=((6, 6, 9, 12), 2, 3),
          glm4=False, sides=(96, 160)),
     dict(codes=131, spare=3, width=32, heads=1, kv=1, layers=2, mlp=96, mrope=[3, 2, 3], vision=(20, 1, 2, 33, 7, 16),
-         glyph=(24, 1, 2, 8, 20, 32, 64), decoder=(2, 1, 24, 16, 8), channels=16, vae=((4, 8, 8, 8), 3, 2),
+         glyph=(24, 1, 2, 8, 20, 32, 64), decoder=(2, 1, 24, 16, 8), channels=16, vae=((4, 8, 6), 3, 2), patch=4,
          glm4=True, sides=(32, 512)),
 ]
 PROMPTS = ['a red cube with "HI"', "一张海报，写着“你好”和\"a b\" it's", "nothing to write, 12345 things\n\n on  two lines"]
@@ -102,14 +102,14 @@ def build(kind=0, legal=True):
         feed_forward_proj="gated-gelu", is_encoder_decoder=False, use_cache=False))
     layers, heads, head, time, size = s["decoder"]
     transformer = diffusers.GlmImageTransformer2DModel(
-        patch_size=2, in_channels=s["channels"], out_channels=s["channels"], num_layers=layers,
+        patch_size=s.get("patch", 2), in_channels=s["channels"], out_channels=s["channels"], num_layers=layers,
         attention_head_dim=head, num_attention_heads=heads, text_embed_dim=width, time_embed_dim=time,
         condition_dim=size, prior_vq_quantizer_codebook_size=s["codes"])
     widths, blocks, groups = s["vae"]
     torch.manual_seed(kind)
     vae = diffusers.AutoencoderKL(
         latent_channels=s["channels"], block_out_channels=widths, layers_per_block=blocks, norm_num_groups=groups,
-        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+        down_block_types=("DownEncoderBlock2D",) * len(widths), up_block_types=("UpDecoderBlock2D",) * len(widths),
         mid_block_add_attention=False, use_quant_conv=False, use_post_quant_conv=False,
         latents_mean=torch.randn(s["channels"]).tolist(), latents_std=(0.5 + torch.rand(s["channels"])).tolist())
     scheduler = diffusers.FlowMatchEulerDiscreteScheduler(
