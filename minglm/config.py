@@ -76,6 +76,7 @@ class PlannerConfig:
     eps: float = 1e-5
     preview_tokens: int = 4                  # area of the preview grid, a square number
     preview_weight: float = 2.0              # its loss weight, against 1 for the large grid
+    exact: bool = False                      # round as the published code, to the last bit (glm_image)
 
     @property
     def boi(self) -> int:
@@ -118,6 +119,7 @@ class DecoderConfig:
     size_width: int = 64                     # sinusoid width per size number
     codebook: int = 1024
     rope_theta: float = 10000.0
+    exact: bool = False                      # round as the published code, to the last bit (glm_image)
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,7 @@ class FlowConfig:
     base_shift: float = 0.25
     max_shift: float = 0.75
     base_tokens: int = 16                    # glm_image: 256
+    exact: bool = False                      # round as the published code, to the last bit (glm_image)
 
 
 @dataclass(frozen=True)
@@ -205,11 +208,11 @@ def _glm_image() -> Config:
                                   post_conv=True),
         planner=PlannerConfig(codebook=16384, vision_vocab=16512, vocab=168064, width=4096,
                               depth=40, heads=32, kv_heads=2, head_dim=128, mlp=13696,
-                              mrope_section=(8, 12, 12), preview_tokens=256),
+                              mrope_section=(8, 12, 12), preview_tokens=256, exact=True),
         glyph=GlyphConfig(width=1472, depth=12, heads=6, head_dim=64, mlp=3584, places=False),
         decoder=DecoderConfig(width=4096, depth=30, heads=32, head_dim=128, glyph_width=1472,
-                              time_width=512, size_width=256, codebook=16384),
-        flow=FlowConfig(base_tokens=256),
+                              time_width=512, size_width=256, codebook=16384, exact=True),
+        flow=FlowConfig(base_tokens=256, exact=True),
         max_side=2048,
         posters=False,
     )

@@ -114,7 +114,7 @@ def read(folder: Path) -> Config:
                                 **read_reader(folder, seen["patch"]))
     planner = take(text, PLANNER, TEXT_FIXED, path, released.planner)
     rope = take(text.get("rope_parameters") or {}, ROPE, ROPE_FIXED, path, released.planner)
-    planner = PlannerConfig(codebook=tokens["codebook"], preview_tokens=256, **planner, **rope,
+    planner = PlannerConfig(codebook=tokens["codebook"], preview_tokens=256, exact=True, **planner, **rope,
                             head_dim=text.get("head_dim") or planner["width"] // planner["heads"])
     for key, id_ in (("image_start_token_id", planner.boi), ("image_end_token_id", planner.eoi)):
         expect(values.get(key, id_) == id_, path, f"{key} is {values.get(key)!r}: right behind {planner.codebook} "
@@ -131,13 +131,13 @@ def read(folder: Path) -> Config:
 
     path, values = named(folder, "transformer", "_class_name", "GlmImageTransformer2DModel")
     sizes = take(values, DECODER, dict(out_channels=vae.channels, in_channels=vae.channels), path)
-    decoder = DecoderConfig(width=sizes["heads"] * sizes["head_dim"], scale=vae.scale, **sizes)
+    decoder = DecoderConfig(width=sizes["heads"] * sizes["head_dim"], scale=vae.scale, exact=True, **sizes)
     expect(decoder.codebook == planner.codebook, path,
            f"{decoder.codebook} codes, but the planner has {planner.codebook}")
     expect(decoder.glyph_width == glyph.width, path, f"text_embed_dim is {decoder.glyph_width}, not {glyph.width}")
     expect(2 * vae.scale * decoder.patch == 32, path, "an image token must be 16 pixels wide")
     path, values = named(folder, "scheduler", "_class_name", CLASSES["scheduler"][1])
-    flow = FlowConfig(**take(values, FLOW, FLOW_FIXED, path))
+    flow = FlowConfig(exact=True, **take(values, FLOW, FLOW_FIXED, path))
     return Config(name="glm_image", vae=vae, tokenizer=tokenizer, planner=planner, glyph=glyph, decoder=decoder,
                   flow=flow, max_side=released.max_side, posters=False)
 

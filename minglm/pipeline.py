@@ -151,7 +151,7 @@ class Pipeline:
             raise ValueError(f"the {self.config.name} weights are not trained to edit pictures: "
                              "leave the image out")
         rows, columns = height // self.config.cell, width // self.config.cell
-        times, sigmas = flow.schedule(steps, 4 * rows * columns, self.config.flow, compat)
+        times, sigmas = flow.schedule(steps, 4 * rows * columns, self.config.flow)
         scale, channels, count = self.config.vae.scale, self.config.vae.channels, each * len(prompts)
         shape = (channels, height // scale, width // scale)
         if latents is not None and tuple(latents.shape) != (count, *shape):

@@ -95,7 +95,7 @@ class Planner(nn.Module):
     def rotary(self, place: Tensor) -> tuple[Tensor, Tensor]:
         """place (B, 3, N) -> cosines and sines (B, 1, N, R): each frequency turns with one axis."""
         width = round(self.config.head_dim * self.config.rotary_fraction)
-        turn = frequencies(width, self.config.rope_theta).to(place.device)       # (R/2,)
+        turn = frequencies(width, self.config.rope_theta, self.config.exact).to(place.device)       # (R/2,)
         sections = turn.split(list(self.config.mrope_section))
         angles = torch.cat([place[:, i % 3, :, None] * f for i, f in enumerate(sections)], -1)
         angles = torch.cat([angles, angles], -1)[:, None]

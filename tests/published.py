@@ -4,15 +4,17 @@ Three configurations, odd on purpose; the last has latents of 1/4 the side in pa
 diffusers or tokenizers is missing.
 """
 
+from functools import cache
+
 import diffusers
 import tokenizers
 import torch
 import transformers
 from PIL import Image
-from tokenizers import decoders, models, pre_tokenizers, trainers
+from tokenizers import decoders, models, pre_tokenizers
 
 from minglm.posters import draw
-from minglm.text import SPLIT
+from minglm.text import BPE, SPLIT
 
 # codes, vision vocabulary, widths ... of each configuration
 SIZES = [
@@ -38,24 +40,24 @@ def perturb(module, seed=0, spread=0.05):
     return module.eval().requires_grad_(False)
 
 
+@cache
+def learn():
+    """Merges of a few captions. (The library's own trainer is not the same on every run.)"""
+    return BPE.train([draw(0, i).caption for i in range(300)], 600).merges
+
+
 def tokenizer(codes, spare, glm4):
     """A tokenizer with the image codes first and text behind them; with GLM-4's pre-tokeniser and image
     codes as special tokens, or with GPT-2's and image codes as words that no text holds."""
     names = [f"<|dit_token_{i}|>" for i in range(codes + spare)]
     level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=not glm4)
     split = pre_tokenizers.Split(tokenizers.Regex(SPLIT), "isolated")
-    if glm4:
-        made = tokenizers.Tokenizer(models.BPE())
-        made.pre_tokenizer = pre_tokenizers.Sequence([split, level])
-        made.train_from_iterator([draw(0, i).caption for i in range(300)], trainers.BpeTrainer(
-            vocab_size=len(names) + 600, special_tokens=names, show_progress=False,
-            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet())))
-    else:
-        words = [*names, *sorted(pre_tokenizers.ByteLevel.alphabet())]
-        made = tokenizers.Tokenizer(models.BPE(vocab={word: i for i, word in enumerate(words)}, merges=[]))
-        made.pre_tokenizer = level
+    learned = learn() if glm4 else []
+    words = [*names, *sorted(pre_tokenizers.ByteLevel.alphabet()), *dict.fromkeys(a + b for a, b in learned)]
+    made = tokenizers.Tokenizer(models.BPE(vocab={word: i for i, word in enumerate(words)}, merges=learned))
+    made.pre_tokenizer = pre_tokenizers.Sequence([split, level]) if glm4 else level
     made.decoder = decoders.ByteLevel()
-    made.add_special_tokens(["<|endoftext|>", "<sop>", "<eop>", "<|image|>"])
+    made.add_special_tokens([*(names if glm4 else []), "<|endoftext|>", "<sop>", "<eop>", "<|image|>"])
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=made, pad_token="<|endoftext|>", bos_token=names[codes], eos_token=names[codes + 1],
         padding_side="left", extra_special_tokens=dict(image_token="<|image|>", grid_bos_token="<sop>",

@@ -198,9 +198,9 @@ def test_schedule_is_exact(steps, tokens):
     scheduler = diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, time_shift_type="linear")
     told = np.linspace(1000, 1, steps + 1)[:-1].astype(np.int64).astype(np.float32)
     scheduler.set_timesteps(sigmas=told / 1000, timesteps=told, mu=0.75 * (tokens / 256) ** 0.5 + 0.25)
-    times, sigmas = flow.schedule(steps, tokens, preset("glm_image").flow, "hf")
+    times, sigmas = flow.schedule(steps, tokens, preset("glm_image").flow)
     assert times == (scheduler.timesteps - 1).tolist() and sigmas == scheduler.sigmas.tolist()
-    plain = flow.schedule(steps, tokens, preset("glm_image").flow)
+    plain = flow.schedule(steps, tokens, replace(preset("glm_image").flow, exact=False))
     assert plain[0] == times and np.abs(np.subtract(plain[1], sigmas)).max() < 2e-7
 
 
@@ -258,8 +258,8 @@ def own(bpe) -> Pipeline:
     config = preset("tiny")
     config = replace(config, vae=AutoencoderConfig(4, (4, 4, 8, 8), 1, 2, (0.1,) * 4, (2.0,) * 4), posters=False,
                      tokenizer=replace(config.tokenizer, post_conv=True), glyph=replace(config.glyph, places=False),
-                     decoder=replace(config.decoder, channels=4), flow=preset("glm_image").flow, name="own",
-                     planner=replace(config.planner, preview_tokens=256))
+                     decoder=replace(config.decoder, channels=4, exact=True), flow=preset("glm_image").flow, name="own",
+                     planner=replace(config.planner, preview_tokens=256, exact=True))
     return Pipeline(config, bpe, {name: published.perturb(part(getattr(config, name))) for name, part in PARTS.items()},
                     pick("cpu"))
 
