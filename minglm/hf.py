@@ -139,8 +139,11 @@ def load_folder(path: Path, name: str, config: Config, dtype: torch.dtype) -> di
     if dtype not in shards.KINDS.values():
         raise ValueError(f"weights in {dtype}: choose one of {', '.join(map(str, shards.KINDS.values()))}")
     stem, members = FOLDERS[name]
-    with torch.device("meta"), WithoutStart():
-        parts = {part: build(getattr(config, part)) for part, build, _ in members}
+    try:
+        with torch.device("meta"), WithoutStart():
+            parts = {part: build(getattr(config, part)) for part, build, _ in members}
+    except (ValueError, RuntimeError, OverflowError) as error:
+        raise ValueError(f"{path / 'config.json'} describes no model: {str(error).splitlines()[0]}") from None
     wanted = {published(ours, table): (part, ours, tuple(tensor.shape))
               for part, _, table in members for ours, tensor in parts[part].state_dict().items()}
     stored = shards.find(path, stem)

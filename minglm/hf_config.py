@@ -49,6 +49,17 @@ VAE_FIXED = dict(act_fn="silu", in_channels=3, out_channels=3, mid_block_add_att
 FLOW_FIXED = dict(num_train_timesteps=1000, use_dynamic_shifting=True, time_shift_type="linear", shift_terminal=None,
                   invert_sigmas=False, stochastic_sampling=False, use_karras_sigmas=False,
                   use_exponential_sigmas=False, use_beta_sigmas=False)
+MOST = 10 ** 7                               # no number of a sensible model is larger
+
+
+def alike(value, like) -> bool:
+    """Whether `value` is of the kind of `like`: numbers for several; else one, and from 1 if it is whole."""
+    if isinstance(like, tuple):
+        kinds = (int, float) if isinstance(like[0], float) else (int,)
+        return isinstance(value, list | tuple) and all(type(n) in kinds and abs(n) <= MOST for n in value)
+    if type(value) is int:
+        return (1 if isinstance(like, int) else -MOST) <= value <= MOST
+    return type(value) is float and isinstance(like, float)
 
 
 def take(values: Mapping, names: dict[str, str], fixed: dict, path: Path, default=None) -> dict:
@@ -68,13 +79,9 @@ def take(values: Mapping, names: dict[str, str], fixed: dict, path: Path, defaul
         if theirs not in values and default is None:
             raise ValueError(f"{path} says nothing of {theirs}")
         value = values.get(theirs, getattr(default, ours, None))
-        many, want = isinstance(kinds[ours], tuple), kinds[ours]
-        numbers = value if many and isinstance(value, list | tuple) else [value]
-        whole = isinstance(want[0] if many else want, int)
-        if many != isinstance(value, list | tuple) or not all(
-                type(n) is int or not whole and type(n) is float for n in numbers):
-            raise ValueError(f"{path}: {theirs} is {value!r}, which is not of the kind of {want!r}")
-        out[ours] = tuple(value) if many else value
+        if not alike(value, kinds[ours]):
+            raise ValueError(f"{path}: {theirs} is {value!r}, which is not of the kind of {kinds[ours]!r}")
+        out[ours] = tuple(value) if isinstance(value, list) else value
     return out
 
 
@@ -116,6 +123,8 @@ def read(folder: Path) -> Config:
     rope = take(text.get("rope_parameters") or {}, ROPE, ROPE_FIXED, path, released.planner)
     planner = PlannerConfig(codebook=tokens["codebook"], preview_tokens=256, exact=True, **planner, **rope,
                             head_dim=text.get("head_dim") or planner["width"] // planner["heads"])
+    expect(2 * sum(planner.mrope_section) == round(planner.head_dim * planner.rotary_fraction), path,
+           f"mrope_section {planner.mrope_section} does not fill the rotating half of heads {planner.head_dim} wide")
     for key, id_ in (("image_start_token_id", planner.boi), ("image_end_token_id", planner.eoi)):
         expect(values.get(key, id_) == id_, path, f"{key} is {values.get(key)!r}: right behind {planner.codebook} "
                                                   f"codes it is {id_}")

@@ -205,6 +205,10 @@ def test_an_index_that_differs_from_its_files(bad):
     ("transformer/config.json", dict(prior_vq_quantizer_codebook_size=63), "63 codes"),
     ("transformer/config.json", dict(patch_size=4), "16 pixels"),
     ("vae/config.json", dict(_class_name="AutoencoderDC"), "'AutoencoderDC'"),
+    ("vae/config.json", dict(norm_num_groups=0), "norm_num_groups is 0"),
+    ("vae/config.json", dict(norm_num_groups=5), "config.json describes no model"),
+    ("transformer/config.json", dict(num_attention_heads=0), "num_attention_heads is 0"),
+    ("transformer/config.json", dict(time_embed_dim=10 ** 30), "time_embed_dim is 1000"),
     ("vae/config.json", dict(mid_block_add_attention=True), "mid_block_add_attention is True"),
     ("vae/config.json", dict(latents_mean=[0.0]), "latents_mean"),
     ("vae/config.json", dict(latents_std=None), "latents_std"),
@@ -216,6 +220,14 @@ def test_an_index_that_differs_from_its_files(bad):
 def test_a_config_of_another_model(bad, file, values, words):
     change(bad / file, **values)
     refused(bad, file.split("/")[0], words)
+
+
+@pytest.mark.parametrize("section", [[1, 1, 3], [1], []])
+def test_rotary_sections_that_do_not_fill_a_head(bad, section):
+    path = bad / "vision_language_encoder" / "config.json"
+    text = json.loads(path.read_text())["text_config"]
+    change(path, text_config=text | dict(rope_parameters=text["rope_parameters"] | dict(mrope_section=section)))
+    refused(bad, "config.json", "mrope_section")
 
 
 def test_an_older_snapshot_keeps_its_reader_elsewhere(bad):
