@@ -1,7 +1,8 @@
 """minglm: GLM-Image, small enough to read, train and run on a laptop.
 
 The reading order of the package is the flow of the data: config, layout, posters, text, layers, vae,
-tokenizer, planner, glyph, decoder, flow, pipeline; then stages, train, device, judge.
+autoencoder, tokenizer, planner, glyph, decoder, flow, painting, editing, pipeline; then stages, train,
+device, judge; and for the released model shards, hf, compat.
 """
 
 import os

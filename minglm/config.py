@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
 
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of the pictures CLIP saw: red, green, blue
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
 
 @dataclass(frozen=True)
 class VAEConfig:
@@ -17,6 +20,23 @@ class VAEConfig:
     channels: int = 16                       # latent channels
     widths: tuple[int, int] = (48, 96)       # feature channels at 1/4 and at 1/8 of the image
     blocks: int = 2                          # residual blocks per resolution of the decoder
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """Image <-> latents by the released model's autoencoder, in place of VAEConfig."""
+
+    channels: int = 16                       # latent channels
+    widths: tuple[int, ...] = (128, 512, 1024, 1024)  # feature channels, halving the image in between
+    blocks: int = 3                          # residual blocks per resolution; the decoder has one more
+    groups: int = 32                         # of the group norms
+    mean: tuple[float, ...] = (0.0,) * 16    # of each latent channel, taken off
+    std: tuple[float, ...] = (1.0,) * 16     # and divided out
+
+    @property
+    def scale(self) -> int:
+        """Pixels per latent and side."""
+        return 2 ** (len(self.widths) - 1)
 
 
 @dataclass(frozen=True)
@@ -31,6 +51,10 @@ class TokenizerConfig:
     table: int = 8                           # side of the learned position table, resampled
     codebook: int = 1024
     code_width: int = 32
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)  # taken off red, green and blue in 0..1
+    std: tuple[float, ...] = (0.5, 0.5, 0.5)   # and divided out
+    sides: tuple[int, int] = (96, 192)       # pictures to edit are brought to at least and at most this
+    post_conv: bool = False                  # hold the convolution behind the codebook that nothing uses
 
 
 @dataclass(frozen=True)
@@ -52,6 +76,7 @@ class PlannerConfig:
     eps: float = 1e-5
     preview_tokens: int = 4                  # area of the preview grid, a square number
     preview_weight: float = 2.0              # its loss weight, against 1 for the large grid
+    exact: bool = False                      # round as the published code, to the last bit (glm_image)
 
     @property
     def boi(self) -> int:
@@ -89,10 +114,12 @@ class DecoderConfig:
     heads: int = 8
     head_dim: int = 32
     glyph_width: int = 192
+    scale: int = 8                           # pixels per latent and side
     time_width: int = 128                    # also the width of the modulation vector
     size_width: int = 64                     # sinusoid width per size number
     codebook: int = 1024
     rope_theta: float = 10000.0
+    exact: bool = False                      # round as the published code, to the last bit (glm_image)
 
 
 @dataclass(frozen=True)
@@ -102,6 +129,7 @@ class FlowConfig:
     base_shift: float = 0.25
     max_shift: float = 0.75
     base_tokens: int = 16                    # glm_image: 256
+    exact: bool = False                      # round as the published code, to the last bit (glm_image)
 
 
 @dataclass(frozen=True)
@@ -109,7 +137,7 @@ class Config:
     """All parts of one model."""
 
     name: str = "mini"
-    vae: VAEConfig = field(default_factory=VAEConfig)
+    vae: VAEConfig | AutoencoderConfig = field(default_factory=VAEConfig)
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     planner: PlannerConfig = field(default_factory=PlannerConfig)
     glyph: GlyphConfig = field(default_factory=GlyphConfig)
@@ -133,6 +161,8 @@ class Config:
         parts = dict(vae=VAEConfig, tokenizer=TokenizerConfig, planner=PlannerConfig,
                      glyph=GlyphConfig, decoder=DecoderConfig, flow=FlowConfig)
         values = dict(values)
+        if "groups" in values["vae"]:
+            parts["vae"] = AutoencoderConfig
         for name, part in parts.items():
             numbers = {k: tuple(v) if isinstance(v, list) else v for k, v in values[name].items()}
             values[name] = part(**numbers)
@@ -172,16 +202,17 @@ def _base() -> Config:
 def _glm_image() -> Config:
     return Config(
         name="glm_image",
-        vae=VAEConfig(),                     # the released AutoencoderKL is not built from this
-        tokenizer=TokenizerConfig(width=1536, depth=40, heads=16, mlp=6144, table=128,
-                                  codebook=16384, code_width=2048),
+        vae=AutoencoderConfig(),
+        tokenizer=TokenizerConfig(width=1536, depth=40, heads=16, mlp=6144, table=128, codebook=16384,
+                                  code_width=2048, mean=CLIP_MEAN, std=CLIP_STD, sides=(512, 2048),
+                                  post_conv=True),
         planner=PlannerConfig(codebook=16384, vision_vocab=16512, vocab=168064, width=4096,
                               depth=40, heads=32, kv_heads=2, head_dim=128, mlp=13696,
-                              mrope_section=(8, 12, 12), preview_tokens=256),
+                              mrope_section=(8, 12, 12), preview_tokens=256, exact=True),
         glyph=GlyphConfig(width=1472, depth=12, heads=6, head_dim=64, mlp=3584, places=False),
         decoder=DecoderConfig(width=4096, depth=30, heads=32, head_dim=128, glyph_width=1472,
-                              time_width=512, size_width=256, codebook=16384),
-        flow=FlowConfig(base_tokens=256),
+                              time_width=512, size_width=256, codebook=16384, exact=True),
+        flow=FlowConfig(base_tokens=256, exact=True),
         max_side=2048,
         posters=False,
     )
@@ -195,5 +226,5 @@ def preset(name: str) -> Config:
     return makers[name]()
 
 
-__all__ = ["Config", "DecoderConfig", "FlowConfig", "GlyphConfig", "PlannerConfig",
+__all__ = ["AutoencoderConfig", "Config", "DecoderConfig", "FlowConfig", "GlyphConfig", "PlannerConfig",
            "TokenizerConfig", "VAEConfig", "preset", "replace"]

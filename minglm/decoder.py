@@ -11,6 +11,8 @@ rotary positions, half for the row and half for the column, turn image tokens on
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -22,9 +24,13 @@ from minglm.layers import attention, frequencies, rotate
 Memory = list[tuple[Tensor, Tensor]]         # keys and values (B, H, N, E) of each block
 
 
-def sinusoid(values: Tensor, width: int) -> Tensor:
-    """values (B,) -> (B, width): cosines then sines at width/2 falling frequencies."""
-    angles = values.float()[:, None] * frequencies(width, 10000.0).to(values.device)
+def sinusoid(values: Tensor, width: int, exact: bool = False) -> Tensor:
+    """values (B,) -> (B, width): cosines then sines at width/2 falling frequencies; exact: as published,
+    where they come from an exponential."""
+    falling = frequencies(width, 10000.0)
+    if exact:
+        falling = torch.exp(-math.log(10000.0) * torch.arange(width // 2) / (width // 2))
+    angles = values.float()[:, None] * falling.to(values.device)
     return torch.cat([angles.cos(), angles.sin()], -1)
 
 
@@ -105,7 +111,7 @@ class Decoder(nn.Module):
 
     def rotary(self, rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Cosines and sines (N, E) of every image token's row and column."""
-        turn = frequencies(self.config.head_dim // 2, self.config.rope_theta).to(device)
+        turn = frequencies(self.config.head_dim // 2, self.config.rope_theta, self.config.exact).to(device)
         row = torch.arange(rows, device=device)[:, None, None] * turn            # (rows, 1, E/4)
         column = torch.arange(columns, device=device)[None, :, None] * turn
         angles = torch.cat([row.expand(rows, columns, -1), column.expand(rows, columns, -1)], -1)
@@ -115,9 +121,9 @@ class Decoder(nn.Module):
     def modulator(self, time: Tensor, height: int, width: int) -> Tensor:
         """time (B,) in 0..999 and the image size in pixels -> (B, M). Crop corner is (0, 0)."""
         numbers = torch.tensor([0.0, 0.0, height, width], device=time.device)
-        size = sinusoid(numbers, self.config.size_width).flatten()               # (4 E,)
+        size = sinusoid(numbers, self.config.size_width, self.config.exact).flatten()               # (4 E,)
         size = self.size_in(size[None].to(self.image_in.weight.dtype))
-        time = self.time_in(sinusoid(time, self.config.time_width).to(size.dtype))
+        time = self.time_in(sinusoid(time, self.config.time_width, self.config.exact).to(size.dtype))
         return F.silu(time + size)
 
     def forward(self, latents: Tensor, time: Tensor, ids: Tensor, glyphs: Tensor,
@@ -136,7 +142,7 @@ class Decoder(nn.Module):
         c = self.glyph_in(glyphs)
         if glyph_mask is not None:
             mask = F.pad(glyph_mask, (0, rows * columns), value=True)[:, None, None]
-        scale = self.config.patch * 8
+        scale = self.config.patch * self.config.scale
         m = self.modulator(time, rows * scale, columns * scale)
         rotary, seen = self.rotary(rows, columns, x.device), None
         for i, block in enumerate(self.blocks):
@@ -151,7 +157,7 @@ class Decoder(nn.Module):
         """Keys and values of a reference image: clean latents at time 0, without glyph tokens."""
         rows, columns = (side // self.config.patch for side in latents.shape[2:])
         x, kept = self.embed(latents, ids), []
-        scale = self.config.patch * 8
+        scale = self.config.patch * self.config.scale
         m = self.modulator(torch.zeros(len(x), device=x.device), rows * scale, columns * scale)
         c, rotary = x[:, :0], self.rotary(rows, columns, x.device)
         for block in self.blocks:

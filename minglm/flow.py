@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,12 +38,16 @@ def loss(velocity: Tensor, data: Tensor, noise: Tensor, weight: Tensor) -> Tenso
 def schedule(steps: int, tokens: int, config: FlowConfig) -> tuple[list[float], list[float]]:
     """(times told to the model, sigmas with a final 0), as the published scheduler makes them.
 
-    Raises ValueError unless 1 <= steps <= 1000.
+    With `config.exact` the sigmas are its to the last bit, by rounding in its order. Raises ValueError
+    unless 1 <= steps <= 1000.
     """
     if not 1 <= steps <= 1000:
         raise ValueError(f"{steps} steps: choose 1 to 1000")
-    times = torch.linspace(1000, 1, steps + 1)[:-1].trunc()
+    times = torch.from_numpy(np.linspace(1000, 1, steps + 1)[:-1]).trunc().float()  # torch's rounds otherwise
     sigmas = shift(times / 1000, tokens, config)
+    if config.exact:
+        mu = torch.tensor(config.max_shift * (tokens / config.base_tokens) ** 0.5 + config.base_shift)
+        sigmas = mu / (mu + (1 / (times / 1000) - 1))
     return (times - 1).tolist(), [*sigmas.tolist(), 0.0]
 
 

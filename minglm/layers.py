@@ -25,9 +25,14 @@ class RMSNorm(nn.Module):
         return self.weight * f.to(x.dtype)
 
 
-def frequencies(width: int, theta: float) -> Tensor:
-    """The `width // 2` rotary frequencies theta^(-2i/width), fastest first."""
-    return theta ** (-torch.arange(0, width, 2, dtype=torch.float32) / width)
+def frequencies(width: int, theta: float, exact: bool = False) -> Tensor:
+    """The `width // 2` rotary frequencies theta^(-2i/width), fastest first.
+
+    exact: to the last bit as published, by the reciprocal. At position 1,000 the last bit of a frequency
+    is the fourth digit of an angle, and enough to draw another id.
+    """
+    share = torch.arange(0, width, 2, dtype=torch.float32) / width
+    return 1 / theta ** share if exact else theta ** -share
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

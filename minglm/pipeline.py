@@ -19,11 +19,12 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from minglm import flow, posters, weights as disk
+from minglm import compat as published, editing, flow, hf, painting, posters, weights as disk
 from minglm.config import Config
+from minglm.decoder import Memory
 from minglm.device import Device, pick
-from minglm.glyph import collate, gather
 from minglm.layout import fits, is_han
+from minglm.painting import dtype_of, repeat
 from minglm.text import BPE, preview_grid, prompt_ids, quoted
 
 MOST_TEXTS, MOST_PROMPT_IDS, SMALLEST_SIDE = 3, 512, 96
@@ -73,16 +74,25 @@ class Pipeline:
         self.glyph, self.decoder = parts["glyph"], parts["decoder"]
 
     @classmethod
-    def from_pretrained(cls, weights: str | Path = "mini", device: str | Device = "auto") -> Pipeline:
-        """Load weights: a name under data/weights, or a folder that `save_pretrained` wrote."""
+    def from_pretrained(cls, weights: str | Path = "mini", device: str | Device = "auto",
+                        dtype: torch.dtype = torch.float32) -> Pipeline:
+        """Load weights: a name under data/weights, a folder that `save_pretrained` wrote, or a snapshot of
+        the published layout (minglm.hf), the latter in `dtype`."""
         device = pick(device)
+        if hf.is_snapshot(weights):
+            return cls(*hf.load(weights, dtype), device)
         folder = disk.find(weights)
         config = disk.load_config(folder)
         parts = {name: disk.load_part(folder, name, config) for name in disk.PARTS}
         return cls(config, disk.load_text(folder), parts, device)
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write every part to `folder`, in half precision."""
+    def save_pretrained(self, folder: str | Path, layout: str = "minglm") -> None:
+        """Write every part to `folder`: in half precision, or with layout="hf" in the precision it has
+        and such that the published pipeline loads it."""
+        if layout not in ("minglm", "hf"):
+            raise ValueError(f"unknown layout {layout!r}: choose minglm or hf")
+        if layout == "hf":
+            return hf.save(folder, self.config, self.bpe, {name: getattr(self, name) for name in disk.PARTS})
         folder = Path(folder)
         for name in disk.PARTS:
             disk.save_part(folder, name, getattr(self, name), self.config)
@@ -95,109 +105,132 @@ class Pipeline:
     @torch.no_grad()
     def encode_ids(self, images: list[Image.Image]) -> list[Tensor]:
         """Pictures of one size -> their ids, (h, w) each."""
+        if not self.config.posters:
+            return [source.ids.cpu() for source in editing.read(self, [images])[0]]
         return list(self.tokenizer.encode(to_tensor(images).to(self.device.device)).cpu())
 
     @torch.no_grad()
     def reconstruct(self, images: list[Image.Image]) -> list[Image.Image]:
         """Pictures of one size -> through the VAE and back."""
-        return to_images(self.vae.decode(self.vae.encode(to_tensor(images).to(self.device.device))))
+        return to_images(self.vae.decode(self.latents(images)))
+
+    def latents(self, images: list[Image.Image]) -> Tensor:
+        """Pictures of one size -> (B, C, H/8, W/8)."""
+        return self.vae.encode(to_tensor(images).to(self.device.device, dtype_of(self.vae)))
 
     # ------------------------------------------------------------ from prompts
 
     @torch.no_grad()
     def __call__(self, prompt: str | list[str], height: int = 128, width: int = 128, image=None,
                  steps: int = 20, guidance: float = 1.5, temperature: float = 0.9, top_p: float = 0.75,
-                 seed: int = 0, planner_seed: int | None = None,
+                 seed: int | list[int] = 0, planner_seed: int | None = None,
                  prior_ids: Tensor | list[Tensor] | None = None, latents: Tensor | None = None,
-                 progress: bool = True, on_step: Callable[[int, Tensor], None] | None = None) -> Output:
+                 progress: bool = True, on_step: Callable[[int, Tensor], None] | None = None,
+                 top_k: int | None = None, images_per_prompt: int = 1, compat: str | None = None) -> Output:
         """Paint one picture per prompt.
 
-        height, width: pixels, multiples of 32. guidance: 1 is none. temperature, top_p: of the
-        planner; temperature 0 takes the likeliest id. seed: picture i uses seed + i, so that it
-        comes out alike alone and in company; planner_seed likewise (None: as seed). prior_ids:
-        (h, w) ids per prompt, which skips the planner. latents: (B, C, H/8, W/8) noise to start
-        from. on_step(i, latents) is called after every step. Raises ValueError for bad input.
+        height, width: pixels, multiples of 32. image: a picture to edit, several, or a list of several for
+        each prompt. guidance: 1 is none. temperature, top_p, top_k (None: all ids): of the planner;
+        temperature 0 takes the likeliest id. seed: picture i uses seed + i, or the i-th of a list, so
+        that it comes out alike alone and in company; planner_seed likewise (None: as seed). prior_ids:
+        (h, w) ids per picture, which skips the planner. latents: (B, C, H/8, W/8) noise to start
+        from. on_step(i, latents) is called after every step. images_per_prompt: that many pictures, one
+        behind the other. compat="hf": what the published code would give (minglm.compat), with ids shared
+        by the pictures of a prompt. Raises ValueError for bad input.
         """
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-        texts = self.check(prompts, height, width)
-        if image is not None:
-            for one in image if isinstance(image, list | tuple) else [image]:
-                open_image(one)
+        if compat not in (None, "hf"):
+            raise ValueError(f"unknown compat {compat!r}: choose None or 'hf'")
+        if compat and self.config.glyph.places:
+            raise ValueError(f"the {self.config.name} weights are not of the published kind: leave compat out")
+        texts, each = self.check(prompts, height, width, compat), images_per_prompt
+        if type(each) is not int or each < 1:
+            raise ValueError(f"{each} images per prompt: at least 1 is needed")
+        images = [[open_image(one) for one in some] for some in editing.per_prompt(image, len(prompts))]
+        if any(images) and self.config.posters:
             raise ValueError(f"the {self.config.name} weights are not trained to edit pictures: "
                              "leave the image out")
         rows, columns = height // self.config.cell, width // self.config.cell
         times, sigmas = flow.schedule(steps, 4 * rows * columns, self.config.flow)
-        scale, channels = self.config.vae.scale, self.config.vae.channels
+        scale, channels, count = self.config.vae.scale, self.config.vae.channels, each * len(prompts)
         shape = (channels, height // scale, width // scale)
-        if latents is not None and tuple(latents.shape) != (len(prompts), *shape):
-            raise ValueError(f"latents of shape {tuple(latents.shape)}: {(len(prompts), *shape)} is needed")
+        if latents is not None and tuple(latents.shape) != (count, *shape):
+            raise ValueError(f"latents of shape {tuple(latents.shape)}: {(count, *shape)} is needed")
+        noise, planner = painting.generators(seed, planner_seed, count, compat)
+        sources = editing.read(self, images, compat)
+        shared = each if compat == "hf" else 1                                   # pictures with the same ids
+        prompts, asked = repeat(prompts, each // shared), repeat(sources, each // shared)
         if prior_ids is None:
-            preview, plan = self.plan(prompts, rows, columns, temperature, top_p,
-                                      seed if planner_seed is None else planner_seed, progress)
+            preview, plan = self.plan(prompts, rows, columns, temperature, top_p, planner, progress, asked,
+                                      top_k, compat)
         else:
-            preview, plan = torch.empty(len(prompts), 0, 0), self.check_ids(prior_ids, len(prompts), rows, columns)
+            preview = torch.empty(len(prompts), 0, 0)
+            plan = self.check_ids(prior_ids, len(prompts), rows, columns)
+        preview, plan = preview.repeat_interleave(shared, 0), plan.repeat_interleave(shared, 0)
         if latents is None:
-            latents = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed + i))
-                                   for i in range(len(prompts))])
-        velocity = self.velocity(texts, plan.to(self.device.device), guidance)
+            latents = noise(shape)
+        memory = [[self.decoder.remember(s.latents, s.ids[None]) for s in some] for some in sources]
+        velocity = self.velocity(repeat(texts, each), plan.to(self.device.device), guidance,
+                                 repeat(memory, each) if any(memory) else None, compat)
         latents = latents.to(self.device.device)
         with tqdm(total=steps, desc="painting", unit="step", disable=not progress, leave=False) as bar:
             for i, latents in enumerate(flow.sample(velocity, latents, times, sigmas)):
                 bar.update()
                 if on_step:
                     on_step(i, latents)
-        return Output(to_images(self.vae.decode(latents)), list(plan.cpu()), list(preview))
+        pictures = to_images(self.vae.decode(latents.to(dtype_of(self.vae))))
+        return Output(pictures, list(plan.cpu()), list(preview))
 
     def plan(self, prompts: list[str], rows: int, columns: int, temperature: float, top_p: float,
-             seed: int, progress: bool) -> tuple[Tensor, Tensor]:
-        """Preview ids (B, p, q) and large ids (B, rows, columns) of each prompt."""
+             seed: int | list[torch.Generator] | torch.Generator, progress: bool,
+             sources: list[list[editing.Source]] | None = None, top_k: int | None = None,
+             compat: str | None = None) -> tuple[Tensor, Tensor]:
+        """Preview ids (B, p, q) and large ids (B, rows, columns) of each prompt.
+
+        With sources there is no preview (B, 0, 0): the source images say what goes where.
+        """
         if not temperature >= 0 or not 0 < top_p <= 1:
             raise ValueError(f"temperature {temperature} and top_p {top_p}: choose a temperature of at "
                              "least 0 and a top_p above 0 and up to 1")
-        planner = self.planner.config
-        preview = preview_grid(rows, columns, planner.preview_tokens)
-        ids = [prompt_ids(self.bpe, p, rows, columns, preview, planner.vision_vocab, planner.boi)
-               for p in prompts]
-        longest = max(map(len, ids))
-        if longest > MOST_PROMPT_IDS:
+        planner, sources = self.planner.config, sources or [[] for _ in prompts]
+        preview = None if any(sources) else preview_grid(rows, columns, planner.preview_tokens)
+        offset = 0 if self.bpe.has_codes else planner.vision_vocab
+        texts = [prompt_ids(self.bpe, p, rows, columns, preview, offset, planner.boi, compat == "hf")
+                 for p in prompts]
+        longest = max(map(len, texts))
+        if self.config.posters and longest > MOST_PROMPT_IDS:
             raise ValueError(f"a prompt of {longest} ids is too long: at most {MOST_PROMPT_IDS}")
-        generators = [torch.Generator().manual_seed(seed + i) for i in range(len(prompts))]
+        ids, parts = zip(*(editing.prompt(some, text, planner) for some, text in zip(sources, texts)))
+        if top_k is None:
+            top_k = published.TOP_K if compat == "hf" else 0
+        if isinstance(seed, int):
+            seed = [torch.Generator().manual_seed(seed + i) for i in range(len(prompts))]
         with tqdm(desc="planning", unit="id", disable=not progress, leave=False) as bar:
             def count(done: int, total: int) -> None:
                 bar.total = total
                 bar.update(done - bar.n)
-            small, large = self.planner.generate(ids, [preview, (rows, columns)], generators,
-                                                 temperature, top_p, progress=count)
-        return small, large
+            grids = [preview, (rows, columns)] if preview else [(rows, columns)]
+            *small, large = self.planner.generate(list(ids), grids, seed, temperature, top_p, top_k,
+                                                  parts=list(parts), progress=count)
+        return small[0] if small else large[:, :0, :0], large
 
-    def velocity(self, texts: list[list[str]], plan: Tensor, guidance: float) -> Callable:
-        """The guided velocity of latents (B, C, 4 h, 4 w) at a time, both branches in one pass."""
-        batch, device = len(texts), self.device.device
-        guided = guidance != 1
-        glyphs = self.device.to(collate([*texts, *([[]] * batch if guided else [])]))
-        features = gather(self.glyph(glyphs["ids"], glyphs["mask"], glyphs["places"]), glyphs["index"])
-        ids = torch.cat([plan, plan]) if guided else plan
-        keep = torch.arange(len(ids), device=device) < batch
-
-        def velocity(latents: Tensor, time: float) -> Tensor:
-            times = torch.full((len(ids),), time, device=device)
-            x = torch.cat([latents, latents]) if guided else latents
-            v = self.decoder(x, times, ids, features, glyphs["tokens"], keep).float()
-            return flow.guide(*v.chunk(2), guidance) if guided else v
-
-        return velocity
+    def velocity(self, texts: list[list[str]], plan: Tensor, guidance: float,
+                 memory: list[list[Memory]] | None = None, compat: str | None = None) -> Callable:
+        """The guided velocity of latents at a time: see minglm.painting."""
+        return painting.velocity(self.decoder, self.glyph, texts, plan, guidance, memory, compat)
 
     # ------------------------------------------------------------ checking
 
-    def check(self, prompts: list[str], height: int, width: int) -> list[list[str]]:
+    def check(self, prompts: list[str], height: int, width: int, compat: str | None = None) -> list[list[str]]:
         """The texts to write, per prompt. Raises ValueError for what cannot be painted."""
-        cell, most, least = self.config.cell, self.config.max_side, SMALLEST_SIDE
+        cell, most = self.config.cell, self.config.max_side
+        least = SMALLEST_SIDE if self.config.posters else cell
         if height % cell or width % cell or not (least <= height <= most and least <= width <= most):
             raise ValueError(f"size {height}x{width}: height and width must be multiples of {cell} "
                              f"from {least} to {most}")
         if not prompts or not all(isinstance(p, str) and p.strip() for p in prompts):
             raise ValueError("the prompt is empty: describe a poster, with its words in quotation marks")
-        texts = [quoted(p) for p in prompts]
+        texts = [published.quoted(p) if compat == "hf" else quoted(p) for p in prompts]
         if not self.config.posters:
             return texts
         for text in (t for some in texts for t in some):

@@ -95,7 +95,7 @@ class Planner(nn.Module):
     def rotary(self, place: Tensor) -> tuple[Tensor, Tensor]:
         """place (B, 3, N) -> cosines and sines (B, 1, N, R): each frequency turns with one axis."""
         width = round(self.config.head_dim * self.config.rotary_fraction)
-        turn = frequencies(width, self.config.rope_theta).to(place.device)       # (R/2,)
+        turn = frequencies(width, self.config.rope_theta, self.config.exact).to(place.device)       # (R/2,)
         sections = turn.split(list(self.config.mrope_section))
         angles = torch.cat([place[:, i % 3, :, None] * f for i, f in enumerate(sections)], -1)
         angles = torch.cat([angles, angles], -1)[:, None]
@@ -143,15 +143,18 @@ class Planner(nn.Module):
             right=right[:, :-1].mean())
 
     @torch.no_grad()
-    def generate(self, prompts: list[list[int]], grids: list[Grid], generators: list[torch.Generator],
+    def generate(self, prompts: list[list[int]], grids: list[Grid],
+                 generators: list[torch.Generator] | torch.Generator,
                  temperature: float = 0.9, top_p: float = 0.75, top_k: int = 0,
                  parts: list[list[int | Grid]] | None = None,
                  progress: Callable[[int, int], None] | None = None) -> list[Tensor]:
         """Draw the ids of each grid in turn, for a batch of prompts.
 
         prompts: ids of any lengths, each ending with boi. grids: shapes, preview first. One CPU
-        generator per prompt, so that a picture does not depend on its neighbours. parts: as for
-        `positions`, where a prompt holds source images. progress(done, all) is called per token.
+        generator per prompt, so that a picture does not depend on its neighbours; or one generator for
+        all, as in the published code, which then draws from the whole head with the illegal ids ruled
+        out, to meet the same chance. parts: as for `positions`, where a prompt holds source images.
+        progress(done, all) is called per token.
         Returns one (B, rows, columns) tensor per grid.
         """
         device, batch = self.embed.weight.device, len(prompts)
@@ -178,6 +181,8 @@ class Planner(nn.Module):
         drawn = torch.empty(batch, total, dtype=torch.long)
         for i in range(total):
             scores = self.head(features)[:, : self.config.codebook].float().cpu()
+            if isinstance(generators, torch.Generator):
+                scores = F.pad(scores, (0, self.config.vision_vocab - self.config.codebook), value=-torch.inf)
             drawn[:, i] = choose(scores, temperature, top_p, top_k, generators)
             if progress:
                 progress(i + 1, total)
@@ -190,7 +195,7 @@ class Planner(nn.Module):
 
 
 def choose(scores: Tensor, temperature: float, top_p: float, top_k: int,
-           generators: list[torch.Generator]) -> Tensor:
+           generators: list[torch.Generator] | torch.Generator) -> Tensor:
     """One id per row of scores (B, V): temperature, then top-k (0: all), then top-p, then chance.
 
     Temperature 0 takes the best. Top-p keeps the smallest set of ids whose probabilities reach p.
@@ -207,4 +212,6 @@ def choose(scores: Tensor, temperature: float, top_p: float, top_k: int,
         beneath[:, -1] = False                                                   # always keep one
         scores = scores.masked_fill(beneath.scatter(1, order, beneath), -torch.inf)
     chances = scores.softmax(-1)
+    if isinstance(generators, torch.Generator):
+        return torch.multinomial(chances, 1, generator=generators)[:, 0]
     return torch.cat([torch.multinomial(row, 1, generator=g) for row, g in zip(chances, generators)])

@@ -17,9 +17,11 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+CODE = "<|dit_token_{}|>"                    # how the published vocabulary calls an image code
 SPECIALS = ("<sop>", "<eop>", "<pad>")       # around the grid sizes; behind short prompts
 SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
          r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")  # GLM-4's pre-tokeniser
+GPT2_SPLIT = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 
 # ---------------------------------------------------------------- byte-level BPE
@@ -33,8 +35,8 @@ def alphabet() -> str:
 
 
 @cache
-def splitter() -> re.Pattern:
-    r"""SPLIT for Python's `re`, which knows no \p{L} (letters) and \p{N} (numbers)."""
+def splitter(split: str = SPLIT) -> re.Pattern:
+    r"""A pattern for Python's `re`, which knows no \p{L} (letters) and \p{N} (numbers)."""
     kinds = [unicodedata.category(chr(c))[0] for c in range(sys.maxunicode + 1)]
 
     def ranges(kind: str) -> str:
@@ -42,7 +44,7 @@ def splitter() -> re.Pattern:
         return "".join(f"\\U{a:08x}-\\U{b - 1:08x}" for a, b in zip(edges[::2], edges[1::2]))
 
     spaces = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # Unicode White_Space
-    text = SPLIT.replace(r"[^\s", f"[^{spaces}").replace(r"\S", f"[^{spaces}]")
+    text = split.replace(r"[^\s", f"[^{spaces}").replace(r"\S", f"[^{spaces}]")
     text = text.replace(r"\s", f"[{spaces}]")
     for kind in "LN":
         text = re.sub(rf"(?<!\[)(?<!\}})\\p{{{kind}}}(?=[+{{])", lambda _: f"[{ranges(kind)}]", text)
@@ -66,17 +68,26 @@ def merge(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
 class BPE:
     """Byte-pair encoding over bytes: any text has ids, and the ids give the text back.
 
-    vocab: token -> id, with the bytes written as in `alphabet()`; merges: pairs, best first.
+    vocab: token -> id, with the bytes written as in `alphabet()`; merges: pairs, best first; split: the
+    pre-tokeniser, a pattern; whole: a piece that is a token is not merged together from its bytes.
     """
 
-    def __init__(self, vocab: dict[str, int], merges: list[tuple[str, str]], specials: dict[str, int]):
+    def __init__(self, vocab: dict[str, int], merges: list[tuple[str, str]], specials: dict[str, int],
+                 split: str = SPLIT, whole: bool = False):
         self.vocab, self.merges, self.specials = vocab, merges, specials
+        self.split, self.whole = split, whole
         self.rank = {pair: i for i, pair in enumerate(merges)}
         self.tokens = {i: token for token, i in vocab.items()}
         self.known: dict[str, list[int]] = {}
 
     def __len__(self) -> int:
-        return len(self.vocab) + len(self.specials)
+        return len(self.vocab | self.specials)
+
+    @property
+    def has_codes(self) -> bool:
+        """Whether the image codes are tokens of this vocabulary, as in the published one, so that its
+        ids of text are the planner's already. Ours counts from 0, and is raised behind the codes."""
+        return CODE.format(0) in self.vocab or CODE.format(0) in self.specials
 
     @classmethod
     def train(cls, texts: Iterable[str], size: int, wide: int = 2) -> BPE:
@@ -119,14 +130,21 @@ class BPE:
         vocab = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
         return cls(vocab, merges, {name: len(vocab) + i for i, name in enumerate(SPECIALS)})
 
-    def encode(self, text: str) -> list[int]:
-        """Text -> ids. Specials in the text are plain text: only `prompt_ids` writes them."""
-        return [i for piece in splitter().findall(text) for i in self.piece(piece)]
+    def encode(self, text: str, specials: bool = False) -> list[int]:
+        """Text -> ids. Specials in the text are plain text, since only `prompt_ids` should write them;
+        with `specials` they are what their names say, as in the published tokenizer."""
+        if specials and self.specials:
+            longest = sorted(self.specials, key=len, reverse=True)
+            parts = re.split("(" + "|".join(map(re.escape, longest)) + ")", text)
+            return [i for part in parts for i in ([self.specials[part]] if part in self.specials
+                                                  else self.encode(part))]
+        return [i for piece in splitter(self.split).findall(text) for i in self.piece(piece)]
 
     def piece(self, piece: str) -> list[int]:
         """The ids of one piece: of all neighbouring pairs, the one learned first is joined first."""
         if piece not in self.known:
-            word = tuple(to_alphabet(piece))
+            text = to_alphabet(piece)
+            word = (text,) if self.whole and text in self.vocab else tuple(text)
             while len(word) > 1:
                 best = min(zip(word, word[1:]), key=lambda pair: self.rank.get(pair, len(self.rank)))
                 if best not in self.rank:
@@ -149,10 +167,10 @@ class BPE:
         added = [dict(id=i, content=name, single_word=False, lstrip=False, rstrip=False,
                       normalized=False, special=True) for name, i in self.specials.items()]
         level = dict(type="ByteLevel", add_prefix_space=False, trim_offsets=True, use_regex=False)
-        split = dict(type="Split", pattern=dict(Regex=SPLIT), behavior="Isolated", invert=False)
+        split = dict(type="Split", pattern=dict(Regex=self.split), behavior="Isolated", invert=False)
         model = dict(type="BPE", vocab=self.vocab, merges=[list(pair) for pair in self.merges],
                      dropout=None, unk_token=None, continuing_subword_prefix=None,
-                     end_of_word_suffix=None, fuse_unk=False, byte_fallback=False, ignore_merges=False)
+                     end_of_word_suffix=None, fuse_unk=False, byte_fallback=False, ignore_merges=self.whole)
         file = dict(version="1.0", truncation=None, padding=None, added_tokens=added,
                     normalizer=None, pre_tokenizer=dict(type="Sequence", pretokenizers=[split, level]),
                     post_processor=None, decoder=level, model=model)
@@ -162,13 +180,36 @@ class BPE:
 
     @classmethod
     def load(cls, path: str | Path) -> BPE:
-        """Read `tokenizer.json`. Raises ValueError naming the file if it is not one."""
+        """Read `tokenizer.json`. Raises ValueError naming the file if it is not one, or if it cuts texts
+        into pieces in a way that is not ours, GLM-4's or GPT-2's."""
         try:
             file = json.loads(Path(path).read_text(encoding="utf-8"))
-            merges = [tuple(m.split(" ") if isinstance(m, str) else m) for m in file["model"]["merges"]]
-            return cls(file["model"]["vocab"], merges, {t["content"]: t["id"] for t in file["added_tokens"]})
-        except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+            model = file["model"]
+            merges = [tuple(m.split(" ") if isinstance(m, str) else m) for m in model["merges"]]
+            bpe = cls(model["vocab"], merges, {t["content"]: t["id"] for t in file["added_tokens"]},
+                      pre_tokeniser(file), bool(model.get("ignore_merges")))
+            if {type(i) for i in [*bpe.vocab.values(), *bpe.specials.values()]} - {int}:
+                raise TypeError("an id is not a whole number")
+            splitter(bpe.split)
+        except FileNotFoundError:
+            raise ValueError(f"incomplete weights: {path} is missing") from None
+        except (KeyError, TypeError, AttributeError, RecursionError, json.JSONDecodeError, UnicodeDecodeError,
+                re.error) as error:
             raise ValueError(f"{path} is not a tokenizer.json of a BPE: {error!r}") from error
+        return bpe
+
+
+def pre_tokeniser(file: dict) -> str:
+    """The pattern of a tokenizer.json. Raises TypeError if that is not all it does to a text."""
+    steps = file["pre_tokenizer"]
+    steps = steps["pretokenizers"] if steps["type"] == "Sequence" else [steps]
+    *splits, level = steps
+    known = (file.get("normalizer") is None and level["type"] == "ByteLevel" and not level["add_prefix_space"]
+             and len(splits) == (not level.get("use_regex", True))
+             and all(s["type"] == "Split" and s["behavior"] == "Isolated" and not s["invert"] for s in splits))
+    if not known:
+        raise TypeError("its normaliser or pre-tokeniser is not known")
+    return splits[0]["pattern"]["Regex"] if splits else GPT2_SPLIT
 
 
 def to_alphabet(piece: str) -> str:
@@ -206,13 +247,13 @@ def preview_grid(rows: int, columns: int, tokens: int) -> tuple[int, int]:
 
 
 def prompt_ids(bpe: BPE, prompt: str, rows: int, columns: int, preview: tuple[int, int] | None,
-               offset: int, boi: int) -> list[int]:
+               offset: int, boi: int, specials: bool = False) -> list[int]:
     """`PROMPT<sop>rows columns<eop><sop>rows columns<eop><boi>`: text, large grid, preview grid.
 
     Text ids stand behind the planner's codes, so they are raised by `offset`. Without a preview
-    (image editing) its sizes are left out. Mirrors GlmImageProcessor.
+    (image editing) its sizes are left out. specials: as for `BPE.encode`. Mirrors GlmImageProcessor.
     """
-    ids = bpe.encode(prompt)
+    ids = bpe.encode(prompt, specials)
     for grid in [(rows, columns), preview] if preview else [(rows, columns)]:
         ids += [bpe.specials["<sop>"], *bpe.encode(f"{grid[0]} {grid[1]}"), bpe.specials["<eop>"]]
     return [offset + i for i in ids] + [boi]

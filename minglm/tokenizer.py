@@ -77,6 +77,8 @@ class VectorQuantiser(nn.Module):
         super().__init__()
         self.quant_conv = nn.Conv2d(config.width, config.code_width, 1)
         self.codes = nn.Parameter(F.normalize(torch.randn(config.codebook, config.code_width)))
+        if config.post_conv:  # the published files hold it, so that loading and saving are inverse
+            self.post_quant_conv = nn.Conv2d(config.code_width, config.width, 1)
 
     def project(self, features: Tensor) -> Tensor:
         """features (B, h, w, D) -> unit vectors (B, h, w, E)."""
@@ -101,9 +103,16 @@ class Tokenizer(nn.Module):
         self.encoder = VisionEncoder(config)
         self.quantiser = VectorQuantiser(config)
 
+    def normalise(self, images: Tensor) -> Tensor:
+        """images (B, 3, H, W) in [-1, 1] -> by the mean and deviation of the config."""
+        if set(self.config.mean + self.config.std) == {0.5}:                     # they are already
+            return images
+        mean, std = (torch.tensor(t, device=images.device)[:, None, None] for t in (self.config.mean, self.config.std))
+        return (images / 2 + 0.5 - mean) / std
+
     def features(self, images: Tensor) -> Tensor:
         """images (B, 3, H, W) in [-1, 1] at full size -> unit vectors (B, H/32, W/32, E)."""
-        return self.quantiser.project(self.encoder(F.avg_pool2d(images, 2)))
+        return self.quantiser.project(self.encoder(self.normalise(F.avg_pool2d(images, 2))))
 
     def encode(self, images: Tensor) -> Tensor:
         """images (B, 3, H, W) in [-1, 1] at full size -> ids (B, H/32, W/32)."""

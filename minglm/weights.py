@@ -19,7 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from minglm.config import Config
+from minglm.autoencoder import AutoencoderKL
+from minglm.config import AutoencoderConfig, Config, VAEConfig
 from minglm.decoder import Decoder
 from minglm.glyph import GlyphEncoder
 from minglm.layout import DATA
@@ -29,7 +30,14 @@ from minglm.tokenizer import Tokenizer
 from minglm.vae import VAE
 
 FOLDER = DATA / "weights"
-PARTS = dict(vae=VAE, tokenizer=Tokenizer, planner=Planner, glyph=GlyphEncoder, decoder=Decoder)
+
+
+def either_vae(config: VAEConfig | AutoencoderConfig) -> VAE | AutoencoderKL:
+    """Our own VAE or the released model's, as the config says."""
+    return AutoencoderKL(config) if isinstance(config, AutoencoderConfig) else VAE(config)
+
+
+PARTS = dict(vae=either_vae, tokenizer=Tokenizer, planner=Planner, glyph=GlyphEncoder, decoder=Decoder)
 
 
 def find(weights: str | Path) -> Path:

@@ -74,6 +74,19 @@ def test_the_same_prompt_twice_gives_two_pictures(paint):
     assert not same(*out.images)
 
 
+def test_several_pictures_of_one_prompt(paint):
+    """Each with ids and noise of its own, as if the prompt had been given so often."""
+    several, twice = paint(PROMPTS[:2], seed=5, images_per_prompt=2), paint([PROMPT, PROMPT, *PROMPTS[1:2] * 2], seed=5)
+    assert ids(several) == ids(twice) and len(several.images) == 4
+    assert [a.tobytes() for a in several.images] == [b.tobytes() for b in twice.images]
+
+
+def test_seeds_can_be_listed(paint):
+    out = paint([PROMPT] * 2, seed=[9, 4])
+    assert ids(out)[0] == [ids(paint(seed=9))[0][0], ids(paint(seed=4))[0][0]]
+    assert same(out.images[1], paint(seed=4).images[0])
+
+
 def test_the_planner_has_a_seed_of_its_own(paint):
     one, two, three = paint(seed=1), paint(seed=1, planner_seed=2), paint(seed=2)
     assert ids(two) == ids(three) and ids(two) != ids(one)
@@ -220,6 +233,10 @@ def test_sizes_that_cannot_be_painted(paint, height, width):
     (dict(prior_ids=torch.full((4, 4), 256)), "0 to 255"), (dict(prior_ids=torch.full((4, 4), -1)), "-1"),
     (dict(prior_ids=[torch.zeros(3, 4), torch.zeros(4, 4)]), "prior_ids"),
     (dict(image=Image.new("RGB", (64, 64))), "not trained to edit"),
+    (dict(compat="diffusers"), "unknown compat 'diffusers'"), (dict(compat="hf"), "not of the published kind"),
+    (dict(images_per_prompt=0), "0 images per prompt"), (dict(images_per_prompt=1.5), "1.5 images per prompt"),
+    (dict(seed=[1, 2]), "2 seeds for 1 pictures"),
+    (dict(image=[[], []]), "source images for 2 of 1 prompts"),
     (dict(image="nowhere.png"), "no image file 'nowhere.png'"),
     (dict(image=[__file__]), "not an image that can be read"),
 ])

@@ -1,7 +1,7 @@
 """Every part equals the published implementation when it is given the same weights.
 
 The modules of transformers and diffusers are built small, at odd sizes, with random weights; ours
-get those weights by the name tables below. Float32 outputs must agree to 1e-5 and ids exactly, so
+get those weights by the name tables of minglm.hf. Float32 outputs must agree to 1e-5 and ids exactly, so
 weights trained here fit the published code and the other way round.
 """
 
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 
-from minglm import flow
+from minglm import flow, hf
 from minglm.config import Config, DecoderConfig, FlowConfig, GlyphConfig, PlannerConfig, TokenizerConfig
 from minglm.decoder import Decoder
 from minglm.device import pick
@@ -25,73 +25,17 @@ from minglm.vae import VAE
 
 transformers = pytest.importorskip("transformers")
 diffusers = pytest.importorskip("diffusers")
+perturb = pytest.importorskip("published").perturb
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-# Our names -> the published ones, as substitutions on the whole name.
-TOKENIZER = [
-    (r"^encoder\.patch\.", "model.visual.patch_embed.proj."),
-    (r"^encoder\.table$", "model.visual.embeddings.position_embedding.weight"),
-    (r"^encoder\.blocks\.(\d+)\.(qkv|proj)", r"model.visual.blocks.\1.attn.\2"),
-    (r"^encoder\.blocks\.(\d+)\.(fc\d)", r"model.visual.blocks.\1.mlp.\2"),
-    (r"^encoder\.blocks", "model.visual.blocks"),
-    (r"^quantiser\.quant_conv", "model.vqmodel.quant_conv"),
-    (r"^quantiser\.codes$", "model.vqmodel.quantize.embedding.weight"),
-]
-PLANNER = [
-    (r"^embed\.", "model.language_model.embed_tokens."),
-    (r"^norm\.", "model.language_model.norm."),
-    (r"^head\.", "lm_head."),
-    (r"^blocks\.", "model.language_model.layers."),
-    (r"\.norm1\.", ".input_layernorm."), (r"\.norm2\.", ".post_self_attn_layernorm."),
-    (r"\.norm3\.", ".post_attention_layernorm."), (r"\.norm4\.", ".post_mlp_layernorm."),
-    (r"\.([qkvo])\.", r".self_attn.\1_proj."),
-    (r"\.gate_up\.", ".mlp.gate_up_proj."), (r"\.down\.", ".mlp.down_proj."),
-]
-GLYPH = [
-    (r"^embed\.", "shared."),
-    (r"^position_bias\.", "encoder.block.0.layer.0.SelfAttention.relative_attention_bias."),
-    (r"^norm\.", "encoder.final_layer_norm."),
-    (r"^blocks\.(\d+)\.norm1", r"encoder.block.\1.layer.0.layer_norm"),
-    (r"^blocks\.(\d+)\.norm2", r"encoder.block.\1.layer.1.layer_norm"),
-    (r"^blocks\.(\d+)\.([qkvo])\.", r"encoder.block.\1.layer.0.SelfAttention.\2."),
-    (r"^blocks\.(\d+)\.gate", r"encoder.block.\1.layer.1.DenseReluDense.wi_0"),
-    (r"^blocks\.(\d+)\.up", r"encoder.block.\1.layer.1.DenseReluDense.wi_1"),
-    (r"^blocks\.(\d+)\.down", r"encoder.block.\1.layer.1.DenseReluDense.wo"),
-]
-DECODER = [
-    (r"^image_in\.", "image_projector.proj."),
-    (r"^(glyph|prior)_in\.0\.", r"\1_projector.net.0.proj."),
-    (r"^(glyph|prior)_in\.2\.", r"\1_projector.net.2."),
-    (r"^prior\.", "prior_token_embedding."),
-    (r"^time_in\.0\.", "time_condition_embed.timestep_embedder.linear_1."),
-    (r"^time_in\.2\.", "time_condition_embed.timestep_embedder.linear_2."),
-    (r"^size_in\.0\.", "time_condition_embed.condition_embedder.linear_1."),
-    (r"^size_in\.2\.", "time_condition_embed.condition_embedder.linear_2."),
-    (r"^modulation\.", "norm_out.linear."),
-    (r"^image_out\.", "proj_out."),
-    (r"^blocks\.", "transformer_blocks."),
-    (r"\.modulation\.", ".norm1.linear."), (r"\.([qkv])\.", r".attn1.to_\1."), (r"\.o\.", ".attn1.to_out.0."),
-    (r"\.fc1\.", ".ff.net.0.proj."), (r"\.fc2\.", ".ff.net.2."),
-]
 UNUSED = r"post_quant_conv|encoder\.embed_tokens"  # never used, and tied to `shared`
-
-
-def perturb(module, seed=0, spread=0.05):
-    """Move every weight, bias and norm gain, so that no parameter is at a value that hides it."""
-    torch.manual_seed(seed)
-    with torch.no_grad():
-        for p in module.parameters():
-            p.add_(spread * torch.randn_like(p))
-    return module.eval()
 
 
 def copy(ours, theirs, table, left=UNUSED):
     """Load the published weights into our module; every tensor of either side must be used."""
     source, used, state = theirs.state_dict(), set(), {}
     for name in ours.state_dict():
-        wanted = name
-        for pattern, replacement in table:
-            wanted = re.sub(pattern, replacement, wanted)
+        wanted = hf.published(name, table)
         state[name] = source[wanted]
         used.add(wanted)
     assert not [name for name in source.keys() - used if not re.search(left, name)]
@@ -113,6 +57,9 @@ AR = [  # (tokenizer, planner, text vocabulary)
     (TokenizerConfig(patch=4, width=20, depth=3, heads=2, mlp=33, table=7, codebook=51, code_width=6),
      PlannerConfig(codebook=51, vision_vocab=60, vocab=101, width=32, depth=3, heads=2, kv_heads=1,
                    head_dim=16, mlp=24, mrope_section=(1, 2, 1), rope_theta=500.0)),
+    (TokenizerConfig(patch=2, width=12, depth=1, heads=1, mlp=50, table=3, codebook=200, code_width=24),
+     PlannerConfig(codebook=200, vision_vocab=202, vocab=240, width=24, depth=1, heads=3, kv_heads=3,
+                   head_dim=8, mlp=100, mrope_section=(0, 1, 1), eps=1e-3)),
 ]
 IMAGE = 3  # source image placeholder, behind the vision vocabulary
 
@@ -135,9 +82,9 @@ def ar(request):
         vq_config=dict(embed_dim=vision.code_width, num_embeddings=vision.codebook,
                        latent_channels=vision.width),
         image_token_id=text.vision_vocab + IMAGE, image_start_token_id=text.boi, image_end_token_id=text.eoi)
-    theirs = perturb(transformers.GlmImageForConditionalGeneration(config), request.param, 0.3).requires_grad_(False)
-    tokenizer = copy(Tokenizer(vision), theirs, TOKENIZER, UNUSED + "|language_model|lm_head")
-    return tokenizer, copy(Planner(text), theirs, PLANNER, UNUSED + "|model.visual|vqmodel"), theirs
+    theirs = perturb(transformers.GlmImageForConditionalGeneration(config), request.param, 0.3)
+    tokenizer = copy(Tokenizer(vision), theirs, hf.TOKENIZER, UNUSED + "|language_model|lm_head")
+    return tokenizer, copy(Planner(text), theirs, hf.PLANNER, UNUSED + "|model.visual|vqmodel"), theirs
 
 
 def picture(batch, rows, columns, patch, seed):
@@ -227,10 +174,12 @@ def test_greedy_generation(ar, preview, large):
 # ---------------------------------------------------------------- glyph encoder
 
 GLYPHS = [GlyphConfig(width=20, depth=2, heads=3, head_dim=6, mlp=44, places=False),
-          GlyphConfig(width=36, depth=3, heads=2, head_dim=10, mlp=28, buckets=16, max_distance=40, places=False)]
+          GlyphConfig(width=36, depth=3, heads=2, head_dim=10, mlp=28, buckets=16, max_distance=40, places=False),
+          GlyphConfig(width=12, depth=1, heads=1, head_dim=4, mlp=60, buckets=64, max_distance=90, eps=1e-3,
+                      places=False)]
 
 
-@pytest.fixture(scope="module", params=GLYPHS, ids=["wide", "deep"])
+@pytest.fixture(scope="module", params=GLYPHS, ids=["wide", "deep", "flat"])
 def glyph(request):
     config = request.param
     theirs = transformers.T5EncoderModel(transformers.T5Config(
@@ -238,8 +187,8 @@ def glyph(request):
         num_layers=config.depth, num_heads=config.heads, relative_attention_num_buckets=config.buckets,
         relative_attention_max_distance=config.max_distance, layer_norm_epsilon=config.eps,
         feed_forward_proj="gated-gelu", is_encoder_decoder=False, use_cache=False))
-    theirs = perturb(theirs).requires_grad_(False)
-    return copy(GlyphEncoder(config), theirs, GLYPH), theirs
+    theirs = perturb(theirs)
+    return copy(GlyphEncoder(config), theirs, hf.GLYPH), theirs
 
 
 def test_glyph_encoder(glyph):
@@ -260,11 +209,13 @@ def test_glyph_ids():
 DECODERS = [DecoderConfig(channels=4, width=24, depth=3, heads=3, head_dim=8, glyph_width=20, time_width=18,
                           size_width=10, codebook=33),
             DecoderConfig(channels=6, width=32, depth=2, heads=2, head_dim=16, glyph_width=36, time_width=32,
-                          size_width=4, codebook=17)]
+                          size_width=4, codebook=17),
+            DecoderConfig(channels=3, width=20, depth=1, heads=1, head_dim=20, glyph_width=12, time_width=6,
+                          size_width=2, codebook=200)]
 SHAPES = [(8, 8), (4, 12), (20, 8)]  # latents
 
 
-@pytest.fixture(scope="module", params=DECODERS, ids=["narrow", "wide"])
+@pytest.fixture(scope="module", params=DECODERS, ids=["narrow", "wide", "shallow"])
 def decoder(request):
     config = request.param
     theirs = diffusers.GlmImageTransformer2DModel(
@@ -272,8 +223,8 @@ def decoder(request):
         num_layers=config.depth, attention_head_dim=config.head_dim, num_attention_heads=config.heads,
         text_embed_dim=config.glyph_width, time_embed_dim=config.time_width, condition_dim=config.size_width,
         prior_vq_quantizer_codebook_size=config.codebook)
-    theirs = perturb(theirs).requires_grad_(False)
-    return copy(Decoder(config), theirs, DECODER), theirs
+    theirs = perturb(theirs)
+    return copy(Decoder(config), theirs, hf.DECODER), theirs
 
 
 def painted(config, shape, batch=2, seed=0):
@@ -346,7 +297,8 @@ def test_schedule(steps, tokens, config):
     assert torch.allclose(torch.tensor(sigmas), scheduler.sigmas, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("decoder, glyph", list(zip(DECODERS, GLYPHS)), indirect=True, ids=["first", "second"])
+@pytest.mark.parametrize("decoder, glyph", list(zip(DECODERS, GLYPHS)), indirect=True,
+                         ids=["first", "second", "third"])
 @pytest.mark.parametrize("guidance", [1.0, 1.5, 4.0])
 @pytest.mark.parametrize("texts", [["HI"], ["HI", "你好", "a b"], []], ids=["one", "three", "none"])
 def test_denoising_loop(decoder, glyph, guidance, texts):

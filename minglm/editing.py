@@ -1,0 +1,113 @@
+"""Pictures to edit: what the planner and the decoder are told of a source image.
+
+The planner reads its ids, in front of the prompt, each image between boi and eoi. The decoder attends
+to it: its clean latents go through the decoder once, at time 0, and the keys and values of every block
+are kept. Both see 32-pixel cells, so a source image must be a whole number of them each way.
+
+Shapes: h, w id grid (32 h x 32 w pixels) · C latent channels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from minglm.config import PlannerConfig, TokenizerConfig
+
+HALF_CELL = 16                               # pixels of the half-size image per id
+
+
+@dataclass
+class Source:
+    """A picture to edit, read."""
+
+    ids: Tensor                              # (h, w)
+    latents: Tensor                          # (1, C, 4 h, 4 w)
+
+
+def half_size(height: int, width: int, sides: tuple[int, int]) -> tuple[int, int]:
+    """The size at which a source image is tokenised: about half, in multiples of 16, after its shorter
+    side was brought to at least sides[0] and its longer side to at most sides[1].
+
+    Raises ValueError if it is smaller than 16 pixels or longer than four times its width. Mirrors
+    smart_resize of GlmImageImageProcessor.
+    """
+    short, long = sorted((height, width))
+    if short < HALF_CELL or long > 4 * short:
+        raise ValueError(f"an image of {height}x{width} cannot be edited: at least {HALF_CELL} pixels and at most "
+                         "four times as long as wide are needed")
+    least, most = sides
+    scale = least / short if short < least else 1.0
+    if long * scale > most:
+        scale = most / long
+    half = [max(1, round(side // 2 * scale / HALF_CELL)) * HALF_CELL for side in (height, width)]
+    if max(half) > most:  # rounding up a very small limit
+        half = [max(1, int(side / (max(half) / most) / HALF_CELL)) * HALF_CELL for side in half]
+    return half[0], half[1]
+
+
+def fit(image: Image.Image, config: TokenizerConfig, compat: str | None = None) -> tuple[Image.Image, tuple[int, int]]:
+    """A source image at a size that both readers can use, and the half size to tokenise it at.
+
+    The published code resizes for each reader on its own, and fails in the middle of its work if the
+    results differ; with compat="hf" such an image raises ValueError here.
+    """
+    half = half_size(image.height, image.width, config.sides)
+    size = 2 * half[0], 2 * half[1]
+    if compat == "hf":
+        floored = image.height // HALF_CELL * HALF_CELL, image.width // HALF_CELL * HALF_CELL
+        if floored != size:
+            raise ValueError(f"an image of {image.height}x{image.width} has ids for {size[0]}x{size[1]} pixels but "
+                             f"latents for {floored[0]}x{floored[1]}: the published code cannot edit it")
+    if (image.height, image.width) != size:
+        image = image.resize(size[::-1], Image.Resampling.LANCZOS)
+    return image, half
+
+
+def halved(image: Image.Image, half: tuple[int, int], config: TokenizerConfig) -> Tensor:
+    """What the vision encoder sees: the half-size picture by its mean and deviation, (1, 3, 16 h, 16 w)."""
+    pixels = np.asarray(image.resize(half[::-1], Image.Resampling.BICUBIC), dtype=np.float32) / 255
+    pixels = (pixels - np.float32(config.mean)) / np.float32(config.std)
+    return torch.from_numpy(pixels).permute(2, 0, 1)[None]
+
+
+@torch.no_grad()
+def read(pipe, images: list[list[Image.Image]], compat: str | None = None) -> list[list[Source]]:
+    """The pictures to edit of each prompt, as the parts of a pipeline read them."""
+    def one(image: Image.Image) -> Source:
+        image, half = fit(image, config, compat)
+        weight = quantiser.codes
+        pixels = halved(image, half, config).to(weight.device, weight.dtype)
+        ids = quantiser.nearest(quantiser.project(pipe.tokenizer.encoder(pixels)))
+        return Source(ids[0], pipe.latents([image]))
+
+    config, quantiser = pipe.config.tokenizer, pipe.tokenizer.quantiser
+    return [[one(image) for image in some] for some in images]
+
+
+def prompt(sources: list[Source], text: list[int], config: PlannerConfig) -> tuple[list[int], list]:
+    """The planner's prompt of source images and `text` ids, and its parts as `planner.positions` wants them."""
+    ids, parts = [], []
+    for source in sources:
+        ids += [config.boi, *source.ids.flatten().tolist(), config.eoi]
+        parts += [1, tuple(source.ids.shape), 1]
+    return ids + text, [*parts, len(text)]
+
+
+def per_prompt(image, count: int) -> list[list]:
+    """`image=` of a call as one list of pictures per prompt: one picture, a list of pictures for one
+    prompt, or a list of lists. Raises ValueError if they are not as many as the prompts, or one is empty."""
+    if image is None:
+        return [[] for _ in range(count)]
+    many = list(image) if isinstance(image, list | tuple) else [image]
+    if not any(isinstance(one, list | tuple) for one in many):
+        many = [many]
+    if len(many) != count or not all(isinstance(some, list | tuple) for some in many):
+        raise ValueError(f"source images for {len(many)} of {count} prompts: give one list of images per prompt")
+    if any(many) and not all(many):
+        raise ValueError("some prompts have source images and some have none: paint them in two calls")
+    return [list(some) for some in many]
