@@ -41,7 +41,7 @@ def notebook():
 
     plt = pyplot()
     backend = InlineBackend.instance(parent=get_ipython())
-    backend.print_figure_kwargs = dict(bbox_inches="tight", pil_kwargs=dict(quality=80, subsampling=0))
+    backend.print_figure_kwargs = dict(bbox_inches="tight", pil_kwargs=dict(quality=68, subsampling=0))
     backend.figure_formats = {"jpeg"}
     return plt
 
