@@ -1,4 +1,4 @@
-"""The `minglm` command: generate, train, evaluate, doctor.
+"""The `minglm` command: generate, train, evaluate, cost, doctor.
 
 Exit codes: 0 done, 2 bad arguments (one line on stderr), 1 anything else.
 """
@@ -81,6 +81,14 @@ def command_line() -> argparse.ArgumentParser:
     one.add_argument("--json", action="store_true", help="print the report as JSON")
     one.add_argument("--device", default="auto")
     one.set_defaults(run=evaluate)
+
+    one = commands.add_parser("cost", help="what a picture costs, stage by stage, from first principles")
+    one.add_argument("--config", default="glm_image", help="tiny, mini, base or glm_image")
+    one.add_argument("--size", type=size, default=(1024, 1024), help="HEIGHTxWIDTH, multiples of 32")
+    one.add_argument("--steps", type=int, default=50)
+    one.add_argument("--card", default="h100", help="h100, h800, ascend-910b or laptop")
+    one.add_argument("--no-guidance", action="store_true")
+    one.set_defaults(run=cost)
 
     one = commands.add_parser("doctor", help="versions, devices, threads and one timed step")
     one.add_argument("--json", action="store_true")
@@ -251,6 +259,15 @@ def evaluate(options: argparse.Namespace) -> None:
     print(json.dumps(done) if options.json else
           f"{module.format_report(scores)}{probed}\n{options.out} has every number, {options.out.with_suffix('.png')} pictures; "
           f"{done['seconds']} s on {pipe.device}")
+
+
+def cost(options: argparse.Namespace) -> None:
+    from minglm.config import preset
+    from minglm.cost import CARDS, table
+
+    if options.card not in CARDS:
+        raise ValueError(f"unknown card {options.card!r}: choose one of {', '.join(CARDS)}")
+    print(table(preset(options.config), *options.size, CARDS[options.card], options.steps, not options.no_guidance))
 
 
 def doctor(options: argparse.Namespace) -> None:
