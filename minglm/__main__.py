@@ -45,7 +45,7 @@ def command_line() -> argparse.ArgumentParser:
     one = commands.add_parser("generate", help="paint a poster from a prompt")
     one.add_argument("prompt", help="what to paint; the words to write stand in quotation marks")
     one.add_argument("--weights", default="mini", help="a name under data/weights, or a folder")
-    one.add_argument("--image", action="append", help="a picture to edit (not trained yet)")
+    one.add_argument("--image", action="append", help="a picture to edit: for snapshots of the published model; mini cannot yet")
     one.add_argument("--size", type=size, default=(128, 128), help="HEIGHTxWIDTH, multiples of 32")
     one.add_argument("--steps", type=int, default=20)
     one.add_argument("--guidance", type=float, default=1.5)
@@ -232,7 +232,7 @@ def evaluate(options: argparse.Namespace) -> None:
     from minglm.device import set_threads
     from minglm.pipeline import Pipeline
     from minglm.probe import probe
-    from minglm.weights import write_json
+    from minglm.shards import write_json
 
     writable(options.out)
     set_threads()

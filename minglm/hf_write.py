@@ -9,8 +9,8 @@ from pathlib import Path
 
 from minglm import hf_config as names
 from minglm.config import Config, PlannerConfig
+from minglm.shards import write_json
 from minglm.text import CODE, BPE
-from minglm.weights import write_json
 
 
 def give(part, names: dict[str, str], fixed: dict) -> dict:

@@ -50,6 +50,14 @@ def read_json(path: Path) -> dict:
     return values
 
 
+def write_json(path: Path, values: dict) -> None:
+    """Write an object as a JSON file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
 def header(path: Path) -> dict[str, Stored]:
     """The tensors of one file. Raises ValueError if it is missing, damaged, cut short, or holds numbers
     that are not of 32- or 16-bit floating point."""
@@ -159,4 +167,4 @@ def write(folder: Path, stem: str, tensors: dict[str, Tensor], limit: int = 5 * 
     if many:
         places = {name: file for file, group in zip(names, groups) for name in group}
         size = sum(tensor.nbytes for tensor in tensors.values())
-        index.write_text(json.dumps(dict(metadata=dict(total_size=size), weight_map=places), indent=1) + "\n")
+        write_json(index, dict(metadata=dict(total_size=size), weight_map=places))

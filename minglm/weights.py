@@ -9,7 +9,6 @@ Numbers are stored in half precision and used in single precision. Nothing is ev
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +24,7 @@ from minglm.decoder import Decoder
 from minglm.glyph import GlyphEncoder
 from minglm.layout import DATA
 from minglm.planner import Planner
+from minglm.shards import read_json, write_json
 from minglm.text import BPE
 from minglm.tokenizer import Tokenizer
 from minglm.vae import VAE
@@ -53,13 +53,6 @@ def find(weights: str | Path) -> Path:
                      f"shipped weights ({', '.join(names) or 'none here'})")
 
 
-def write_json(path: Path, values: dict) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
-
-
 def save_config(folder: Path, config: Config) -> None:
     """Write the top config.json: everything of `config` that belongs to no part."""
     write_json(folder / "config.json", {k: v for k, v in config.to_dict().items() if k not in PARTS})
@@ -79,14 +72,7 @@ def load_config(folder: Path) -> Config:
     values = {}
     for name in ("", *PARTS):
         path = folder / name / "config.json"
-        try:
-            part = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ValueError(f"incomplete weights: {path} is missing") from None
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is not JSON: {error}") from None
-        if not isinstance(part, dict):
-            raise ValueError(f"{path} holds {part!r}, not an object with names and values")
+        part = read_json(path)
         values |= {name: part} if name else part
     try:
         return Config.from_dict(values)
