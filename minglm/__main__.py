@@ -211,6 +211,8 @@ def train(options: argparse.Namespace) -> None:
             place, minutes = folder / "training" / name, 0.0
             with tqdm(total=recipe.steps, desc=name, unit="step", smoothing=0.05) as bar:
                 for step in loop(stage, device, place, options.resume):
+                    if not bar.n:                            # resumed steps are no sign of speed
+                        bar.n = bar.initial = bar.last_print_n = step.number - 1
                     bar.update(step.number - bar.n)
                     minutes = step.seconds / 60
                     if step.number % 20 == 0:

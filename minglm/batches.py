@@ -8,13 +8,16 @@ Shapes: B batch · H, W image size.
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from minglm.layout import fits, is_han, slot_box
 from minglm.pipeline import to_tensor
-from minglm.posters import Poster, draw
+from minglm.posters import LATIN, Poster, draw, han_characters
 from minglm.train import Recipe
 
 SIZES = ((128, 128), (96, 160), (160, 96))
@@ -44,12 +47,39 @@ def pixels(batch: list[Poster]) -> Tensor:
     return to_tensor([p.image for p in batch])
 
 
-def alike(step: int, recipe: Recipe) -> list[Poster]:
-    """The posters of a decoder step: of POOL batches drawn together, those with alike many bytes
-    of text form a batch, so that little of it is padding."""
+def alike(stage: str, step: int, recipe: Recipe, length: Callable[[Poster], int]) -> list[Poster]:
+    """The posters of one step, alike in `length`, so that little of a batch is padding: POOL
+    batches are drawn together and sorted."""
     group, place = divmod(step, POOL)
     larger = Recipe(steps=recipe.steps, batch=POOL * recipe.batch)
-    pool = drawn("decoder", group, larger, batch_size(group, replace(recipe, steps=recipe.steps // POOL)))
-    pool.sort(key=lambda p: sum(len(r.text.encode()) + 1 for r in p.regions))
+    pool = drawn(stage, group, larger, batch_size(group, replace(recipe, steps=recipe.steps // POOL)))
+    pool.sort(key=length)
     place = (place + group) % POOL                                               # vary the order
     return pool[place * recipe.batch:(place + 1) * recipe.batch]
+
+
+def text_bytes(poster: Poster) -> int:
+    """The glyph tokens a poster's texts need."""
+    return sum(len(r.text.encode()) + 1 for r in poster.regions)
+
+
+def misspell(rng: random.Random, text: str, room: int) -> str:
+    """`text` with a letter changed, missing or too many, now and then two; still fitting `room`."""
+    letters = han_characters() if is_han(text) else LATIN[:26]
+    while True:
+        at, letter = rng.randrange(len(text)), rng.choice(letters)
+        wrong = rng.choice((text[:at] + letter + text[at + 1:], text[:at] + text[at + 1:],
+                            text[:at] + letter + text[at:], text + letter))
+        if wrong and fits(wrong, room) and is_han(wrong) == is_han(text):
+            if rng.random() < 0.7:
+                return wrong
+            text = wrong
+
+
+def planned(rng: random.Random, poster: Poster, share: float = 0.5) -> Poster:
+    """The poster as a careless planner sees it: `share` of its texts misspelt, all else the same."""
+    def careless(region):
+        x0, _, x1, _ = slot_box(region.slot, poster.height, poster.width)
+        return replace(region, text=misspell(rng, region.text, x1 - x0)) if rng.random() < share else region
+
+    return replace(poster, regions=tuple(careless(r) for r in poster.regions))

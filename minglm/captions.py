@@ -24,6 +24,9 @@ NATURAL = {  # objects people like to name with their colour: "a red apple"
 QUOTES = {"en": ('""', '""', '""', "“”", "''"), "zh": ("“”", "“”", "“”", "「」", '""')}
 PLAIN = ("bread", "cheese", "corn", "rice", "coffee", "tea", "fire", "water", "snow", "lightning",
          "fries", "scissors", "glasses")  # named without an article
+ASK_EN = ("Draw", "Paint", "Make", "Design", "Create", "I want", "I need", "Please draw", "Please make", "Show me")
+ASK_ZH = ("画", "做", "来", "设计", "生成", "帮我画", "帮我做", "我想要", "我要", "给我", "请做", "请设计", "请生成",
+          "请帮我画", "请给我")             # but not 请画, the opening of pattern 0
 PLACE_EN = {"left": ("on the left", "at the left", "on the left side"),
             "right": ("on the right", "at the right", "on the right side"),
             "centre": ("in the centre", "in the middle", "in the center"),
@@ -100,8 +103,7 @@ def english(rng: random.Random, poster: Poster, pattern: int, training: bool) ->
         return f"{ground}, {noun_there}, {say('{c} {q} {at}')}"
     if pattern == 6:
         return f"{capital(sheet)}. {capital(thing)}. {capital(say(*the))}."
-    ask = rng.choice(("Draw", "Paint", "Make", "I want", "Please draw"))
-    return f"{ask} {sheet} with {thing} and {say(*the)}."
+    return f"{rng.choice(ASK_EN)} {sheet} with {thing} and {say(*the)}."
 
 
 def corpus(captions: int = 20_000, weight: int = 5_000) -> Iterator[str]:
@@ -134,8 +136,10 @@ def chinese(rng: random.Random, poster: Poster, pattern: int, training: bool) ->
     if pattern == 0:
         said = "".join(f"，{at}的字是{c}{q}" for q, c, at in words)
         return f"请画一张{background}的海报：{thing}在{place}{said}。"
-    ground = rng.choice(("一张{b}海报", "一张{b}海报", "{b}背景的海报", "海报背景是{b}", "{b}的海报", "背景是{b}的海报",
-                         "设计一张{b}海报", "一幅{b}底色的画")).format(b=background)
+    ground = rng.choice(("一张{b}海报", "一张{b}海报", "一张{b}的海报", "一张{b}背景的海报", "{b}背景的海报", "{b}的海报",
+                         "海报背景是{b}", "背景是{b}的海报", "一幅{b}底色的画")).format(b=background)
+    if ground[0] == "一" and rarely(0.5):
+        ground = rng.choice(ASK_ZH) + ground
     shown = rng.choice(("{p}画着{t}", "{p}有{t}", "{p}有一个{t}", "{p}是{t}", "{t}在{p}") if place else
                        ("画着{t}", "有{t}", "画一个{t}")).format(p=place, t=thing)
     ways = rng.choice((("{at}是{c}文字{q}",), ("{at}写着{c}的{q}",), ("{c}的{q}在{at}",),
@@ -147,6 +151,8 @@ def chinese(rng: random.Random, poster: Poster, pattern: int, training: bool) ->
             way = way if c else way.replace(phrase, "")
         said.append(way.format(q=q, c=c, at=at))
     comma, end = rng.choice(("，", "，", "，", "。", "；")), rng.choice(("。", "。", ""))
+    if pattern in (1, 2, 4) and rarely(0.3):
+        ground += "："
     order = {1: [ground, shown, *said], 2: [ground, shown, *said], 3: [*said, shown, ground],
              4: [ground, *said, shown], 5: [shown, ground, *said]}[pattern]
-    return comma.join(order) + end
+    return comma.join(order).replace("：" + comma, "：") + end

@@ -5,6 +5,7 @@ Shapes: B batch · H, W image size · h, w id grid · S glyph tokens · N image 
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from minglm import flow, vae as vae_module, weights
-from minglm.batches import SEEDS, alike, batch_size, drawn, generator, pixels
+from minglm.batches import SEEDS, alike, batch_size, drawn, generator, pixels, planned, text_bytes
 from minglm.captions import corpus
 from minglm.config import Config
 from minglm.decoder import Decoder
@@ -140,10 +141,9 @@ def planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE,
     tokenizer = tokenizer.to(device.device).eval()
 
     def batch(step: int) -> dict:
-        height, width = batch_size(step, recipe)
-        rows, columns = height // CELL, width // CELL
+        posters_ = alike("planner", step, recipe, lambda p: len(p.caption.encode()))
+        rows, columns = posters_[0].height // CELL, posters_[0].width // CELL
         grid = preview_grid(rows, columns, config.planner.preview_tokens)
-        posters_ = drawn("planner", step, recipe, (height, width))
         prompts = [prompt_ids(bpe, p.caption, rows, columns, grid, config.planner.vision_vocab,
                               config.planner.boi) for p in posters_]
         images = pixels(posters_).to(device.device)
@@ -174,7 +174,11 @@ class DecoderTraining(nn.Module):
 
 def decoder_stage(config: Config, device: Device, recipe: Recipe, vae: VAE,
                   tokenizer: Tokenizer) -> Stage:
-    """Flow matching on latents, given the true ids and the words.
+    """Flow matching on latents, given ids and words.
+
+    The ids are not those of the picture itself but of one with some texts misspelt, because a
+    planner often has a letter too many or too few: spelling is to be learned from the words, and
+    from ids only where they stand and in which colour.
 
     Two helpers make text learnable in an hour: half the heads of one block are shown where each
     letter stands (the poster world knows), and every byte of the glyph encoder must be able to
@@ -186,7 +190,7 @@ def decoder_stage(config: Config, device: Device, recipe: Recipe, vae: VAE,
     scale, heads = config.vae.scale, config.decoder.heads // 2
 
     def batch(step: int) -> dict:
-        drawn_, g = alike(step, recipe), generator("decoder", step)
+        drawn_, g = alike("decoder", step, recipe, text_bytes), generator("decoder", step)
         size = drawn_[0].height, drawn_[0].width
         count, shape = recipe.batch, (recipe.batch, config.vae.channels, size[0] // scale, size[1] // scale)
         kept = torch.rand(count, 2, generator=g)
@@ -197,13 +201,15 @@ def decoder_stage(config: Config, device: Device, recipe: Recipe, vae: VAE,
         glyphs = collate(texts)
         shown = [p if not skip else replace(p, regions=()) for p, skip in zip(drawn_, without.tolist())]
         align, rasters = lettering(shown, glyphs["index"])
-        data = dict(images=pixels(drawn_), text=F.max_pool2d(text_mask(drawn_), scale),
+        rng = random.Random(f"plan/{step}")
+        plans = [p if skip else planned(rng, p) for p, skip in zip(drawn_, without.tolist())]
+        data = dict(images=pixels(drawn_), plans=pixels(plans), text=F.max_pool2d(text_mask(drawn_), scale),
                     noise=torch.randn(shape, generator=g), u=1 - torch.rand(count, generator=g),
                     keep=~no_prior, align=align, rasters=rasters, **glyphs)
         data = device.to(data)
         with torch.no_grad(), device.autocast():
-            images = data.pop("images")
-            return data | dict(latents=vae.encode(images).float(), prior=tokenizer.encode(images))
+            images, plans = data.pop("images"), data.pop("plans")
+            return data | dict(latents=vae.encode(images).float(), prior=tokenizer.encode(plans))
 
     def loss(b: dict) -> tuple[Tensor, dict]:
         tokens = b["latents"].shape[2] * b["latents"].shape[3] // config.decoder.patch ** 2

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -16,8 +17,12 @@ from minglm import batches, stages
 from minglm.__main__ import main
 from minglm.config import preset
 from minglm.device import pick
+from minglm.layout import fits, is_han
 from minglm.pipeline import Pipeline
+from minglm.posters import draw
+from minglm.tokenizer import Tokenizer
 from minglm.train import EMA, Recipe, Stage, load, optimisers, train
+from minglm.vae import VAE
 
 ROOT = Path(__file__).resolve().parent.parent
 CPU = pick("cpu")
@@ -348,14 +353,68 @@ def test_a_run_draws_squares_first_and_every_size_later():
     assert set(sizes[:30]) == {(128, 128)} and set(sizes[30:]) == set(batches.SIZES)
 
 
-def test_the_decoder_stage_draws_every_poster_of_its_pool_once():
+@pytest.mark.parametrize("stage", ("planner", "decoder"))
+def test_batches_of_alike_length_hold_every_poster_of_their_pool_once(stage):
     recipe = Recipe(steps=40, batch=3)
     for group in range(3):
-        first = 4 * group
-        drawn = [p.caption for step in range(first, first + 4) for p in batches.alike(step, recipe)]
-        pool = batches.drawn("decoder", group, replace(recipe, batch=12),
-                            (batches.alike(first, recipe)[0].height, batches.alike(first, recipe)[0].width))
-        assert sorted(drawn) == sorted(p.caption for p in pool)
+        steps = range(4 * group, 4 * group + 4)
+        drawn = [batches.alike(stage, step, recipe, batches.text_bytes) for step in steps]
+        size = drawn[0][0].height, drawn[0][0].width
+        pool = batches.drawn(stage, group, replace(recipe, batch=12), size)
+        assert sorted(p.caption for b in drawn for p in b) == sorted(p.caption for p in pool)
+        spans = sorted((min(map(batches.text_bytes, b)), max(map(batches.text_bytes, b))) for b in drawn)
+        assert all(high <= low for (_, high), (low, _) in zip(spans, spans[1:]))
+
+
+def edits(a: str, b: str) -> int:
+    """Letters changed, missing or too many, by the textbook recursion."""
+    if not a or not b:
+        return len(a) + len(b)
+    return min(edits(a[1:], b[1:]) + (a[0] != b[0]), edits(a[1:], b) + 1, edits(a, b[1:]) + 1)
+
+
+@pytest.mark.parametrize("text", ("A", "HELLO", "CARNIVAL", "K9 OK", "你", "新年好"))
+def test_misspelt_texts_are_near_and_still_fit(text):
+    rng, room = random.Random(1), 128
+    wrong = [batches.misspell(rng, text, room) for _ in range(60)]
+    assert all(fits(w, room) and is_han(w) == is_han(text) for w in wrong)
+    assert all(1 <= edits(text, w) <= 4 or w == text for w in wrong)
+    assert sum(w == text for w in wrong) < 10 and len(set(map(len, wrong))) > 1
+
+
+def test_a_careless_plan_differs_in_spelling_alone():
+    rng, half = random.Random(2), 0
+    for i in range(40):
+        poster = draw(4, i, count=3)
+        plan = batches.planned(rng, poster)
+        assert replace(plan, regions=()) == replace(poster, regions=())
+        assert [(r.slot, r.colour) for r in plan.regions] == [(r.slot, r.colour) for r in poster.regions]
+        half += sum(a.text != b.text for a, b in zip(plan.regions, poster.regions))
+    assert 40 < half < 80
+    assert batches.planned(rng, poster, share=0) == poster
+
+
+def test_the_decoder_learns_the_right_picture_from_a_careless_plan(config, monkeypatch):
+    """Latents are of the picture with the right words, ids of one with wrong words; ids are right
+    where no words are given."""
+    seen = {}
+    vae, tokenizer = VAE(config.vae), Tokenizer(config.tokenizer)
+    for name, part in (("vae", vae), ("tokenizer", tokenizer)):
+        def watch(images, name=name, encode=part.encode):
+            seen[name] = images
+            return encode(images)
+        monkeypatch.setattr(part, "encode", watch)
+    recipe = replace(RECIPE, batch=64)
+    batch = stages.decoder_stage(config, CPU, recipe, vae, tokenizer).batch(0)
+    drawn = batches.alike("decoder", 0, recipe, batches.text_bytes)
+    assert torch.equal(seen["vae"], batches.pixels(drawn))
+    careless = (seen["tokenizer"] != seen["vae"]).flatten(1).any(1)
+    worded = batch["tokens"].sum(1) > 1                                          # an empty string has one
+    assert not careless[~worded].any() and (~worded).any()
+    assert 0.25 < careless[worded].float().mean() < 0.75
+    rows = torch.tensor([all(r.slot in ("top", "bottom") for r in p.regions) for p in drawn])
+    middle = seen["tokenizer"][rows, :, 32:-32] == seen["vae"][rows, :, 32:-32]
+    assert rows.any() and middle.all()                           # the object stays
 
 
 def test_unquoted_leaves_the_words_out():
