@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -13,6 +15,7 @@ import numpy as np
 from matplotlib import font_manager, patches
 
 from minglm.layout import DATA
+from minglm.train import Step
 
 HAN = DATA / "fonts" / "MiniGLMSansSC-Bold.ttf"
 BLUE, ORANGE, GREEN, PINK, SKY, RED = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
@@ -124,6 +127,38 @@ def boxes_over(axis, image, boxes: dict[str, tuple[float, float, float, float]],
     for name, (x0, y0, x1, y1) in boxes.items():
         axis.add_patch(patches.Rectangle((x0 + 0.5, y0 + 0.5), x1 - x0 - 2, y1 - y0 - 2, fill=False, edgecolor=colour, lw=1.5))
         axis.text((x0 + x1) / 2, (y0 + y1) / 2, showable(name), ha="center", va="center", fontsize=9, color=colour)
+
+
+def live(run: Iterable[Step], names: tuple[str, ...] = ("loss",), every: float = 1.0) -> Iterator[Step]:
+    """The steps of a training run, passed on while their numbers are drawn in a notebook.
+
+    One small figure is updated in place every `every` seconds; its title tells step, samples/s and time left.
+    names: what of `step.stats` to draw.
+    """
+    from IPython.display import display
+
+    plt, shown, steps, values = pyplot(), None, [], {name: [] for name in names}
+    figure, axes = plt.subplots(1, len(names), figsize=(1.4 + 2.8 * len(names), 2.2), squeeze=False)
+    began = drawn = time.monotonic()
+    for step in run:
+        steps.append(step.number)
+        for name in names:
+            values[name].append(step.stats[name])
+        now = time.monotonic()
+        if shown is None or now - drawn > every or step.number == step.steps:
+            left = (now - began) / len(steps) * (step.steps - step.number)
+            figure.suptitle(f"step {step.number} of {step.steps}, {step.samples_per_second:.0f} samples/s, "
+                            f"{left:.0f} s left", fontsize=9)
+            for axis, name in zip(axes.flat, names):
+                axis.clear()
+                axis.plot(steps, values[name], lw=1)
+                axis.set(title=name, xlabel="step", xlim=(0, step.steps))
+            figure.tight_layout()
+            shown = shown or display(figure, display_id=True)
+            shown.update(figure)
+            drawn = now
+        yield step
+    plt.close(figure)
 
 
 def loss_curve(log: str | Path, out: str | Path) -> None:
