@@ -131,7 +131,7 @@ class Decoder(nn.Module):
                 memory: list[Memory] | None = None, watch: int | None = None):
         """Velocity of `latents`.
 
-        latents (B, C, h, w); time (B,), unshifted, 0..999; ids (B, h/4, w/4), one per 2x2 image
+        latents (B, C, h, w); time (B,) or, of all, (1,), unshifted, 0..999; ids (B, h/4, w/4), one per 2x2 image
         tokens; glyphs (B, S, glyph width), S may be 0; glyph_mask (B, S), True = a token;
         prior_keep (B,), False drops the ids; memory: keys and values of reference images.
         Returns (B, C, h, w); with `watch`, also the log attention of block `watch` from image

@@ -104,7 +104,12 @@ class Planner(nn.Module):
     def forward(self, ids: Tensor, place: Tensor, mask: Tensor | None = None,
                 cache: list[KVCache] | None = None) -> Tensor:
         """ids (B, N) at place (B, 3, N) -> features (B, N, D); `head` makes scores of them."""
-        x, rotary = self.embed(ids), self.rotary(place)
+        return self.features(ids, self.rotary(place), mask, cache)
+
+    def features(self, ids: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None = None,
+                 cache: list[KVCache] | None = None) -> Tensor:
+        """The same where the rotary tables of the places are at hand."""
+        x = self.embed(ids)
         for i, block in enumerate(self.blocks):
             x = block(x, rotary, mask, cache[i] if cache else None)
         return self.norm(x)
@@ -166,7 +171,7 @@ class Planner(nn.Module):
             ids[b, longest - len(prompt):] = torch.tensor(prompt)
             before = parts[b] if parts else [len(prompt)]
             place[b, :, longest - len(prompt):] = positions([*before, *grids])
-        ids, place, mask = ids.to(device), place.to(device), None
+        ids, place, mask = ids.to(device), place.to(device), None                # M = longest + total
         if min(lengths) < longest:
             valid = torch.arange(longest + total) >= longest - torch.tensor(lengths)[:, None]
             mask = valid[:, None, None].to(device)                               # (B, 1, 1, M)
@@ -177,7 +182,8 @@ class Planner(nn.Module):
             causal = torch.ones(longest, longest, dtype=torch.bool, device=device).tril()
             own = torch.eye(longest, dtype=torch.bool, device=device)
             seen = mask[..., :longest] & causal | own
-        features = self(ids, place[..., :longest], seen, cache)[:, -1]
+        cos, sin = self.rotary(place)                                            # (B, 1, M, R)
+        features = self.features(ids, (cos[:, :, :longest], sin[:, :, :longest]), seen, cache)[:, -1]
         drawn = torch.empty(batch, total, dtype=torch.long)
         for i in range(total):
             scores = self.head(features)[:, : self.config.codebook].float().cpu()
@@ -189,7 +195,8 @@ class Planner(nn.Module):
             if i + 1 < total:
                 at = longest + i
                 seen = None if mask is None else mask[..., : at + 1]
-                features = self(drawn[:, i:i + 1].to(device), place[..., at:at + 1], seen, cache)[:, -1]
+                turn = cos[:, :, at:at + 1], sin[:, :, at:at + 1]
+                features = self.features(drawn[:, i:i + 1].to(device), turn, seen, cache)[:, -1]
         split = drawn.split([h * w for h, w in grids], 1)
         return [ids.view(batch, h, w) for ids, (h, w) in zip(split, grids)]
 
