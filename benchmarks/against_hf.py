@@ -1,6 +1,6 @@
 """minglm against the published implementation: the same random weights, threads, dtype and sizes, in one run.
 
-    python benchmarks/against_hf.py [--size mini large] [--repeats 5] [--threads 2] [--dtype float32]
+    python benchmarks/against_hf.py [--size mini large] [--repeats 5] [--threads 2]
 
 Ours and theirs take turns, so that a busy machine slows both; the table gives medians and their ratio.
 Before anything is timed, both must give the same ids, latents and losses. Peak memory of a training step is
@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import warnings
+from itertools import product
 from pathlib import Path
 from statistics import median
 
@@ -46,19 +47,19 @@ PROMPT = 'a red cube on a yellow table with the word "HELLO" above it'
 STEPS, GUIDANCE = 8, 1.5
 
 
-def write_snapshot(folder: str, size: str, dtype: torch.dtype) -> None:
+def write_snapshot(folder: str, size: str) -> None:
     """The published pipeline with random weights, in its own layout."""
     published.SIZES[:] = [SIZES[size]]
-    published.build().to(dtype).save_pretrained(folder)
+    published.build().save_pretrained(folder)
 
 
-def module(folder: str, part: str, ours: bool, dtype: torch.dtype):
+def module(folder: str, part: str, ours: bool):
     """Planner or decoder out of a snapshot, as our class or as the published one."""
     name = dict(planner="vision_language_encoder", decoder="transformer")[part]
     if ours:
-        return hf.load_folder(Path(folder, name), name, hf_config.read(Path(folder)), dtype)[part]
+        return hf.load_folder(Path(folder, name), name, hf_config.read(Path(folder)), torch.float32)[part]
     kind = dict(planner=transformers.GlmImageForConditionalGeneration, decoder=diffusers.GlmImageTransformer2DModel)
-    return kind[part].from_pretrained(Path(folder, name), dtype=dtype)
+    return kind[part].from_pretrained(Path(folder, name))
 
 
 # ---------------------------------------------------------------- what is timed
@@ -166,14 +167,15 @@ def decoder_step(model, size: str, ours: bool):
     return loss
 
 
-def training(model, part: str, size: str, ours: bool):
-    """A function that does one training step and returns its loss."""
+def training(model, part: str, size: str, ours: bool, autocast: bool):
+    """A function that does one training step and returns its loss. autocast: in bfloat16, as `minglm train` does."""
     model.requires_grad_(True).train()
     loss = dict(planner=planner_step, decoder=decoder_step)[part](model, size, ours)
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-5, fused=True)
 
     def step():
-        value = loss()
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            value = loss()
         value.backward()
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
@@ -196,23 +198,23 @@ def alternate(mine, other, repeats: int) -> tuple[float, float]:
     return median(times[0]), median(times[1])
 
 
-def grown_by(folder: str, part: str, size: str, ours: bool, dtype: torch.dtype) -> float:
+def grown_by(folder: str, part: str, size: str, ours: bool, autocast: bool) -> float:
     """MiB by which this process grows to do training steps, at the highest point."""
     def resident(what: str) -> float:
         return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(what)) / 1024
 
     before = resident("VmRSS")
-    step = training(module(folder, part, ours, dtype), part, size, ours)
+    step = training(module(folder, part, ours), part, size, ours, autocast)
     step()
     Path("/proc/self/clear_refs").write_text("5")                                # start the high-water mark anew
     step()
     return resident("VmHWM") - before
 
 
-def memory(folder: str, part: str, size: str, ours: bool, options) -> float:
+def memory(folder: str, part: str, size: str, ours: bool, autocast: bool, threads: int) -> float:
     """The same in a process of its own."""
-    command = [sys.executable, __file__, "--size", size, "--dtype", options.dtype, "--threads", str(options.threads),
-               "--grow", folder, part, "ours" if ours else "theirs"]
+    command = [sys.executable, __file__, "--size", size, "--threads", str(threads),
+               "--grow", folder, part, "ours" if ours else "theirs", "bfloat16" if autocast else "float32"]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 
@@ -226,28 +228,28 @@ def compare(size: str, options) -> list[dict]:
         rows.append(dict(size=size, what=what, ours=round(mine, 1), theirs=round(other, 1), unit=unit,
                          ratio=round(ratio, 2), bar=bar, kept=kept))
         print(f"| {size} | {what} | {mine:,.1f} {unit} | {other:,.1f} {unit} | {ratio:.2f} | "
-              f"{'<=' if unit == 'MiB' else '>='} {bar} {'' if kept else 'MISSED'} |", flush=True)
+              f"{'<=' if unit == 'MiB' else '>='} {bar}{'' if kept else ', MISSED'} |", flush=True)
+
+    def race(what: str, pair, bar: float, **tolerance) -> None:
+        assert dtype != torch.float32 or torch.allclose(pair[0](), pair[1](), **tolerance), f"{what}: other results"
+        add(what, *(1000 * seconds for seconds in alternate(*pair, options.repeats)), bar)
 
     with tempfile.TemporaryDirectory() as folder:
-        write_snapshot(folder, size, dtype)
-        ours, theirs = Pipeline.from_pretrained(folder, "cpu", dtype=dtype), diffusers.GlmImagePipeline.from_pretrained(
-            folder, torch_dtype=dtype)
+        write_snapshot(folder, size)
+        ours = Pipeline.from_pretrained(folder, "cpu", dtype=dtype)
+        theirs = diffusers.GlmImagePipeline.from_pretrained(folder, torch_dtype=dtype)
         theirs.set_progress_bar_config(disable=True)
         for batch in (1, 8):
-            pair = planner_generation(ours, theirs, size, batch)
-            assert dtype != torch.float32 or torch.equal(pair[0](), pair[1]()), "other ids"
-            add(f"planner generation, batch {batch}", *(1000 * t for t in alternate(*pair, options.repeats)), 2)
+            race(f"planner generation, batch {batch}", planner_generation(ours, theirs, size, batch), 2)
         for batch in (1, 4):
-            pair = decoder_sampling(ours, theirs, size, batch)
-            assert dtype != torch.float32 or torch.allclose(pair[0](), pair[1](), atol=1e-3), "other latents"
-            add(f"decoder sampling with guidance, batch {batch}", *(1000 * t for t in alternate(*pair, options.repeats)), 1.3)
+            race(f"decoder sampling with guidance, batch {batch}", decoder_sampling(ours, theirs, size, batch), 1.3, atol=1e-3)
         del ours, theirs
-        for part in ("planner", "decoder"):
-            pair = [training(module(folder, part, mine, dtype), part, size, mine) for mine in (True, False)]
-            assert dtype != torch.float32 or torch.allclose(pair[0](), pair[1](), rtol=1e-4), "another loss"
-            add(f"{part} training step", *(1000 * t for t in alternate(*pair, options.repeats)), 1.2)
+        for part, autocast in product(("planner", "decoder"), (True, False)):
+            what = f"{part} training step, {'bfloat16 autocast' if autocast else 'float32'}"
+            pair = [training(module(folder, part, mine), part, size, mine, autocast) for mine in (True, False)]
+            race(what, pair, 1.2, rtol=0.01 if autocast else 1e-4)
             del pair
-            add(f"{part} training step, peak memory", *(memory(folder, part, size, mine, options) for mine in (True, False)),
+            add(f"{what}, peak memory", *(memory(folder, part, size, mine, autocast, options.threads) for mine in (True, False)),
                 0.9, "MiB")
     return rows
 
@@ -257,14 +259,18 @@ def main() -> None:
     parser.add_argument("--size", nargs="+", choices=tuple(SIZES), default=tuple(SIZES))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of generation and sampling")
     parser.add_argument("--out", type=Path, help="write the table as JSON too")
-    parser.add_argument("--grow", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--grow", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     set_threads(options.threads)
+    transformers.logging.set_verbosity_error()
+    diffusers.logging.set_verbosity_error()
+    diffusers.logging.disable_progress_bar()
+    transformers.logging.disable_progress_bar()
     if options.grow:
-        folder, part, side = options.grow
-        print(grown_by(folder, part, options.size[0], side == "ours", getattr(torch, options.dtype)))
+        folder, part, side, kind = options.grow
+        print(grown_by(folder, part, options.size[0], side == "ours", kind == "bfloat16"))
         return
     print(f"torch {torch.__version__}, transformers {transformers.__version__}, diffusers {diffusers.__version__}, "
           f"{options.dtype}, {options.threads} threads, medians of {options.repeats}\n")

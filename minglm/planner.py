@@ -20,7 +20,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from minglm.config import PlannerConfig
-from minglm.layers import KVCache, RMSNorm, attention, frequencies, rotate
+from minglm.layers import KVCache, RMSNorm, attention, frequencies, recomputed, rotate
 
 Grid = tuple[int, int]
 
@@ -66,14 +66,17 @@ class PlannerBlock(nn.Module):
         h = self.norm1(x)
         q, k, v = (rearrange(f(h), "b n (h e) -> b h n e", e=self.head_dim)
                    for f in (self.q, self.k, self.v))
-        q, k = rotate(q, *rotary), rotate(k, *rotary)
+        q, k = rotate(torch.cat([q, k], 1), *rotary).split([q.shape[1], k.shape[1]], 1)
         causal = mask is None and x.shape[1] > 1
         if cache is not None:
             k, v = cache.append(k, v)
         h = self.o(rearrange(attention(q, k, v, mask, causal), "b h n e -> b n (h e)"))
         x = x + self.norm2(h)
-        gate, up = self.gate_up(self.norm3(x)).chunk(2, -1)
-        return x + self.norm4(self.down(up * F.silu(gate)))
+        return x + self.norm4(recomputed(self.swiglu, self.gate_up(self.norm3(x))))
+
+    def swiglu(self, both: Tensor) -> Tensor:
+        gate, up = both.chunk(2, -1)
+        return self.down(up * F.silu(gate))
 
 
 class Planner(nn.Module):
