@@ -52,7 +52,7 @@ class PlannerBlock(nn.Module):
     def __init__(self, config: PlannerConfig):
         super().__init__()
         width, head = config.width, config.head_dim
-        self.head_dim = head
+        self.head_dim, self.exact = head, config.exact
         self.norm1, self.norm2, self.norm3, self.norm4 = (RMSNorm(width, config.eps) for _ in range(4))
         self.q = nn.Linear(width, config.heads * head)
         self.k, self.v = (nn.Linear(width, config.kv_heads * head) for _ in range(2))
@@ -70,7 +70,7 @@ class PlannerBlock(nn.Module):
         causal = mask is None and x.shape[1] > 1
         if cache is not None:
             k, v = cache.append(k, v)
-        h = self.o(rearrange(attention(q, k, v, mask, causal), "b h n e -> b n (h e)"))
+        h = self.o(rearrange(attention(q, k, v, mask, causal, self.exact), "b h n e -> b n (h e)"))
         x = x + self.norm2(h)
         return x + self.norm4(recomputed(self.swiglu, self.gate_up(self.norm3(x))))
 
