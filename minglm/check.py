@@ -88,3 +88,7 @@ def difference(got, right, tolerance: float) -> str:
         return next((f"in entry {i}: {text}" for i, (a, b) in enumerate(zip(got, right))
                      if (text := difference(a, b, tolerance))), "")
     return "" if type(got) is type(right) and got == right else f"{got!r} is not {right!r}"
+
+
+from minglm.check_tokens import (ask, count_tokens, encode, merge, nearest, patches, pca, perplexity,  # noqa: E402, F401
+                                 prompt_layout, psnr, readable, set_poster, straight_through)
