@@ -90,5 +90,5 @@ def difference(got, right, tolerance: float) -> str:
     return "" if type(got) is type(right) and got == right else f"{got!r} is not {right!r}"
 
 
-from minglm.check_tokens import (ask, count_tokens, encode, merge, nearest, patches, pca, perplexity,  # noqa: E402, F401
-                                 prompt_layout, psnr, readable, set_poster, straight_through)
+from minglm.check_tokens import (ask, count_tokens, encode, merge, nearest, patches, pca,  # noqa: E402, F401
+                                 perplexity, prompt_layout, psnr, readable, set_poster, straight_through)

@@ -45,7 +45,7 @@ def count_tokens(learner: Callable) -> None:
 
     run("count_tokens", learner, *(Case(size, count(*size, 8, 16, 32), {
         "the order is latents, decoder tokens, ids: the finest mesh first": count(*size, 32, 16, 8),
-        "those are the numbers along one side; a picture has rows times columns": tuple(size[0] // s for s in (8, 16, 32)),
+        "those are numbers along one side; a picture has rows times columns": tuple(size[0] // s for s in (8, 16, 32)),
         "a decoder token is 2 x 2 latents, so 16 pixels wide, and an id 2 x 2 tokens": count(*size, 8, 8, 32),
     }) for size in ((128, 128), (96, 160), (1024, 1024))))
 
@@ -101,12 +101,12 @@ def merge(learner: Callable) -> None:
             i += 1 + (word[i:i + 2] == pair and word[i + 1:i + 3] != pair)
         return tuple(out)
 
-    examples = (tuple("banana"), ("a", "n")), (tuple("aaaaa"), ("a", "a")), (tuple("nab"), ("a", "b")), (("x",), ("x", "y"))
+    examples = ("banana", ("a", "n")), ("aaaaa", ("a", "a")), ("nab", ("a", "b")), ("x", ("x", "y"))
     run("merge", learner, *(Case(args, text.merge(*args), {
         "only the first pair was joined; go on behind it": first_only(*args),
         "a token was used twice: behind a joined pair go on two tokens further": overlapping(*args),
         "the last token is missing: it has no neighbour, and still belongs to the word": text.merge(*args)[:-1],
-    }) for args in examples))
+    }) for args in ((tuple(letters), pair) for letters, pair in examples)))
 
 
 def encode(learner: Callable) -> None:
@@ -163,14 +163,14 @@ def prompt_layout(learner: Callable) -> None:
 def psnr(learner: Callable) -> None:
     """Two tensors of pictures in [-1, 1] -> the peak signal-to-noise ratio in decibels, a float."""
     def case(a: Tensor, b: Tensor) -> Case:
-        error = (a - b).square().mean()
+        error, distance = (a - b).square().mean(), (a - b).abs().mean()
         right = float(10 * torch.log10(4 / error))
         return Case((a, b), right, {
             "6 dB too low: from -1 to 1 it is 2, so the peak squared is 4": float(10 * torch.log10(1 / error)),
             "the sign is wrong: the smaller the error, the more decibels": -right,
             "the natural logarithm; decibels want log10": float(10 * torch.log(4 / error)),
             "10 times log10 of squares is 20 times log10 of amplitudes; you counted the square twice": 2 * right,
-            "the absolute difference was averaged; PSNR wants its square": float(10 * torch.log10(4 / (a - b).abs().mean()))})
+            "the absolute difference was averaged; PSNR wants its square": float(10 * torch.log10(4 / distance))})
 
     a = seeded(2, 3, 8, 8).clamp(-1, 1)
     run("psnr", learner, case(a, (a + 0.1 * seeded(2, 3, 8, 8, seed=1)).clamp(-1, 1)), case(a, torch.zeros_like(a)))
@@ -223,13 +223,12 @@ def nearest(learner: Callable) -> None:
         z, codes = F.normalize(seeded(n, e), dim=-1), seeded(k, e, seed=1) * (0.2 + seeded(k, 1, seed=2).abs())
         quantiser = VectorQuantiser(TokenizerConfig(codebook=k, code_width=e, width=e))
         quantiser.codes.data = codes
-        right = quantiser.nearest(z)
-        return Case((z, codes), right, {
+        cosine = z @ F.normalize(codes, dim=-1).T
+        return Case((z, codes), quantiser.nearest(z), {
             "long codes win: divide each code by its length first": (z @ codes.T).argmax(1),
             "that is the least straight distance; here only the angle counts": torch.cdist(z, codes).argmin(1),
-            "that is the farthest code: a large cosine means a small angle": (z @ F.normalize(codes, dim=-1).T).argmin(1),
-            "one id for each row of z, not for each code: the maximum runs over the codes":
-                (z @ F.normalize(codes, dim=-1).T).argmax(0)})
+            "that is the farthest code: a large cosine means a small angle": cosine.argmin(1),
+            "one id for each row of z, not for each code: the maximum runs over the codes": cosine.argmax(0)})
 
     run("nearest", learner, case(40, 12, 3), case(12, 12, 8))
 
@@ -254,8 +253,9 @@ def straight_through(learner: Callable) -> None:
     def answer(function: Callable) -> list[Tensor]:
         return forward_and_back(function)(z.clone(), codes.clone(), weight)
 
-    run("straight_through", forward_and_back(learner), Case((z, codes, weight), answer(lambda z, c: z + (c - z).detach()), {
-        "the value is right, and z gets no gradient: the codes came from argmax, which has none": answer(lambda z, c: c),
+    right = answer(lambda z, c: z + (c - z).detach())
+    run("straight_through", forward_and_back(learner), Case((z, codes, weight), right, {
+        "the value is right, but z gets no gradient: codes come from argmax, which has none": answer(lambda z, c: c),
         "nothing gets a gradient: z itself must stay outside of detach": answer(lambda z, c: c.detach()),
         "that is z; the value should be the codes'": answer(lambda z, c: z),
         "the gradient goes to the codes: exchange z and codes": answer(lambda z, c: c + (z - c).detach()),

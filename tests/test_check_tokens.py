@@ -116,6 +116,19 @@ def test_the_stub_is_refused(name):
 
 # ---------------------------------------------------------------- mistakes, and what is said of them
 
+def without_haze(background):
+    ratios = {colour: luminance(colour, 0) / luminance(background, 0) for colour in COLOURS}
+    return tuple(colour for colour, ratio in ratios.items() if max(ratio, 1 / ratio) >= 3)
+
+
+def preview_first(bpe, prompt, large, preview, offset, boi):
+    return prompt_layout(bpe, prompt, preview, large, offset, boi)
+
+
+def columns_first(bpe, prompt, large, preview, offset, boi):
+    return prompt_layout(bpe, prompt, large[::-1], preview[::-1], offset, boi)
+
+
 def unsorted(poster):
     said = "".join(f", “{r.text}” in {r.colour} at {r.slot}" for r in poster.regions[::-1])
     return f"{poster.background} card, {poster.thing} ({poster.place}){said}"
@@ -172,7 +185,7 @@ MISTAKES = [
     ("count_tokens", lambda h, w: (h // 8, h // 16, h // 32), "rows times columns"),
     ("readable", lambda b: readable(b, 4.5), "4.5"),
     ("readable", lambda b: tuple(c for c in COLOURS if luminance(c) / luminance(b) >= 3), "only lighter"),
-    ("readable", lambda b: tuple(c for c in COLOURS if not 1 / 3 < luminance(c, 0) / luminance(b, 0) < 3), "0.05 is missing"),
+    ("readable", without_haze, "0.05 is missing"),
     ("ask", unsorted, "reading order|not top, left, right"),
     ("ask", lambda p: ask(p).replace("“", "").replace("”", ""), "quotation marks"),
     ("ask", lambda p: ask(p).replace(p.place, "there", 1), "does not name the (place|slot)"),
@@ -184,9 +197,9 @@ MISTAKES = [
     ("encode", lambda word, merges: list(word), "no pair"),
     ("prompt_layout", lambda b, p, large, small, o, boi: prompt_layout(b, p, large, small, 0, boi), "not raised"),
     ("prompt_layout", lambda b, p, large, small, o, boi: prompt_layout(b, p, large, small, o, boi + o), "do not raise"),
-    ("prompt_layout", lambda b, p, large, small, o, boi: prompt_layout(b, p, small, large, o, boi), "large grid stands first"),
-    ("prompt_layout", lambda b, p, large, small, o, boi: prompt_layout(b, p, large[::-1], small[::-1], o, boi), "rows stand"),
-    ("prompt_layout", lambda b, p, large, small, o, boi: prompt_layout(b, p, large, small, o, boi)[:-1], "boi` is missing"),
+    ("prompt_layout", preview_first, "large grid stands first"),
+    ("prompt_layout", columns_first, "rows stand"),
+    ("prompt_layout", lambda *args: prompt_layout(*args)[:-1], "boi` is missing"),
     ("psnr", lambda a, b: psnr(a, b) - 20 * math.log10(2), "6 dB too low"),
     ("psnr", lambda a, b: -psnr(a, b), "sign"),
     ("psnr", lambda a, b: psnr(a, b) * math.log(10), "natural logarithm"),
@@ -203,7 +216,7 @@ MISTAKES = [
     ("straight_through", lambda z, codes: codes, "argmax, which has none"),
     ("straight_through", lambda z, codes: z, "that is z"),
     ("straight_through", lambda z, codes: codes.detach(), "nothing gets a gradient"),
-    ("straight_through", lambda z, codes: codes + (z - codes).detach(), "exchange|that is z"),
+    ("straight_through", lambda z, codes: codes + (z - codes).detach(), "exchange z and codes"),
     ("perplexity", lambda ids, k: math.log(perplexity(ids, k)), "entropy"),
     ("perplexity", lambda ids, k: float(len(set(ids.flatten().tolist()))), "codes in use"),
     ("perplexity", lambda ids, k: 1 / perplexity(ids, k), "minus"),
