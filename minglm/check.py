@@ -91,3 +91,5 @@ def difference(got, right, tolerance: float) -> str:
 
 
 from minglm.check_real import planner_size, roofline  # noqa: E402, F401
+from minglm.check_tokens import (ask, count_tokens, encode, merge, nearest, patches, pca,  # noqa: E402, F401
+                                 perplexity, prompt_layout, psnr, readable, set_poster, straight_through)
