@@ -166,7 +166,8 @@ def top_p(learner: Callable) -> None:
             "what is left should sum to 1 again: divide by its sum": right,
             "one id too few: the one with which the sum reaches p stays": fewer / fewer.sum(),
             "these are sorted: put each chance back at its own id": best / best.sum(),
-            "begin with the likeliest: sort in falling order": torch.zeros(count).index_put((rising,), worst / worst.sum())})
+            "begin with the likeliest: sort in falling order":
+                torch.zeros(count).index_put((rising,), worst / worst.sum())})
 
     run("top_p", learner, case(6, 0.75, 0), case(12, 0.9, 1), case(5, 0.01, 2))
 
