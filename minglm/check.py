@@ -88,3 +88,7 @@ def difference(got, right, tolerance: float) -> str:
         return next((f"in entry {i}: {text}" for i, (a, b) in enumerate(zip(got, right))
                      if (text := difference(a, b, tolerance))), "")
     return "" if type(got) is type(right) and got == right else f"{got!r} is not {right!r}"
+
+
+from minglm.check_decoder import (  # noqa: E402, F401
+    euler, guidance, modulate, patchify, rotary_2d, sigma_shift, straight_path, upsample_ids)
