@@ -58,7 +58,8 @@ def euler(learner: Callable) -> None:
             walk(lambda x, t, s, n: (s - n) * velocity(x, t)),
         "each step goes all the way to sigma 0: walk only from this sigma to the next":
             walk(lambda x, t, s, n: -s * velocity(x, t)),
-        "the velocity is asked with sigma: it wants to be told the time": walk(lambda x, t, s, n: (n - s) * velocity(x, s)),
+        "the velocity is asked with sigma: it wants to be told the time":
+            walk(lambda x, t, s, n: (n - s) * velocity(x, s)),
         "the velocity is always asked at the start: ask it where you are now":
             walk(lambda x, t, s, n: (n - s) * velocity(start, t)),
         "the last step is missing, the one to sigma 0": walk(lambda x, t, s, n: (n - s) * velocity(x, t), -1)}))
@@ -75,9 +76,11 @@ def sigma_shift(learner: Callable) -> None:
         ratio = tokens / 16
         mu = 0.75 * ratio ** 0.5 + 0.25
         return Case((u, tokens), flow.shift(u, tokens, FlowConfig()), {
-            "the square root is missing: mu grows with the side of the picture, not with its area": sigma(0.75 * ratio + 0.25),
+            "the square root is missing: mu grows with the side of the picture, not with its area":
+                sigma(0.75 * ratio + 0.25),
             "mu lacks the 0.25": sigma(0.75 * ratio ** 0.5),
-            "you shifted towards less noise: larger pictures need more, so mu multiplies sigma / (1 - sigma)": sigma(1 / mu),
+            "you shifted towards less noise: larger pictures need more, so mu multiplies sigma / (1 - sigma)":
+                sigma(1 / mu),
             "sigma is more than a multiple of u, or it would pass 1: it is mu / (mu + 1/u - 1)": mu * u})
 
     run("sigma_shift", learner, case(64), case(16), case(1024))
@@ -90,7 +93,8 @@ def guidance(learner: Callable) -> None:
     def case(g: float) -> Case:
         return Case((a, b, g), flow.guide(a, b, g), {
             "the two predictions are exchanged: it starts from the unconditional one": flow.guide(b, a, g),
-            "you start from the conditional one, so your guidance 0 is guidance 1: start from the other": a + g * (a - b),
+            "you start from the conditional one, so your guidance 0 is guidance 1: start from the other":
+                a + g * (a - b),
             "add g times the difference of the two, not g times the conditional one": b + g * a})
 
     run("guidance", learner, case(1.5), case(1.0), case(0.0), case(4.0))
@@ -102,14 +106,17 @@ def patchify(learner: Callable) -> None:
     """latents (B, C, h, w), p -> tokens (B, N, C p p), row by row."""
     def case(h: int, w: int) -> Case:
         x, p = seeded((2, 3, h, w))[0], 2
+
         def cut(to: str) -> Tensor:
             return rearrange(x, f"b c (h p) (w q) -> {to}", p=p, q=p)
 
-        return Case((x, p), cut("b (h w) (c p q)"), {
-            "inside a token the channel must come first, as in the published weights: (c p q), not (p q c)": cut("b (h w) (p q c)"),
+        right = cut("b (h w) (c p q)")
+        return Case((x, p), right, {
+            "inside a token the channel must come first, as in the published weights: (c p q), not (p q c)":
+                cut("b (h w) (p q c)"),
             "inside a token rows and columns are exchanged: (c p q)": cut("b (h w) (c q p)"),
             "the tokens run down the columns: they must run along the rows, (h w)": cut("b (w h) (c p q)"),
-            "a reshape alone does not cut patches: it takes neighbours along a row": x.reshape(cut("b (h w) (c p q)").shape)})
+            "a reshape alone does not cut patches: it takes neighbours along a row": x.reshape(right.shape)})
 
     run("patchify", learner, case(8, 12), case(4, 4))
 
@@ -119,8 +126,10 @@ def upsample_ids(learner: Callable) -> None:
     def case(h: int, w: int) -> Case:
         ids = torch.arange(2 * h * w).view(2, h, w)
         return Case((ids,), repeat(ids, "b h w -> b (h p w q)", p=2, q=2), {
-            "the whole grid is repeated, like tiles: repeat each id instead (repeat_interleave)": ids.repeat(1, 2, 2).flatten(1),
-            "each id comes four times in a row: two of its tokens are in the next row": ids.flatten(1).repeat_interleave(4, 1),
+            "the whole grid is repeated, like tiles: repeat each id instead (repeat_interleave)":
+                ids.repeat(1, 2, 2).flatten(1),
+            "each id comes four times in a row: two of its tokens are in the next row":
+                ids.flatten(1).repeat_interleave(4, 1),
             "the tokens run down the columns: flatten row by row": repeat(ids, "b h w -> b (w q h p)", p=2, q=2)})
 
     run("upsample_ids", learner, case(4, 4), case(3, 5))
@@ -140,23 +149,24 @@ def modulate(learner: Callable) -> None:
 
 
 def rotary_2d(learner: Callable) -> None:
-    """rows, columns, E -> cosines and sines (rows columns, E): first half of the pairs by row, second by column."""
-    def angles(rows: int, columns: int, width: int, turn: Tensor, order: str, back: str = "n e -> n (k e)") -> tuple:
-        places = dict(r=torch.arange(rows)[:, None, None], c=torch.arange(columns)[None, :, None])
-        one, two = ((places[name] * turn).expand(rows, columns, -1) for name in order)
-        both = repeat(torch.cat([one, two], -1).flatten(0, 1), back, k=2)
-        return both.cos(), both.sin()
+    """rows, columns, E -> cosines and sines (N, E) of the angles of each token's row, then of its column."""
+    def turn(angles: Tensor, twins: str = "(k e)") -> tuple[Tensor, Tensor]:
+        angles = repeat(angles, f"n e -> n {twins}", k=2)
+        return angles.cos(), angles.sin()
 
     def case(rows: int, columns: int, width: int) -> Case:
-        turn, config = frequencies(width // 2, 10000.0), DecoderConfig(head_dim=width)
-        right = decoder.Decoder.rotary(SimpleNamespace(config=config), rows, columns, torch.device("cpu"))
-        wrong = angles(rows, columns, width, frequencies(width, 10000.0)[: width // 4], "rc")
-        return Case((rows, columns, width), right, {
-            "rows and columns are exchanged: the row turns the first half of the frequencies":
-                angles(rows, columns, width, turn, "cr"),
-            "each angle stands beside its twin, pairs (0, 1): channel i turns with channel i + E/2, so repeat the whole":
-                angles(rows, columns, width, turn, "rc", "n e -> n (e k)"),
-            "row and column each have their own frequencies(E // 2), from fast to slow": wrong})
+        fast, coarse = frequencies(width // 2, 10000.0), frequencies(width, 10000.0)[: width // 4]
+        row = torch.arange(rows).repeat_interleave(columns)[:, None]
+        column = torch.arange(columns).repeat(rows)[:, None]
+        right = torch.cat([row * fast, column * fast], -1)
+        without_weights = SimpleNamespace(config=DecoderConfig(head_dim=width))
+        answer = decoder.Decoder.rotary(without_weights, rows, columns, row.device)
+        return Case((rows, columns, width), answer, {
+            "rows and columns are exchanged: the row comes first": turn(torch.cat([column * fast, row * fast], -1)),
+            "each angle stands beside its twin: number i turns with number i + E/2, so write the whole row twice":
+                turn(right, "(e k)"),
+            "row and column each have frequencies of their own, from fast to slow: frequencies(E // 2, 10000.0)":
+                turn(torch.cat([row * coarse, column * coarse], -1))})
 
     run("rotary_2d", learner, case(3, 5, 16), case(4, 4, 8))
 
