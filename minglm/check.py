@@ -96,3 +96,5 @@ from minglm.check_tokens import (ask, count_tokens, encode, merge, nearest, patc
                                  perplexity, prompt_layout, psnr, readable, set_poster, straight_through)
 from minglm.check_planner import (  # noqa: E402, F401
     causal_mask, grid_positions, grouped_attention, legal_ids, next_targets, rotation, top_p, weighted_loss)
+from minglm.check_decoder import (  # noqa: E402, F401
+    euler, guidance, modulate, patchify, rotary_2d, sigma_shift, straight_path, upsample_ids)
