@@ -88,3 +88,7 @@ def difference(got, right, tolerance: float) -> str:
         return next((f"in entry {i}: {text}" for i, (a, b) in enumerate(zip(got, right))
                      if (text := difference(a, b, tolerance))), "")
     return "" if type(got) is type(right) and got == right else f"{got!r} is not {right!r}"
+
+
+from minglm.check_writing import (  # noqa: E402, F401  (the checks need what stands above)
+    edit_distance, glyph_attention, glyph_ids, noise_of_seeds, relative_buckets, word_accuracy)
