@@ -98,3 +98,5 @@ from minglm.check_planner import (  # noqa: E402, F401
     causal_mask, grid_positions, grouped_attention, legal_ids, next_targets, rotation, top_p, weighted_loss)
 from minglm.check_decoder import (  # noqa: E402, F401
     euler, guidance, modulate, patchify, rotary_2d, sigma_shift, straight_path, upsample_ids)
+from minglm.check_writing import (  # noqa: E402, F401  (the checks need what stands above)
+    edit_distance, glyph_attention, glyph_ids, noise_of_seeds, relative_buckets, word_accuracy)
