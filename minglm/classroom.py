@@ -221,7 +221,7 @@ def teacher(course: dict[str, dict]) -> str:
     return "\n\n".join(page) + "\n"
 
 
-def write(out: Path, force: bool = False, folder: Path = REPOSITORY / "notebooks") -> str:
+def write(out: Path, force: bool = False) -> str:
     """Make a class in the folder `out`; says in one line what was made.
 
     Nothing is lost: a folder with something in it needs `force`, and a file that differs from the new one becomes NAME.1.
@@ -230,7 +230,7 @@ def write(out: Path, force: bool = False, folder: Path = REPOSITORY / "notebooks
         raise ValueError(f"cannot write to {out}: it is not a folder")
     if out.is_dir() and any(out.iterdir()) and not force:
         raise ValueError(f"{out} is not empty: choose another folder, or --force (old files are kept)")
-    files = build(folder)
+    files = build(REPOSITORY / "notebooks")
     out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".classroom-", dir=out) as temporary:
         for name, data in files.items():

@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import inspect
 import io
 import json
 import os
@@ -13,63 +12,30 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import nbformat
 import pytest
+import sample_notebook
 from nbclient import NotebookClient
+from sample_notebook import NAME, SOLVED, STUB, code, sample
 
 from minglm import check, classroom
 from minglm.__main__ import main
-from minglm.check import Case, run
 
 NOTEBOOKS = sorted((classroom.REPOSITORY / "notebooks").glob("*.ipynb"))
 BEGIN, END = classroom.BEGIN, classroom.END
-SOLVED = f"def double(x):\n    ### BEGIN SOLUTION\n    y = x\n    return 2 * y\n    {END}\n\ncheck.double(double)"
-STUB = "def double(x):\n    # YOUR CODE HERE\n    raise NotImplementedError\n\ncheck.double(double)"
-
-def double(learner):
-    """Twice a number."""
-    run("double", learner, Case((3,), 6, {"that is the square": 9, "that is half": 1.5}))
-
-
-def markdown(source, **metadata):
-    return dict(cell_type="markdown", id=str(abs(hash(source)) % 10 ** 8), metadata=metadata, source=source)
-
-
-def code(source, *tags, count=1, outputs=()):
-    return dict(cell_type="code", id=str(abs(hash(source)) % 10 ** 8), metadata=dict(tags=list(tags)) if tags else {},
-                execution_count=count, outputs=list(outputs), source=source)
-
-
-def sample() -> dict:
-    """A small notebook with one exercise, as a notebook of the course has it."""
-    python = dict(display_name="Python 3", language="python", name="python3")
-    printed = dict(output_type="stream", name="stdout", text="double: right, 1 case\n")
-    cells = [markdown("# 05 Try a sample\n\n* *Time:* 25 minutes to read."),
-             code("import math\n\nfrom minglm import check\nfrom minglm.check import Case, run\n\n"
-                  f"{inspect.getsource(double)}check.double = double"),
-             markdown("## Exercises\n\n### Exercise 05.1: twice  (★★, 10 minutes)\n\nDouble a number. See [the "
-                      "notes](../docs/notes.md#top), [here](#top), [05](05_try_a_sample.ipynb) and `a[0](b)`.\n\n"
-                      "<details><summary>Hint</summary>\n\nAdd it to itself.\n\n</details>"),
-             code(SOLVED, "nbval-ignore-output", count=2, outputs=[printed]),
-             markdown("## Summary\n\n[The web](https://example.org/x)"), code("print(math.tau)", count=3)]
-    metadata = dict(kernelspec=python, language_info=dict(name="python"))
-    return dict(cells=cells, metadata=metadata, nbformat=4, nbformat_minor=5)
 
 
 @pytest.fixture
 def course(tmp_path, monkeypatch):
     """A repository with the sample notebook in it, and the check it uses."""
-    monkeypatch.setattr(check, "double", double, raising=False)
-    for name, data in {"notebooks/05_try_a_sample.ipynb": classroom.dump(sample()), "docs/notes.md": b"# top"}.items():
-        (tmp_path / "clone" / name).parent.mkdir(parents=True)
-        (tmp_path / "clone" / name).write_bytes(data)
-    monkeypatch.setattr(classroom.write, "__defaults__", (False, tmp_path / "clone" / "notebooks"))
+    monkeypatch.setattr(check, "double", sample_notebook.double, raising=False)
+    monkeypatch.setattr(classroom, "REPOSITORY", tmp_path / "clone")
     monkeypatch.chdir(tmp_path)
-    return tmp_path / "clone" / "notebooks"
+    return sample_notebook.clone(tmp_path / "clone")
 
 
 def replace_cell(folder, number, **changes):
     notebook = sample()
     notebook["cells"][number] |= changes
-    (folder / "05_try_a_sample.ipynb").write_bytes(classroom.dump(notebook))
+    (folder / NAME).write_bytes(classroom.dump(notebook))
 
 
 # ---------------------------------------------------------------- markers
@@ -91,17 +57,17 @@ def test_a_solution_becomes_a_stub():
 def test_malformed_markers_are_refused(source, words, course, capsys):
     with pytest.raises(ValueError, match=words):
         classroom.without_solution(source)
-    replace_cell(course, 3, source=source)
+    replace_cell(course, 5, source=source)
     assert main(["classroom", "out"]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("minglm: 05_try_a_sample.ipynb, cell 4 (") and words in error and error.count("\n") == 1
+    assert error.startswith("minglm: 05_try_a_sample.ipynb, cell 6 (") and words in error and error.count("\n") == 1
     assert not Path("out").exists()
 
 
 def test_solutions_stand_in_code(course, capsys):
-    replace_cell(course, 2, source=f"Text\n\n{BEGIN}\nhidden\n{END}")
+    replace_cell(course, 4, source=f"Text\n\n{BEGIN}\nhidden\n{END}")
     assert main(["classroom", "out"]) == 2
-    assert "cell 3 (Text): a solution in a cell that is not code" in capsys.readouterr().err
+    assert "cell 5 (Text): a solution in a cell that is not code" in capsys.readouterr().err
 
 
 def test_a_student_copy_has_neither_solutions_nor_outputs():
@@ -112,7 +78,7 @@ def test_a_student_copy_has_neither_solutions_nor_outputs():
     assert [c["source"] for c in got["cells"]] == [c["source"].replace(SOLVED, STUB) for c in before["cells"]]
     cells = [c for c in got["cells"] if c["cell_type"] == "code"]
     assert all(c["outputs"] == [] and c["execution_count"] is None for c in cells)
-    assert [c["metadata"].get("tags", []) for c in cells] == [[], ["nbval-ignore-output", "raises-exception"], []]
+    assert [c["metadata"].get("tags", []) for c in cells] == [[], [], ["nbval-ignore-output", "raises-exception"], []]
     nbformat.validate(nbformat.reads(classroom.dump(got).decode(), 4))
     assert classroom.student(got) == got                                            # a copy of a copy
 
@@ -123,10 +89,10 @@ def test_exercises_are_read_from_their_headings():
     assert task.checks == ["double"] and task.cells == [SOLVED] and "<summary>Hint</summary>" in task.text
 
 
-@pytest.mark.parametrize("heading", ["5.1: x  (★, 5 minutes)", "05.1: x", "05.1 x (★, 5 minutes)", "05.1: x (●○, 5 minutes)",
-                                     "05.1: x (★, 5 min)"])
+@pytest.mark.parametrize("heading", [
+    "5.1: x  (★, 5 minutes)", "05.1: x", "05.1 x (★, 5 minutes)", "05.1: x (●○, 5 minutes)", "05.1: x (★, 5 min)"])
 def test_malformed_headings_are_refused(heading, course, capsys):
-    replace_cell(course, 2, source="### Exercise " + heading)
+    replace_cell(course, 4, source="### Exercise " + heading)
     assert main(["classroom", "out"]) == 2 and "should read '### Exercise" in capsys.readouterr().err
 
 
@@ -148,7 +114,7 @@ def test_the_teacher_s_page(course):
     for words in ("| **2** | **The planner: what goes where** | | **0.6 hours in all** |",
                   "| | 05 Try a sample | 25 min | 1, 10 min |", "### 05.1 twice (★★, 10 minutes)",
                   "`check.double`: Twice a number.", "* that is the square\n* that is half",
-                  "<details><summary>Solution</summary>\n\n```python\ndef double(x):\n    y = x\n    return 2 * y\n\ncheck"):
+                  "<summary>Solution</summary>\n\n```python\ndef double(x):\n    y = x\n    return 2 * y\n\ncheck"):
         assert words in page, words
     assert "SOLUTION" not in page
 
@@ -198,20 +164,21 @@ def test_a_failed_write_leaves_what_was_there(course, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("source, words", [
-    ("[x](absent.md)", "'absent.md' leads to no file"), ("[x](../docs)", "'../docs'"), ("![x](../../away.png)", "away.png"),
-    ('<img src="absent.png">', "absent.png"), ("[x](/etc/hostname)", "/etc/hostname")])
+    ("[x](absent.md)", "'absent.md' leads to no file"), ("[x](../docs)", "'../docs'"),
+    ("![x](../../away.png)", "away.png"), ('<img src="absent.png">', "absent.png"),
+    ("[x](/etc/hostname)", "/etc/hostname")])
 def test_links_that_lead_nowhere_are_refused(source, words, course, capsys):
     Path("away.png").touch()
-    replace_cell(course, 4, source=source)
+    replace_cell(course, 6, source=source)
     assert main(["classroom", "out"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("minglm: 05_try_a_sample.ipynb, the link") and words in error and not Path("out").exists()
 
 
 def test_broken_notebooks_and_none_at_all_are_refused(course, capsys):
-    (course / "05_try_a_sample.ipynb").write_text("{}")
+    (course / NAME).write_text("{}")
     assert main(["classroom", "out"]) == 2 and "05_try_a_sample.ipynb is not a notebook" in capsys.readouterr().err
-    (course / "05_try_a_sample.ipynb").unlink()
+    (course / NAME).unlink()
     assert main(["classroom", "out"]) == 2 and "run from a clone" in capsys.readouterr().err
 
 
@@ -231,7 +198,8 @@ def names(source: str) -> tuple[set[str], set[str]]:
 
 
 def of_exercise(cell: dict) -> bool:
-    return "# YOUR CODE HERE" in cell["source"] or BEGIN in cell["source"] or bool(classroom.CHECK.search(cell["source"]))
+    source = cell["source"]
+    return "# YOUR CODE HERE" in source or BEGIN in source or bool(classroom.CHECK.search(source))
 
 
 def borrowed(notebook: dict) -> list[str]:
@@ -297,7 +265,7 @@ def test_every_check_fails_on_a_student_copy_and_passes_on_the_solution(path, th
 
 
 def prepared(*cells) -> dict:
-    return sample() | dict(cells=[code("from minglm import check"), *cells])
+    return sample_notebook.notebook(code("from minglm import check"), *cells)
 
 
 def test_verify_accepts_a_fit_notebook(course):
