@@ -1,4 +1,4 @@
-"""The `minglm` command: generate, train, evaluate, cost, doctor.
+"""The `minglm` command: generate, train, evaluate, cost, doctor, classroom.
 
 Exit codes: 0 done, 2 bad arguments (one line on stderr), 1 anything else.
 """
@@ -93,6 +93,11 @@ def command_line() -> argparse.ArgumentParser:
     one = commands.add_parser("doctor", help="versions, devices, threads and one timed step")
     one.add_argument("--json", action="store_true")
     one.set_defaults(run=doctor)
+
+    one = commands.add_parser("classroom", help="student copies of the notebooks, and a page for the teacher")
+    one.add_argument("out", type=Path, metavar="OUT", help="folder to make, or an empty one")
+    one.add_argument("--force", action="store_true", help="also into a folder that is not empty")
+    one.set_defaults(run=classroom)
     return parser
 
 
@@ -277,6 +282,12 @@ def doctor(options: argparse.Namespace) -> None:
 
     facts = report()
     print(json.dumps(facts) if options.json else text(facts))
+
+
+def classroom(options: argparse.Namespace) -> None:
+    from minglm.classroom import write
+
+    print(write(options.out, options.force))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,337 @@
+"""Student copies: no solution is left in them, every check fails on them, and nothing else does."""
+
+import contextlib
+import copy
+import io
+import json
+import os
+import symtable
+import types
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import nbformat
+import pytest
+import sample_notebook
+from nbclient import NotebookClient
+from sample_notebook import NAME, SOLVED, STUB, code, sample
+
+from minglm import check, classroom
+from minglm.__main__ import main
+
+NOTEBOOKS = sorted((classroom.REPOSITORY / "notebooks").glob("*.ipynb"))
+BEGIN, END = classroom.BEGIN, classroom.END
+
+
+@pytest.fixture
+def course(tmp_path, monkeypatch):
+    """A repository with the sample notebook in it, and the check it uses."""
+    monkeypatch.setattr(check, "double", sample_notebook.double, raising=False)
+    monkeypatch.setattr(classroom, "REPOSITORY", tmp_path / "clone")
+    monkeypatch.chdir(tmp_path)
+    return sample_notebook.clone(tmp_path / "clone")
+
+
+def replace_cell(folder, number, **changes):
+    notebook = sample()
+    notebook["cells"][number] |= changes
+    (folder / NAME).write_bytes(classroom.dump(notebook))
+
+
+# ---------------------------------------------------------------- markers
+
+def test_a_solution_becomes_a_stub():
+    assert classroom.without_solution(SOLVED) == STUB
+    two = SOLVED.replace("    y = x\n", f"    y = x\n    {END}\n    y = 1\n    {BEGIN}\n")
+    assert classroom.without_solution(two).count("raise NotImplementedError") == 2
+    assert classroom.without_solution("x = 1\n") == "x = 1\n"
+
+
+@pytest.mark.parametrize("source, words", [
+    (f"{BEGIN}\nx = 1", "without an end"), (f"x = 1\n{END}", "without a beginning"),
+    (f"{END}\n{BEGIN}", "without a beginning"), (f"{BEGIN}\n{END}\n{END}", "without a beginning"),
+    (f"{BEGIN}\n{BEGIN}\n{END}\n{END}", "inside a solution"),
+    (f"{BEGIN}\n1\n### END  SOLUTION", "neither"), ("## BEGIN SOLUTION\n1\n## END SOLUTION", "neither"),
+    ("### begin solution\n1\n### end solution", "neither"), (f"{BEGIN} of 5\n1\n{END}", "neither"),
+    (f'text = """\n{BEGIN}"""', "neither"), ("# BEGIN_SOLUTION", "neither"), ("print('BEGIN SOLUTION')", "neither")])
+def test_malformed_markers_are_refused(source, words, course, capsys):
+    with pytest.raises(ValueError, match=words):
+        classroom.without_solution(source)
+    replace_cell(course, 5, source=source)
+    assert main(["classroom", "out"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("minglm: 05_try_a_sample.ipynb, cell 6 (") and words in error and error.count("\n") == 1
+    assert not Path("out").exists()
+
+
+def test_solutions_stand_in_code(course, capsys):
+    replace_cell(course, 4, source=f"Text\n\n{BEGIN}\nhidden\n{END}")
+    assert main(["classroom", "out"]) == 2
+    assert "cell 5 (Text): a solution in a cell that is not code" in capsys.readouterr().err
+
+
+def test_a_student_copy_has_neither_solutions_nor_outputs():
+    before = sample()
+    given = copy.deepcopy(before)
+    got = classroom.student(given)
+    assert given == before
+    assert [c["source"] for c in got["cells"]] == [c["source"].replace(SOLVED, STUB) for c in before["cells"]]
+    cells = [c for c in got["cells"] if c["cell_type"] == "code"]
+    assert all(c["outputs"] == [] and c["execution_count"] is None for c in cells)
+    assert [c["metadata"].get("tags", []) for c in cells] == [[], [], ["nbval-ignore-output", "raises-exception"], []]
+    nbformat.validate(nbformat.reads(classroom.dump(got).decode(), 4))
+    assert classroom.student(got) == got                                            # a copy of a copy
+
+
+def test_exercises_are_read_from_their_headings():
+    task, = classroom.exercises(sample())
+    assert (task.number, task.name, task.stars, task.minutes) == ("05.1", "twice", "★★", 10)
+    assert task.checks == ["double"] and task.cells == [SOLVED] and "<summary>Hint</summary>" in task.text
+
+
+@pytest.mark.parametrize("heading", [
+    "5.1: x  (★, 5 minutes)", "05.1: x", "05.1 x (★, 5 minutes)", "05.1: x (●○, 5 minutes)", "05.1: x (★, 5 min)"])
+def test_malformed_headings_are_refused(heading, course, capsys):
+    replace_cell(course, 4, source="### Exercise " + heading)
+    assert main(["classroom", "out"]) == 2 and "should read '### Exercise" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- the command
+
+def test_a_class_is_made(course, capsys):
+    assert main(["classroom", "new/class"]) == 0
+    assert capsys.readouterr().out.startswith("new/class: 1 student copies in students/")
+    made = sorted(str(p.relative_to("new/class")) for p in Path("new/class").rglob("*") if p.is_file())
+    assert made == ["students/05_try_a_sample.ipynb", "students/source/docs/notes.md", "teacher.md"]
+    text = Path("new/class/students/05_try_a_sample.ipynb").read_text(encoding="utf-8")
+    assert "return 2" not in text and "(source/docs/notes.md#top)" in text and "(05_try_a_sample.ipynb)" in text
+    assert "(#top)" in text and "`a[0](b)`" in text and "(https://example.org/x)" in text
+
+
+def test_the_teacher_s_page(course):
+    main(["classroom", "out"])
+    page = Path("out/teacher.md").read_text(encoding="utf-8")
+    for words in ("| **2** | **The planner: what goes where** | | **0.6 hours in all** |",
+                  "| | 05 Try a sample | 25 min | 1, 10 min |", "### 05.1 twice (★★, 10 minutes)",
+                  "`check.double`: Twice a number.", "* that is the square\n* that is half",
+                  "<summary>Solution</summary>\n\n```python\ndef double(x):\n    y = x\n    return 2 * y\n\ncheck"):
+        assert words in page, words
+    assert "SOLUTION" not in page
+
+
+def test_a_folder_with_something_in_it_is_refused(course, capsys):
+    Path("out").mkdir()
+    assert main(["classroom", "out"]) == 0                                          # an empty one is not
+    Path("out/teacher.md").write_text("mine")
+    Path("out/students/05_try_a_sample.ipynb").unlink()
+    assert main(["classroom", "out"]) == 2
+    error = capsys.readouterr().err
+    assert error == "minglm: out is not empty: choose another folder, or --force (old files are kept)\n"
+    assert Path("out/teacher.md").read_text() == "mine" and os.listdir("out/students") == ["source"]
+    Path("file").write_text("mine")
+    for force in ([], ["--force"]):
+        assert main(["classroom", "file", *force]) == 2 and Path("file").read_text() == "mine"
+
+
+def test_force_keeps_what_it_replaces(course):
+    main(["classroom", "out"])
+    kept = {"out/teacher.md": "1", "out/students/05_try_a_sample.ipynb": "2", "out/notes.txt": "3"}
+    for name, text in kept.items():
+        Path(name).write_text(text)
+    assert main(["classroom", "out", "--force"]) == main(["classroom", "out", "--force"]) == 0
+    assert Path("out/notes.txt").read_text() == "3" and Path("out/teacher.1.md").read_text() == "1"
+    assert Path("out/students/05_try_a_sample.1.ipynb").read_text() == "2"
+    assert sorted(os.listdir("out")) == ["notes.txt", "students", "teacher.1.md", "teacher.md"]
+    Path("out/teacher.md").write_text("4")
+    assert main(["classroom", "out", "--force"]) == 0
+    assert Path("out/teacher.1.md").read_text() == "1" and Path("out/teacher.2.md").read_text() == "4"
+
+
+def test_a_failed_write_leaves_what_was_there(course, monkeypatch, capsys):
+    main(["classroom", "out"])
+    before = {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()}
+    replace_cell(course, 0, source="# 05 Other")
+    write = Path.write_bytes
+
+    def full(path, data):
+        if path.name == "teacher.md":
+            raise OSError("no space left on device")
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert main(["classroom", "out", "--force"]) == 2 and "no space left" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("source, words", [
+    ("[x](absent.md)", "'absent.md' leads to no file"), ("[x](../docs)", "'../docs'"),
+    ("![x](../../away.png)", "away.png"), ('<img src="absent.png">', "absent.png"),
+    ("[x](/etc/hostname)", "/etc/hostname")])
+def test_links_that_lead_nowhere_are_refused(source, words, course, capsys):
+    Path("away.png").touch()
+    replace_cell(course, 6, source=source)
+    assert main(["classroom", "out"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("minglm: 05_try_a_sample.ipynb, the link") and words in error and not Path("out").exists()
+
+
+def test_broken_notebooks_and_none_at_all_are_refused(course, capsys):
+    (course / NAME).write_text("{}")
+    assert main(["classroom", "out"]) == 2 and "05_try_a_sample.ipynb is not a notebook" in capsys.readouterr().err
+    (course / NAME).unlink()
+    assert main(["classroom", "out"]) == 2 and "run from a clone" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- what a copy does when it is run
+
+def names(source: str) -> tuple[set[str], set[str]]:
+    """What a cell binds, and what it needs that it does not bind itself."""
+    top = symtable.symtable(source, "cell", "exec")
+    bound = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
+    used, tables = {s.get_name() for s in top.get_symbols() if s.is_referenced()}, list(top.get_children())
+    while tables:
+        table = tables.pop()
+        tables += table.get_children()
+        used |= {s.get_name() for s in table.get_symbols() if s.is_global() and s.is_referenced()}
+        bound |= {s.get_name() for s in table.get_symbols() if s.is_declared_global() and s.is_assigned()}
+    return bound, used - bound
+
+
+def of_exercise(cell: dict) -> bool:
+    source = cell["source"]
+    return "# YOUR CODE HERE" in source or BEGIN in source or bool(classroom.CHECK.search(source))
+
+
+def borrowed(notebook: dict) -> list[str]:
+    """Names that a cell takes from an earlier cell that does not pass in a student copy."""
+    origin, found = {}, []
+    for cell in (c for c in notebook["cells"] if c["cell_type"] == "code"):
+        bound, needed = names(cell["source"])
+        found += [name for name in sorted(needed) if name in origin and of_exercise(origin[name])]
+        origin |= dict.fromkeys(bound, cell)
+    return found
+
+
+def relevant(notebook: dict) -> list[dict]:
+    """The exercises' cells, and of the others those that bind a name which these need, however indirectly."""
+    chosen, needed = [], set()
+    for cell in reversed([c for c in notebook["cells"] if c["cell_type"] == "code"]):
+        bound, needs = names(cell["source"])
+        if of_exercise(cell) or bound & needed:
+            chosen.append(cell)
+            needed |= needs
+    return chosen[::-1]
+
+
+def execute(notebook: dict) -> list[tuple[str, str, Exception | None]]:
+    """Run the relevant cells here, without a kernel: (source, printed, error) of each exercise's cell."""
+    plt.switch_backend("Agg")
+    module, done = types.ModuleType("notebook"), []
+    for cell in relevant(notebook):
+        printed, error = io.StringIO(), None
+        with contextlib.redirect_stdout(printed):
+            try:
+                exec(compile(cell["source"], "cell", "exec"), vars(module))
+            except Exception as raised:
+                if not of_exercise(cell):
+                    raise
+                error = raised
+        if of_exercise(cell):
+            done.append((cell["source"], printed.getvalue(), error))
+    plt.close("all")
+    return done
+
+
+def verify(notebook: dict) -> None:
+    """What makes a notebook fit for a class, without running all of it.
+
+    A student copy differs from its notebook in the cells of exercises only. So if these fail as they should, and no
+    other cell takes a name from them, all other cells do what they do in the notebook, which `make test` runs whole.
+    """
+    unsolved = classroom.student(notebook)
+    assert not borrowed(unsolved), f"names from an exercise are used after it: {borrowed(unsolved)}"
+    for source, _, error in execute(unsolved):
+        assert isinstance(error, check.Wrong) and "nothing here yet" in str(error), f"{source}\n\n{error!r}"
+    for source, printed, error in execute(notebook):
+        right, calls = printed.count(": right, "), len(classroom.CHECK.findall(source))
+        assert error is None and right == calls > 0, f"{source}\n\n{error!r}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_check_fails_on_a_student_copy_and_passes_on_the_solution(path, threads):
+    notebook = classroom.read(path)
+    assert classroom.exercises(notebook), "no exercises"
+    verify(notebook)
+
+
+def prepared(*cells) -> dict:
+    return sample_notebook.notebook(code("from minglm import check"), *cells)
+
+
+def test_verify_accepts_a_fit_notebook(course):
+    """Only what the exercise needs is run: no cell that divides by zero."""
+    uses = code(SOLVED.replace("2", "twice"))
+    after = code("double = print\n1 / 0"), code("double(twice)\ny = 1"), code("y")
+    verify(prepared(code("twice = 2"), code("1 / 0"), uses, *after))
+
+
+@pytest.mark.parametrize("cells, words", [
+    ([code(SOLVED), code("double(3)")], r"after it: \['double'\]"),
+    ([code(SOLVED), code("def f():\n    return [double(x) for x in (1,)]")], r"after it: \['double'\]"),
+    ([code(SOLVED.replace("return 2", "return 3"))], "that is the square"),                 # a wrong solution
+    ([code(f"def double(x):\n    return 2 * x\n\n{BEGIN}\npass\n{END}\ncheck.double(double)")], "NotImplementedError"),
+    ([code("check.double(lambda x: 2 * x)")], "None"),                                       # nothing to solve
+    ([code(SOLVED.replace("check.double(double)", "1"))], "None"),                           # no check
+    ([code(SOLVED.replace("double(double)", "toothless(double)"))], "None")])                # a check of nothing
+def test_verify_sees_what_is_wrong(cells, words, course, monkeypatch):
+    monkeypatch.setattr(check, "toothless", lambda learner: print("toothless: right, 1 case"), raising=False)
+    with pytest.raises(AssertionError, match=words):
+        verify(prepared(*cells))
+
+
+def run_all(notebook: dict, folder: Path) -> None:
+    """Run All in a kernel: every cell of an exercise raises an error that says so, and no other cell."""
+    loaded = nbformat.reads(classroom.dump(notebook).decode(), 4)
+    NotebookClient(loaded, timeout=300, resources=dict(metadata=dict(path=folder))).execute()
+    for cell in (c for c in loaded.cells if c.cell_type == "code"):
+        errors = [o.evalue for o in cell.outputs if o.output_type == "error"]
+        deliberate = not of_exercise(cell) and "raises-exception" in cell.metadata.get("tags", [])
+        assert len(errors) == (of_exercise(cell) or deliberate), cell.source
+        assert deliberate or all("nothing here yet" in text for text in errors), cell.source
+
+
+def test_run_all_goes_on_past_what_is_not_solved(tmp_path):
+    run_all(classroom.student(sample()), tmp_path)
+
+
+@pytest.mark.skipif("MINGLM_RUN_ALL" not in os.environ, reason="minutes; MINGLM_RUN_ALL=1 runs each student copy whole")
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_whole_student_copies(path, tmp_path):
+    run_all(classroom.student(classroom.read(path)), tmp_path)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_nbgrader_makes_the_same_copies(path):
+    preprocessors = pytest.importorskip("nbgrader.preprocessors", reason="nbgrader is not installed")
+    clear = preprocessors.ClearSolutions(enforce_metadata=False)
+    loaded = nbformat.read(path, 4)
+    theirs, _ = clear.preprocess(loaded, {})
+    ours = classroom.student(classroom.read(path))
+    assert [c.source.replace("NotImplementedError()", "NotImplementedError") for c in theirs.cells] == [
+        c["source"].replace("NotImplementedError()", "NotImplementedError") for c in ours["cells"]]
+    assert any(c.source != other["source"] for c, other in zip(theirs.cells, classroom.read(path)["cells"]))
+
+
+def test_the_copies_of_the_course_are_made(tmp_path, capsys):
+    """The real notebooks: every link resolves in the copies, and no solution is left."""
+    assert main(["classroom", str(tmp_path / "class")]) == 0
+    copies = sorted((tmp_path / "class" / "students").glob("*.ipynb"))
+    assert [path.name for path in copies] == [path.name for path in NOTEBOOKS]
+    for path in copies:
+        notebook = classroom.read(path)
+        assert all((path.parent / link.partition("#")[0]).is_file() for link in classroom.links(notebook))
+        assert "SOLUTION" not in json.dumps(notebook)
+    page = (tmp_path / "class" / "teacher.md").read_text(encoding="utf-8")
+    tasks = [task for path in NOTEBOOKS for task in classroom.exercises(classroom.read(path))]
+    assert all(f"### {task.number} {task.name} (" in page for task in tasks)
+    assert page.count("<summary>Solution</summary>") == len(tasks)

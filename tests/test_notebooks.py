@@ -1,0 +1,271 @@
+"""What every notebook of the course has to be: run in order, small, readable on GitHub, and whole."""
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import nbformat
+import pytest
+import sample_notebook
+from sample_notebook import NAME, code, markdown, picture, printed, sample
+
+import minglm
+from minglm import check, classroom
+
+NOTEBOOKS = sorted((classroom.REPOSITORY / "notebooks").glob("*.ipynb"))
+ALT = re.compile(r"\*[^*\s][^*\n]{10,}\*")                                          # *Three posters with Chinese words.*
+MACHINE = re.compile(r"(?<![\w.~])/(home|root|work|tmp|Users|mnt|opt|usr|farm)/\w|\b[A-Z]:\\+Users")
+PARTS = ("**", "*You will do:*", "*You will learn:*", "*You need:*", "*Time:*")
+
+
+def cells(notebook: dict, kind: str) -> Iterator[tuple[int, dict]]:
+    return ((n, cell) for n, cell in enumerate(notebook["cells"], 1) if cell["cell_type"] == kind)
+
+
+def outputs(notebook: dict) -> Iterator[tuple[int, dict, dict]]:
+    return ((n, cell, output) for n, cell in cells(notebook, "code") for output in cell["outputs"])
+
+
+def has_picture(cell: dict) -> bool:
+    return any(kind.startswith("image/") for output in cell.get("outputs", ()) for kind in output.get("data", ()))
+
+
+# Each rule yields what breaks it in a notebook, in words. `path` is where the notebook is.
+
+def valid(notebook: dict, path: Path) -> Iterator[str]:
+    ids = [cell.get("id") for cell in notebook["cells"]]
+    if len(ids) != len({*ids}):
+        yield "two cells have one id"
+        return                                                                      # nbformat would warn, and mend it
+    try:
+        nbformat.validate(nbformat.reads(classroom.dump(notebook).decode(), 4))
+    except nbformat.ValidationError as error:
+        yield f"not valid: {error.message}"
+
+
+def run_in_order(notebook: dict, path: Path) -> Iterator[str]:
+    counts = [cell["execution_count"] for _, cell in cells(notebook, "code")]
+    if counts != [*range(1, len(counts) + 1)]:
+        yield f"execution counts are {counts}"
+
+
+def portable(notebook: dict, path: Path) -> Iterator[str]:
+    metadata = notebook["metadata"]
+    if metadata.get("kernelspec", {}).get("name") != "python3":
+        yield "the kernel is not python3"
+    if "widgets" in metadata or any("widget" in kind for *_, o in outputs(notebook) for kind in o.get("data", ())):
+        yield "widgets, which GitHub does not show"
+    if any("execution" in cell["metadata"] for cell in notebook["cells"]):
+        yield "times of execution in the metadata"
+    if found := MACHINE.search(json.dumps(notebook, ensure_ascii=False)):
+        yield f"a path of one machine: {found[0]}"
+
+
+def small(notebook: dict, path: Path) -> Iterator[str]:
+    if (size := len(classroom.dump(notebook))) >= 400_000:
+        yield f"{size / 1000:.0f} kB"
+    for n, cell in cells(notebook, "code"):
+        lines = cell["source"].splitlines()
+        if not 1 <= len(lines) <= 25:
+            yield f"cell {n} has {len(lines)} lines"
+        if (longest := max(map(len, lines), default=0)) > 115:
+            yield f"cell {n} has a line of {longest} characters"
+
+
+def quiet(notebook: dict, path: Path) -> Iterator[str]:
+    for n, cell, output in outputs(notebook):
+        if output["output_type"] == "error" and "raises-exception" not in cell["metadata"].get("tags", []):
+            yield f"cell {n} stopped with {output['ename']}"
+        if output.get("name") == "stderr":
+            yield f"cell {n} wrote to stderr"
+        if re.search(r"it/s|s/it|%\|", str(output.get("text", ""))):
+            yield f"cell {n} drew a progress bar"
+
+
+def plain_python(notebook: dict, path: Path) -> Iterator[str]:
+    for n, cell in cells(notebook, "code"):
+        try:
+            ast.parse(cell["source"])
+        except SyntaxError:
+            yield f"cell {n} is not plain Python"
+        if "get_ipython" in cell["source"]:
+            yield f"cell {n} needs IPython"
+
+
+def pictures_in_words(notebook: dict, path: Path) -> Iterator[str]:
+    """Alt text: behind a cell that draws stands a line in italics that says what is to be seen."""
+    for (n, cell), after in zip(enumerate(notebook["cells"], 1), [*notebook["cells"][1:], markdown("")]):
+        if has_picture(cell) and not (after["cell_type"] == "markdown" and ALT.match(after["source"])):
+            yield f"cell {n} draws a picture, and no text in *italics* behind it says what is to be seen"
+        if cell["cell_type"] == "markdown" and re.search(r"!\[\s*\]\(|<img (?![^>]*\balt=\"[^\"])", cell["source"]):
+            yield f"cell {n} has an image without a text"
+
+
+def linked(notebook: dict, path: Path) -> Iterator[str]:
+    for link in classroom.links(notebook):
+        try:
+            classroom.linked_file(link, path.parent)
+        except ValueError as error:
+            yield str(error)
+
+
+def whole(notebook: dict, path: Path) -> Iterator[str]:
+    """The parts that every notebook of the course has."""
+    first = notebook["cells"][0]["source"]
+    if not first.startswith(f"# {path.name[:2]} "):
+        yield f"the title does not begin with {path.name[:2]}"
+    yield from (f"no {part} at its head" for part in PARTS if part not in first)
+    if not classroom.TIME.search(first):
+        yield "no time in minutes at its head"
+    text = "\n".join(cell["source"] for _, cell in cells(notebook, "markdown"))
+    for part in ("n the real GLM-Image", "## Summary", "## References"):
+        if part not in text:
+            yield f"nothing like {part!r}"
+
+
+def exercised(notebook: dict, path: Path) -> Iterator[str]:
+    try:
+        tasks = classroom.exercises(notebook)
+        classroom.student(notebook)
+    except ValueError as error:
+        yield str(error)
+        return
+    numbers = [task.number for task in tasks]
+    if not tasks or numbers != [f"{path.name[:2]}.{n}" for n in range(1, len(tasks) + 1)]:
+        yield f"the exercises are {numbers or 'missing'}"
+    for task in tasks:
+        if "<summary>Hint</summary>" not in task.text:
+            yield f"exercise {task.number} has no hint"
+        solved = [cell for cell in task.cells if classroom.BEGIN in cell]
+        if len(solved) != 1 or len(classroom.CHECK.findall(solved[0])) != 1:
+            yield f"exercise {task.number} needs one cell with one solution and its check"
+        yield from (f"there is no check.{name}" for name in task.checks if not hasattr(check, name))
+    inside = sum(classroom.BEGIN in cell for task in tasks for cell in task.cells)
+    if inside != sum(classroom.BEGIN in cell["source"] for cell in notebook["cells"]):
+        yield "a solution outside an exercise"
+
+
+RULES = (valid, run_in_order, portable, small, quiet, plain_python, pictures_in_words, linked, whole, exercised)
+
+
+def problems(notebook: dict, path: Path) -> list[str]:
+    return [problem for rule in RULES for problem in rule(notebook, path)]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_of_the_course(path):
+    assert problems(classroom.read(path), path) == []
+    assert path.stat().st_size < 400_000
+
+
+# ---------------------------------------------------------------- the course
+
+def checks() -> dict:
+    """Every check in the modules check_*.py, by its name."""
+    names = sorted(path.stem for path in Path(minglm.__file__).parent.glob("check_*.py"))
+    modules = [import_module(f"minglm.{name}") for name in names]
+    return {name: value for module in modules for name, value in vars(module).items()
+            if getattr(value, "__module__", "") == module.__name__ and
+            getattr(value, "__code__", None) and value.__code__.co_varnames[:1] == ("learner",)}
+
+
+def test_exercises_and_checks_belong_together():
+    used = [name for path in NOTEBOOKS for task in classroom.exercises(classroom.read(path)) for name in task.checks]
+    assert sorted(used) == sorted({*used}), "two exercises with one check"
+    assert {*used} == {*checks()}
+    for name, function in checks().items():
+        assert getattr(check, name) is function and function.__doc__ and classroom.mistakes(function), name
+
+
+def test_there_are_enough_exercises():
+    assert sum(len(classroom.exercises(classroom.read(path))) for path in NOTEBOOKS) >= 25
+
+
+def test_notebooks_are_numbered_and_each_has_its_week():
+    assert all(re.fullmatch(r"\d\d_[a-z0-9_]+", path.stem) for path in NOTEBOOKS)
+    numbers = [int(path.stem[:2]) for path in NOTEBOOKS]
+    assert len(numbers) == len({*numbers})
+    assert all(sum(n in week for week in classroom.WEEKS.values()) == 1 for n in numbers)
+
+
+# ---------------------------------------------------------------- the rules have teeth
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(check, "double", sample_notebook.double, raising=False)
+    return sample_notebook.clone(tmp_path)
+
+
+def replaced(number: int, old: str, new: str):
+    def spoil(nb):
+        source = nb["cells"][number]["source"]
+        assert old in source
+        nb["cells"][number]["source"] = source.replace(old, new)
+    return spoil
+
+
+def given(number: int, **changes):
+    return lambda nb: nb["cells"][number].update(changes)
+
+
+def put(number: int, *cells: dict):
+    def spoil(nb):
+        nb["cells"][number:number] = cells
+        nb.update(sample_notebook.notebook(*nb["cells"]))
+    return spoil
+
+
+def test_the_sample_is_fit(folder):
+    assert problems(sample(), folder / NAME) == []
+    assert problems(classroom.read(folder / NAME), folder / NAME) == []
+
+
+ERROR = dict(output_type="error", ename="ValueError", evalue="no", traceback=[])
+WIDGET = dict(output_type="display_data", data={"application/vnd.jupyter.widget-view+json": {}}, metadata={})
+
+
+@pytest.mark.parametrize("spoil, words", [
+    (given(1, execution_count=None), "execution counts"), (given(1, execution_count=7), "execution counts"),
+    (given(1, id="05-00"), "one id"), (given(2, outputs=[dict(output_type="strange")]), "not valid"),
+    (lambda nb: nb["metadata"]["kernelspec"].update(name="mine"), "the kernel"),
+    (lambda nb: nb["metadata"].update(widgets={}), "widgets"), (given(1, outputs=[WIDGET]), "widgets"),
+    (given(1, metadata=dict(execution={})), "times of execution"),
+    (given(1, outputs=[printed("/root/minglm/x.py")]), "path of one machine: /root/"),
+    (given(1, source=r"x = 'C:\\Users\\me'"), "path of one machine"), (replaced(7, "math.tau", "'/tmp/x'"), "/tmp/"),
+    (given(2, outputs=[picture(), printed("x" * 400_000)]), "kB"), (put(8, code("x\n" * 26)), "26 lines"),
+    (put(8, code("")), "0 lines"), (put(8, code("x = 1" + "1" * 111)), "116 characters"),
+    (given(1, outputs=[ERROR]), "stopped with ValueError"), (given(1, outputs=[printed("!", "stderr")]), "stderr"),
+    (given(1, outputs=[printed("3/9 [2.1it/s]")]), "progress bar"), (put(8, code("%matplotlib inline")), "not plain Python"),
+    (put(8, code("!ls")), "not plain Python"), (put(8, code("get_ipython()")), "needs IPython"),
+    (replaced(3, "*A black", "A black"), "italics"), (replaced(3, "*A black", "**A black"), "italics"),
+    (replaced(3, "A black square on white.", "It."), "italics"), (put(3, code("1")), "italics"),
+    (put(8, code("1", picture("image/jpeg"))), "italics"), (replaced(3, "It stands", "![](../docs/notes.md)"), "an image"),
+    (replaced(3, "It stands", '<img src="../docs/notes.md">'), "an image"),
+    (replaced(4, "notes.md", "note.md"), "no file"), (replaced(4, "05_try", "06_try"), "no file"),
+    (replaced(0, "# 05", "# 5"), "the title"), (replaced(0, "*You need:*", "Need"), "no *You need:*"),
+    (replaced(0, "25 minutes", "half an hour"), "no time"), (replaced(3, "the real", "a"), "'n the real GLM-Image'"),
+    (replaced(6, "## Summary", ""), "Summary"), (replaced(6, "## References", ""), "References"),
+    (replaced(4, "★★, ", ""), "should read"), (replaced(4, ", 10 minutes", ""), "should read"),
+    (replaced(4, "05.1", "05.2"), "the exercises are ['05.2']"), (replaced(4, "05.1", "06.1"), "the exercises are ['06.1']"),
+    (replaced(4, "### Exercise", "### Task"), "the exercises are missing"), (replaced(4, "Hint", "More"), "no hint"),
+    (replaced(5, "check.double(double)", ""), "one solution and its check"),
+    (replaced(5, "check.double(double)", "check.absent(double)"), "no check.absent"),
+    (put(6, code("1\n### BEGIN SOLUTION\n2\n### END SOLUTION")), "one solution and its check"),
+    (put(2, code("1\n### BEGIN SOLUTION\n2\n### END SOLUTION")), "a solution outside"),
+    (replaced(5, "    ### END SOLUTION\n", ""), "cell 6 (def double(x):): '### BEGIN SOLUTION' without an end"),
+    (replaced(5, "    ### BEGIN SOLUTION\n", ""), "without a beginning")])
+def test_a_spoilt_notebook_is_seen(spoil, words, folder):
+    notebook = sample()
+    spoil(notebook)
+    found = problems(notebook, folder / NAME)
+    assert any(words in problem for problem in found), found
+
+
+def test_what_is_allowed_is_not_refused(folder):
+    error = code("1 / 0", ERROR, tags=("raises-exception",))
+    fit = sample_notebook.notebook(*sample()["cells"], error, code("1", picture()), markdown("*Again a black square.*"),
+                                   markdown('![a square](../docs/notes.md) <img alt="a square" src="../docs/notes.md">'))
+    assert problems(fit, folder / NAME) == []
