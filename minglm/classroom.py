@@ -214,7 +214,8 @@ def teacher(course: dict[str, dict]) -> str:
             page.append(f"### {task.number} {task.name} ({task.stars}, {task.minutes} minutes)")
             for function in (getattr(check, each) for each in task.checks):
                 page.append(f"`check.{function.__name__}`: {getdoc(function)}")
-                page.append("Mistakes it knows:\n\n" + "\n".join(f"* {why}" for why in mistakes(function)))
+                if known := mistakes(function):
+                    page.append("Mistakes it knows:\n\n" + "\n".join(f"* {why}" for why in known))
             code = "\n\n".join(cell for cell in task.cells if BEGIN in cell)
             code = "\n".join(line for line in code.split("\n") if not MARKER.search(line))
             page.append(f"<details><summary>Solution</summary>\n\n```python\n{code}\n```\n\n</details>")

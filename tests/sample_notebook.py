@@ -5,7 +5,7 @@ import itertools
 from pathlib import Path
 
 from minglm import classroom
-from minglm.check import Case, run
+from minglm.answers import Case, run
 
 NAME = "05_try_a_sample.ipynb"
 SOLVED = """\
@@ -74,7 +74,7 @@ def notebook(*cells: dict) -> dict:
 
 
 def sample() -> dict:
-    first = "import math\n\nfrom minglm import check\nfrom minglm.check import Case, run\n\n" + inspect.getsource(double)
+    first = "import math\n\nfrom minglm import check\nfrom minglm.answers import Case, run\n\n" + inspect.getsource(double)
     return notebook(
         markdown(HEAD), code(f"{first}\ncheck.double = double"), code("print(math.pi)", picture()),
         markdown("*A black square on white.* It stands for a picture.\n\n> **In the real GLM-Image** it is larger."),

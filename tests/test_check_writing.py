@@ -1,4 +1,4 @@
-"""The checks of notebooks 09 and 10: right answers pass, plausible wrong ones are told what is wrong."""
+"""The checks of notebooks 00, 09 and 10: right answers pass, plausible wrong ones are told what is wrong."""
 
 import difflib
 import math
@@ -47,7 +47,15 @@ def word_accuracy(pictures, read=lambda line: line.lower().split()):
     return sum(found) / len(found)
 
 
-RIGHT = (glyph_ids, relative_buckets, glyph_attention, noise_of_seeds, edit_distance, word_accuracy)
+def greedy_plan(pipe, prompt, seed):
+    return pipe([prompt] * 2, temperature=0, planner_seed=7, seed=seed, steps=1, progress=False).plan[1]
+
+
+def move_right(plan):
+    return torch.stack([row if r in (0, 3) else torch.cat([row[-1:], row[:-1]]) for r, row in enumerate(plan)])
+
+
+RIGHT = (greedy_plan, move_right, glyph_ids, relative_buckets, glyph_attention, noise_of_seeds, edit_distance, word_accuracy)
 
 
 @pytest.mark.parametrize("answer", RIGHT, ids=lambda f: f.__name__)
@@ -70,6 +78,13 @@ def one_generator(seed, count, shape):
 
 
 @pytest.mark.parametrize("name, wrong, words", [
+    ("greedy_plan", lambda pipe, prompt, seed: pipe(prompt, seed=seed, steps=1, progress=False).plan[0], "dice"),
+    ("greedy_plan", lambda pipe, prompt, seed: pipe(prompt, temperature=0, steps=1, progress=False).plan, "take the first"),
+    ("greedy_plan", lambda pipe, prompt, seed: pipe(prompt, temperature=0, steps=1, progress=False).preview[0], "preview"),
+    ("move_right", lambda plan: plan.roll(1, 1), "rows 0 and 3"),
+    ("move_right", lambda plan: torch.cat([plan[:1], plan[1:3].roll(1, 0), plan[3:]]), "dimension 1"),
+    ("move_right", lambda plan: torch.cat([plan[:1], plan[1:3].roll(-1, 1), plan[3:]]), "left"),
+    ("move_right", lambda plan: torch.cat([plan[:1], plan[1:].roll(1, 1)]), "row 3"),
     ("glyph_ids", lambda text: [ord(c) + 3 for c in text] + [1], "characters"),
     ("glyph_ids", lambda text: [b + 3 for b in text.encode()], "1 at the end"),
     ("glyph_ids", lambda text: [*text.encode(), 1], "raised by 3"),
