@@ -30,7 +30,7 @@ train: .venv/.with-ocr  ## the reference weights, from nothing
 evaluate: .venv/.with-ocr  ## score the shipped weights
 	$(BIN)/minglm evaluate
 
-bench: .venv/.with-ocr  ## run every script in benchmarks/
+bench: .venv/.with-test  ## run every script in benchmarks/
 	@for script in benchmarks/*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
 
 clean:  ## remove what make made; training runs in runs/ stay

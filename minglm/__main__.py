@@ -257,7 +257,7 @@ def evaluate(options: argparse.Namespace) -> None:
     done = dict(weights=options.weights, prompts=options.prompts, pictures=len(results), seed=options.seed, **how,
                 device=str(pipe.device), seconds=round(time.monotonic() - began), scores=scores)
     probed = ""
-    if options.limit is None:  # a whole evaluation asks the tokenizer's ids too
+    if options.limit is None and options.prompts == "miniposter":  # a whole evaluation asks the ids too
         done["tokenizer"] = probe(pipe)
         probed = "\ntokenizer, read from its ids by linear probes: " + ", ".join(
             f"{name.replace('_', ' ')} {value}" for name, value in done["tokenizer"].items())

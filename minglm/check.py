@@ -73,7 +73,8 @@ def difference(got, right, tolerance: float) -> str:
             return f"the shape is {tuple(got.shape)}, and should be {tuple(right.shape)}"
         if got.dtype.is_floating_point != right.dtype.is_floating_point:
             return f"the numbers are {got.dtype}, and should be {right.dtype}"
-        off = (got.double() - right.double()).abs()
+        got, right = got.double(), right.double()                                # bool and whole numbers, too
+        off = (got - right).abs()
         off = off.masked_fill(got == right, 0)                                   # infinities, too
         most = off.max().item() if off.numel() else 0.0
         if most <= tolerance * max(1.0, right[right.isfinite()].abs().max().item() if right.isfinite().any() else 1.0):
@@ -88,3 +89,14 @@ def difference(got, right, tolerance: float) -> str:
         return next((f"in entry {i}: {text}" for i, (a, b) in enumerate(zip(got, right))
                      if (text := difference(a, b, tolerance))), "")
     return "" if type(got) is type(right) and got == right else f"{got!r} is not {right!r}"
+
+
+from minglm.check_real import planner_size, roofline  # noqa: E402, F401
+from minglm.check_tokens import (ask, count_tokens, encode, merge, nearest, patches, pca,  # noqa: E402, F401
+                                 perplexity, prompt_layout, psnr, readable, set_poster, straight_through)
+from minglm.check_planner import (  # noqa: E402, F401
+    causal_mask, grid_positions, grouped_attention, legal_ids, next_targets, rotation, top_p, weighted_loss)
+from minglm.check_decoder import (  # noqa: E402, F401
+    euler, guidance, modulate, patchify, rotary_2d, sigma_shift, straight_path, upsample_ids)
+from minglm.check_writing import (  # noqa: E402, F401  (the checks need what stands above)
+    edit_distance, glyph_attention, glyph_ids, noise_of_seeds, relative_buckets, word_accuracy)

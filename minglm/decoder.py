@@ -15,11 +15,11 @@ import math
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
+from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from minglm.config import DecoderConfig
-from minglm.layers import attention, frequencies, rotate
+from minglm.layers import attention, frequencies, recomputed, rotate
 
 Memory = list[tuple[Tensor, Tensor]]         # keys and values (B, H, N, E) of each block
 
@@ -69,20 +69,23 @@ class DecoderBlock(nn.Module):
         h = torch.cat([modulate(c, c_shift1, c_scale1), modulate(x, shift1, scale1)], 1)
         q, k, v = (rearrange(f(h), "b n (h e) -> b h n e", h=self.heads)
                    for f in (self.q, self.k, self.v))
-        q, k = (F.layer_norm(t, t.shape[-1:], eps=1e-5).to(v.dtype) for t in (q, k))
-        q, k = (torch.cat([t[:, :, :size], rotate(t[:, :, size:], *rotary)], 2) for t in (q, k))
+        def look(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            q, k = (F.layer_norm(t, t.shape[-1:], eps=1e-5).to(v.dtype) for t in (q, k))
+            q, k = (torch.cat([t[:, :, :size], rotate(t[:, :, size:], *rotary)], 2) for t in (q, k))
+            seen_k, seen_v, seen_mask = k, v, mask
+            if memory is not None:  # reference images come first, and are always visible
+                seen_k, seen_v = torch.cat([memory[0], k], 2), torch.cat([memory[1], v], 2)
+                if mask is not None:
+                    seen_mask = F.pad(mask, (memory[0].shape[2], 0), value=True)
+            return rearrange(attention(q, seen_k, seen_v, seen_mask), "b h n e -> b n (h e)"), q, k
+
+        h, q, k = recomputed(look, q, k, v)
         own = k[:, :, size:], v[:, :, size:]
-        seen_k, seen_v, seen_mask = k, v, mask
-        if memory is not None:  # reference images come first, and are always visible
-            seen_k, seen_v = torch.cat([memory[0], k], 2), torch.cat([memory[1], v], 2)
-            if mask is not None:
-                seen_mask = F.pad(mask, (memory[0].shape[2], 0), value=True)
-        h = rearrange(attention(q, seen_k, seen_v, seen_mask), "b h n e -> b n (h e)")
         h = self.o(h)
         x = x + gate1[:, None] * h[:, size:]
         c = c + c_gate1[:, None] * h[:, :size]
         h = torch.cat([modulate(c, c_shift2, c_scale2), modulate(x, shift2, scale2)], 1)
-        h = self.fc2(F.gelu(self.fc1(h), approximate="tanh"))
+        h = recomputed(lambda h: self.fc2(F.gelu(h, approximate="tanh")), self.fc1(h))
         x = x + gate2[:, None] * h[:, size:]
         c = c + c_gate2[:, None] * h[:, :size]
         return x, c, own, (q, k)
@@ -131,7 +134,7 @@ class Decoder(nn.Module):
                 memory: list[Memory] | None = None, watch: int | None = None):
         """Velocity of `latents`.
 
-        latents (B, C, h, w); time (B,), unshifted, 0..999; ids (B, h/4, w/4), one per 2x2 image
+        latents (B, C, h, w); time (B,) or, of all, (1,), unshifted, 0..999; ids (B, h/4, w/4), one per 2x2 image
         tokens; glyphs (B, S, glyph width), S may be 0; glyph_mask (B, S), True = a token;
         prior_keep (B,), False drops the ids; memory: keys and values of reference images.
         Returns (B, C, h, w); with `watch`, also the log attention of block `watch` from image
@@ -169,10 +172,10 @@ class Decoder(nn.Module):
         """Patches of the latents plus the ids, each id on its 2x2 tokens: (B, N, D)."""
         p = self.config.patch
         x = self.image_in(rearrange(latents, "b c (h p) (w q) -> b (h w) (c p q)", p=p, q=p))
-        prior = self.prior(ids.repeat_interleave(2, 1).repeat_interleave(2, 2).flatten(1))
+        prior = self.prior(ids)                                                  # (B, h/4, w/4, D)
         if keep is not None:
-            prior = prior * keep[:, None, None]
-        return x + self.prior_in(prior)
+            prior = prior * keep[:, None, None, None]
+        return x + repeat(self.prior_in(prior), "b h w d -> b (h p w q) d", p=2, q=2)
 
     def unpatch(self, x: Tensor, m: Tensor, rows: int) -> Tensor:
         """Image tokens -> (B, C, h, w)."""

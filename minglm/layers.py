@@ -6,9 +6,12 @@ never complex numbers, because accelerators such as Ascend have no complex kerne
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 class RMSNorm(nn.Module):
@@ -20,6 +23,8 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.dtype == self.weight.dtype == torch.float32:
+            return F.rms_norm(x, x.shape[-1:], self.weight, self.eps)            # the same in one operator
         f = x.float()
         f = f * torch.rsqrt(f.pow(2).mean(-1, keepdim=True) + self.eps)
         return self.weight * f.to(x.dtype)
@@ -48,15 +53,30 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None,
-              causal: bool = False) -> Tensor:
+              causal: bool = False, exact: bool = False) -> Tensor:
     """softmax(q k^T / sqrt(D)) v with a boolean mask (True = may look), grouped heads allowed.
 
     q (B, H, N, D); k, v (B, G, M, D) with H a multiple of G; `mask` and `causal` exclude each other.
+    exact: to the last bit as published, though a lone query then takes longer.
     """
-    if q.device.type == "cpu" and q.requires_grad:
+    if q.device.type == "cpu" and q.requires_grad and q.dtype == torch.bfloat16:
         return plain_attention(q, k, v, mask, causal)
+    batch, heads, count, width = q.shape
+    if count == 1 and heads != k.shape[1] and not exact:  # the heads of a group see the same, so they can be rows of one
+        grouped = q.reshape(batch, k.shape[1], -1, width)
+        return F.scaled_dot_product_attention(grouped, k, v, attn_mask=mask).view(q.shape)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal,
                                           enable_gqa=q.shape[1] != k.shape[1])
+
+
+def recomputed(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """function(*inputs), whose inner results are not kept for the backward pass but computed again.
+
+    For cheap functions of wide tensors: less memory for hardly more time.
+    """
+    if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
+        return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
+    return function(*inputs)
 
 
 def plain_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None,

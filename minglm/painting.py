@@ -73,7 +73,7 @@ def velocity(decoder: Decoder, encoder: GlyphEncoder, texts: list[list[str]], pl
     keep = torch.arange(len(ids), device=device) < batch
 
     def of(latents: Tensor, time: float) -> Tensor:
-        times = torch.full((len(ids),), time, device=device)
+        times = torch.full((1,), time, device=device)                            # the same for all, so told once
         x = (torch.cat([latents, latents]) if guided else latents).to(dtype)
         v = decoder(x, times, ids, features, tokens, keep).float()
         return flow.guide(*v.chunk(2), guidance) if guided else v

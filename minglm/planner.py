@@ -20,7 +20,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from minglm.config import PlannerConfig
-from minglm.layers import KVCache, RMSNorm, attention, frequencies, rotate
+from minglm.layers import KVCache, RMSNorm, attention, frequencies, recomputed, rotate
 
 Grid = tuple[int, int]
 
@@ -52,7 +52,7 @@ class PlannerBlock(nn.Module):
     def __init__(self, config: PlannerConfig):
         super().__init__()
         width, head = config.width, config.head_dim
-        self.head_dim = head
+        self.head_dim, self.exact = head, config.exact
         self.norm1, self.norm2, self.norm3, self.norm4 = (RMSNorm(width, config.eps) for _ in range(4))
         self.q = nn.Linear(width, config.heads * head)
         self.k, self.v = (nn.Linear(width, config.kv_heads * head) for _ in range(2))
@@ -66,14 +66,17 @@ class PlannerBlock(nn.Module):
         h = self.norm1(x)
         q, k, v = (rearrange(f(h), "b n (h e) -> b h n e", e=self.head_dim)
                    for f in (self.q, self.k, self.v))
-        q, k = rotate(q, *rotary), rotate(k, *rotary)
+        q, k = rotate(torch.cat([q, k], 1), *rotary).split([q.shape[1], k.shape[1]], 1)
         causal = mask is None and x.shape[1] > 1
         if cache is not None:
             k, v = cache.append(k, v)
-        h = self.o(rearrange(attention(q, k, v, mask, causal), "b h n e -> b n (h e)"))
+        h = self.o(rearrange(attention(q, k, v, mask, causal, self.exact), "b h n e -> b n (h e)"))
         x = x + self.norm2(h)
-        gate, up = self.gate_up(self.norm3(x)).chunk(2, -1)
-        return x + self.norm4(self.down(up * F.silu(gate)))
+        return x + self.norm4(recomputed(self.swiglu, self.gate_up(self.norm3(x))))
+
+    def swiglu(self, both: Tensor) -> Tensor:
+        gate, up = both.chunk(2, -1)
+        return self.down(up * F.silu(gate))
 
 
 class Planner(nn.Module):
@@ -104,7 +107,12 @@ class Planner(nn.Module):
     def forward(self, ids: Tensor, place: Tensor, mask: Tensor | None = None,
                 cache: list[KVCache] | None = None) -> Tensor:
         """ids (B, N) at place (B, 3, N) -> features (B, N, D); `head` makes scores of them."""
-        x, rotary = self.embed(ids), self.rotary(place)
+        return self.features(ids, self.rotary(place), mask, cache)
+
+    def features(self, ids: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None = None,
+                 cache: list[KVCache] | None = None) -> Tensor:
+        """The same where the rotary tables of the places are at hand."""
+        x = self.embed(ids)
         for i, block in enumerate(self.blocks):
             x = block(x, rotary, mask, cache[i] if cache else None)
         return self.norm(x)
@@ -166,7 +174,7 @@ class Planner(nn.Module):
             ids[b, longest - len(prompt):] = torch.tensor(prompt)
             before = parts[b] if parts else [len(prompt)]
             place[b, :, longest - len(prompt):] = positions([*before, *grids])
-        ids, place, mask = ids.to(device), place.to(device), None
+        ids, place, mask = ids.to(device), place.to(device), None                # M = longest + total
         if min(lengths) < longest:
             valid = torch.arange(longest + total) >= longest - torch.tensor(lengths)[:, None]
             mask = valid[:, None, None].to(device)                               # (B, 1, 1, M)
@@ -177,7 +185,8 @@ class Planner(nn.Module):
             causal = torch.ones(longest, longest, dtype=torch.bool, device=device).tril()
             own = torch.eye(longest, dtype=torch.bool, device=device)
             seen = mask[..., :longest] & causal | own
-        features = self(ids, place[..., :longest], seen, cache)[:, -1]
+        cos, sin = self.rotary(place)                                            # (B, 1, M, R)
+        features = self.features(ids, (cos[:, :, :longest], sin[:, :, :longest]), seen, cache)[:, -1]
         drawn = torch.empty(batch, total, dtype=torch.long)
         for i in range(total):
             scores = self.head(features)[:, : self.config.codebook].float().cpu()
@@ -189,7 +198,8 @@ class Planner(nn.Module):
             if i + 1 < total:
                 at = longest + i
                 seen = None if mask is None else mask[..., : at + 1]
-                features = self(drawn[:, i:i + 1].to(device), place[..., at:at + 1], seen, cache)[:, -1]
+                turn = cos[:, :, at:at + 1], sin[:, :, at:at + 1]
+                features = self.features(drawn[:, i:i + 1].to(device), turn, seen, cache)[:, -1]
         split = drawn.split([h * w for h, w in grids], 1)
         return [ids.view(batch, h, w) for ids, (h, w) in zip(split, grids)]
 

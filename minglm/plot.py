@@ -14,6 +14,7 @@ import matplotlib
 import numpy as np
 from matplotlib import font_manager, patches
 
+from minglm.judge import Found
 from minglm.layout import DATA
 from minglm.train import Step
 
@@ -127,6 +128,16 @@ def boxes_over(axis, image, boxes: dict[str, tuple[float, float, float, float]],
     for name, (x0, y0, x1, y1) in boxes.items():
         axis.add_patch(patches.Rectangle((x0 + 0.5, y0 + 0.5), x1 - x0 - 2, y1 - y0 - 2, fill=False, edgecolor=colour, lw=1.5))
         axis.text((x0 + x1) / 2, (y0 + y1) / 2, showable(name), ha="center", va="center", fontsize=9, color=colour)
+
+
+def mark_readings(axis, found: list[Found], colour: str = RED) -> None:
+    """A box around each line an OCR found in the picture drawn on `axis`, and what it read there."""
+    for line in found:
+        x0, y0, x1, y1 = line.box
+        axis.add_patch(patches.Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, edgecolor=colour, lw=1.2))
+        side = dict(y=y1 + 1, va="top") if y0 < 20 else dict(y=y0 - 2, va="bottom")
+        axis.text((x0 + x1) / 2, s=showable(line.text), ha="center", fontsize=7, color="white",
+                  bbox=dict(facecolor=colour, pad=1, lw=0), **side)
 
 
 def live(run: Iterable[Step], names: tuple[str, ...] = ("loss",), every: float = 1.0) -> Iterator[Step]:

@@ -36,8 +36,8 @@ RECIPES = {
     "mini": dict(
         vae=Recipe(steps=3000, batch=16, lr=1e-3),
         tokenizer=Recipe(steps=1500, batch=128, lr=1e-3, muon_lr=4e-3),
-        planner=Recipe(steps=5600, batch=32, lr=1e-3, muon_lr=4e-3),
-        decoder=Recipe(steps=7200, batch=32, lr=1e-3, muon_lr=4e-3),
+        planner=Recipe(steps=12_500, batch=32, lr=1e-3, muon_lr=4e-3),
+        decoder=Recipe(steps=10_000, batch=32, lr=1e-3, muon_lr=4e-3),
     ),
     "tiny": dict(
         vae=Recipe(steps=200, batch=8, lr=1e-3, warmup=10),

@@ -1,13 +1,24 @@
-"""Paint docs/posters.png, the strip of the README, with the shipped weights.
+"""Paint the pictures of the README with the shipped weights: docs/posters.png and docs/steps.png.
 
     python scripts/draw_readme_strip.py
+
+steps.png shows a prompt on its way to a poster. Ids have no colours of their own: each is drawn as the mean of
+all the pieces of 1,500 drawn posters that have it.
 """
 
 from pathlib import Path
+from textwrap import fill
+
+import numpy as np
+import torch
+from einops import rearrange, reduce
+from torch import Tensor
 
 from minglm import Pipeline
 from minglm.device import set_threads
-from minglm.plot import pictures
+from minglm.pipeline import to_tensor
+from minglm.plot import pictures, pyplot
+from minglm.posters import draw
 
 PROMPTS = (
     'A purple poster with a cat on the left, the yellow word "GOOD" at the top and the white word "MORNING" at the bottom.',
@@ -17,17 +28,55 @@ PROMPTS = (
     'A pink card with a rocket on the right and the black text "GO UP!" at the top.',
     '一张黑色海报，底部画着气球，顶部是青色文字“出门去”。',
 )
-TARGET = Path(__file__).parents[1] / "docs" / "posters.png"
+DOCS = Path(__file__).parents[1] / "docs"
 
 
+def mean_pieces(pipe: Pipeline, shrink: int, count: int = 1500) -> Tensor:
+    """The mean 32x32 piece of every id, (K, 32, 32, 3) in 0..1; of pictures made `shrink` times smaller."""
+    total = torch.zeros(pipe.config.tokenizer.codebook, 32, 32, 3)
+    times = torch.zeros(len(total))
+    for first in range(0, count, 100):
+        images = to_tensor([draw(0, i).image for i in range(first, first + 100)])
+        images = reduce(images, "b c (h s) (w t) -> b c h w", "mean", s=shrink, t=shrink)
+        ids = pipe.tokenizer.encode(images).flatten()
+        pieces = rearrange(images, "b c (h p) (w q) -> (b h w) p q c", p=32, q=32) / 2 + 0.5
+        total.index_add_(0, ids, pieces)
+        times.index_add_(0, ids, torch.ones(len(ids)))
+    return total / times.clamp_min(1)[:, None, None, None]
+
+
+def mosaic(ids: Tensor, pieces: Tensor) -> np.ndarray:
+    """A grid of ids as a picture."""
+    return rearrange(pieces[ids], "h w p q c -> (h p) (w q) c").numpy()
+
+
+def save(figure, name: str) -> None:
+    DOCS.mkdir(exist_ok=True)
+    temporary = DOCS / f"{name}.tmp"
+    figure.savefig(temporary, format="png")
+    temporary.replace(DOCS / f"{name}.png")
+
+
+@torch.no_grad()
 def main() -> None:
     set_threads()
-    out = Pipeline.from_pretrained("mini")(list(PROMPTS))
-    TARGET.parent.mkdir(exist_ok=True)
-    figure = pictures(out.images, columns=6)
-    temporary = TARGET.with_suffix(".tmp")
-    figure.savefig(temporary, format="png")
-    temporary.replace(TARGET)
+    pipe = Pipeline.from_pretrained("mini")
+    out = pipe(list(PROMPTS))
+    save(pictures(out.images, columns=6), "posters")
+
+    plt, small, large = pyplot(), mean_pieces(pipe, 2), mean_pieces(pipe, 1)
+    figure, axes = plt.subplots(2, 4, figsize=(8.4, 3.5), width_ratios=(1.7, 1, 1, 1))
+    for row, i in zip(axes, (0, 1)):
+        row[0].text(0, 0.5, fill(PROMPTS[i], 30 if PROMPTS[i].isascii() else 15), va="center", fontsize=10)
+        shown = mosaic(out.preview[i], small), mosaic(out.plan[i], large), np.asarray(out.images[i])
+        for axis, picture in zip(row[1:], shown):
+            axis.imshow(picture)
+        for axis in row:
+            axis.axis("off")
+    for axis, title in zip(axes[0], ("prompt", "preview: 2 x 2 ids", "plan: 4 x 4 ids", "poster")):
+        axis.set_title(title, fontsize=10, loc="left" if title == "prompt" else "center")
+    figure.tight_layout(pad=0.5)
+    save(figure, "steps")
 
 
 if __name__ == "__main__":

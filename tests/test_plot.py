@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from minglm import plot
+from minglm.judge import Found
 
 
 @pytest.fixture
@@ -40,3 +41,12 @@ def test_drawing_over_a_picture(plt):
     assert len(axes[1].lines) == 3 + 1
     plot.boxes_over(axes[2], image, {"a": (0, 0, 32, 32), "b": (32, 0, 64, 32)})
     assert len(axes[2].patches) == 2 and axes[2].texts[1].get_position() == (48, 16)
+
+
+def test_readings_stay_beside_their_boxes(plt):
+    figure = plot.pictures([Image.new("RGB", (64, 64))])
+    found = [Found("TOP", 0.9, (4, 2, 40, 20)), Found("月\u9f98", 0.9, (4, 40, 40, 60))]
+    plot.mark_readings(figure.axes[0], found)
+    top, low = figure.axes[0].texts
+    assert (top.get_text(), low.get_text()) == ("TOP", "月\u25a1") and len(figure.axes[0].patches) == 2
+    assert top.get_position()[1] > 20 and low.get_position()[1] < 40               # below, and above

@@ -1,0 +1,103 @@
+"""The checks of notebooks 09 and 10: right answers pass, plausible wrong ones are told what is wrong."""
+
+import difflib
+import math
+
+import pytest
+import torch
+
+from minglm import check
+from minglm.check import Wrong
+
+
+def glyph_ids(text):
+    return [*(byte + 3 for byte in bytes(text, "utf-8")), 1]
+
+
+def bucket(offset, half=16, exact=8, farthest=128):
+    far = abs(offset)
+    if far >= exact:
+        far = min(half - 1, exact + int(math.log(far / exact) / math.log(farthest / exact) * (half - exact) + 1e-9))
+    return far + half * (offset > 0)
+
+
+def relative_buckets(length):
+    return torch.tensor([[bucket(key - query) for key in range(length)] for query in range(length)])
+
+
+def glyph_attention(q, k, v, bias, mask, scale=1.0):
+    scores = scale * torch.einsum("rhqe,rhke->rhqk", q, k) + bias
+    weights = scores.exp() * mask[:, None, None]
+    return weights / weights.sum(-1, keepdim=True) @ v
+
+
+def noise_of_seeds(seed, count, shape):
+    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed + i)) for i in range(count)])
+
+
+def edit_distance(a, b):
+    if not a or not b:
+        return len(a) + len(b)
+    return min(edit_distance(a[1:], b) + 1, edit_distance(a, b[1:]) + 1, edit_distance(a[1:], b[1:]) + (a[0] != b[0]))
+
+
+def word_accuracy(pictures, read=lambda line: line.lower().split()):
+    found = [word.lower() in [w for line in lines for w in read(line)]
+             for targets, lines in pictures for target in targets for word in target.split()]
+    return sum(found) / len(found)
+
+
+RIGHT = (glyph_ids, relative_buckets, glyph_attention, noise_of_seeds, edit_distance, word_accuracy)
+
+
+@pytest.mark.parametrize("answer", RIGHT, ids=lambda f: f.__name__)
+def test_a_right_answer_passes(answer, capsys):
+    getattr(check, answer.__name__)(answer)
+    assert capsys.readouterr().out.startswith(f"{answer.__name__}: right")
+
+
+@pytest.mark.parametrize("name", [f.__name__ for f in RIGHT])
+def test_the_stub_is_refused(name):
+    def stub(*args):
+        raise NotImplementedError
+
+    with pytest.raises(Wrong, match="nothing here yet"):
+        getattr(check, name)(stub)
+
+
+def one_generator(seed, count, shape):
+    return torch.randn(count, *shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("name, wrong, words", [
+    ("glyph_ids", lambda text: [ord(c) + 3 for c in text] + [1], "characters"),
+    ("glyph_ids", lambda text: [b + 3 for b in text.encode()], "1 at the end"),
+    ("glyph_ids", lambda text: [*text.encode(), 1], "raised by 3"),
+    ("glyph_ids", lambda text: [0, *glyph_ids(text)], "is not"),
+    ("relative_buckets", lambda n: relative_buckets(n).T, "key - query"),
+    ("relative_buckets", lambda n: relative_buckets(n) % 16, "buckets of their own"),
+    ("relative_buckets", lambda n: (torch.arange(n)[None] - torch.arange(n)[:, None]).abs().clamp(max=15)
+        + 16 * torch.ones(n, n, dtype=torch.long).triu(1), "buckets grow"),
+    ("relative_buckets", lambda n: torch.tensor([[bucket(k - q, farthest=200) for k in range(n)] for q in range(n)]), "off"),
+    ("glyph_attention", lambda *a: glyph_attention(*a, scale=a[0].shape[-1] ** -0.5), "divide"),
+    ("glyph_attention", lambda q, k, v, bias, mask: glyph_attention(q, k, v, 0 * bias, mask), "bias is not added"),
+    ("glyph_attention", lambda q, k, v, bias, mask: glyph_attention(q, k, v, bias, mask | True), "filling"),
+    ("glyph_attention", lambda q, k, v, bias, mask: glyph_attention(q, k, v, bias, mask)[..., :1], "shape"),
+    ("noise_of_seeds", one_generator, "neighbours"),
+    ("noise_of_seeds", lambda seed, count, shape: noise_of_seeds(seed, 1, shape).repeat(count, 1, 1, 1), "same noise"),
+    ("noise_of_seeds", lambda seed, count, shape: noise_of_seeds(seed + 1, count, shape), r"not seed \+ 1"),
+    ("edit_distance", lambda a, b: sum(x != y for x, y in zip(a, b)) + abs(len(a) - len(b)), "moves all behind"),
+    ("edit_distance", lambda a, b: sum(x != y for x, y in zip(a, b)), "left over"),
+    ("edit_distance", lambda a, b: sum(j1 - i1 + j2 - i2 for tag, i1, j1, i2, j2 in
+        difflib.SequenceMatcher(None, a, b).get_opcodes() if tag != "equal"), "counts once"),
+    ("word_accuracy", lambda some: sum(word_accuracy([one]) for one in some) / len(some), "pool"),
+    ("word_accuracy", lambda some: word_accuracy(some, lambda line: line.split()), "capitals"),
+    ("word_accuracy", lambda some: word_accuracy(some, lambda line: [line.lower()]), "split"),
+    ("word_accuracy", lambda some: word_accuracy([([t for ts, _ in some for t in ts], [x for _, ls in some for x in ls])]),
+     "own picture"),
+    ("word_accuracy", lambda some: sum(w.lower() in " ".join(lines).lower() for targets, lines in some for t in targets
+        for w in t.split()) / sum(len(t.split()) for targets, _ in some for t in targets), "CATS"),
+])
+def test_wrong_answers_are_told_what_is_wrong(name, wrong, words):
+    with pytest.raises(Wrong, match=words):
+        getattr(check, name)(wrong)
