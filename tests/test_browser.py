@@ -1,0 +1,115 @@
+"""The first notebook as a reader meets it: opened in JupyterLab, in a browser, and run from the menu."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from minglm import classroom
+
+NAME = "00_meet_minglm.ipynb"
+LAB = ("--no-browser", "--allow-root", "--IdentityProvider.token=", "--ServerApp.port_retries=0",
+       "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=None",
+       "--LabApp.extension_manager=readonly")
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+
+
+def wait_for(question, seconds: float, what: str):
+    """Ask until the answer is true, and give it back; fails after so many seconds."""
+    until = time.monotonic() + seconds
+    while not (answer := question()):
+        if time.monotonic() > until:
+            pytest.fail(f"after {seconds} s still waiting for {what}")
+        time.sleep(0.5)
+    return answer
+
+
+def ask(address: str):
+    """What the server answers, or nothing while it does not."""
+    try:
+        with urllib.request.urlopen(address, timeout=10) as answer:
+            return json.load(answer)
+    except OSError:
+        return None
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """The address of a JupyterLab of its own, with a copy of the notebook that has never been run."""
+    pytest.importorskip("jupyterlab", reason="JupyterLab is not installed")
+    notebook = classroom.read(classroom.REPOSITORY / "notebooks" / NAME)
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            cell["outputs"], cell["execution_count"] = [], None
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / NAME).write_bytes(classroom.dump(notebook))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    own = {f"JUPYTER_{name}_DIR": str(tmp_path / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
+    own |= {f"JUPYTERLAB_{name}_DIR": str(tmp_path / name.lower()) for name in ("SETTINGS", "WORKSPACES")}
+    own |= dict(PYTHONPATH=os.pathsep.join(filter(None, (str(classroom.REPOSITORY), os.environ.get("PYTHONPATH")))))
+    with (tmp_path / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", *LAB, "--ip=127.0.0.1", f"--port={port}", f"--notebook-dir={tmp_path / 'work'}"],
+            env=os.environ | own, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        try:
+            address = f"http://127.0.0.1:{port}"
+            wait_for(lambda: server.poll() is not None or ask(f"{address}/api/status"), 60, "the server to start")
+            assert server.poll() is None, (tmp_path / "log").read_text()
+            yield address
+        finally:
+            server.terminate()                                                      # it ends its kernels, too
+            try:
+                server.wait(30)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait(10)
+
+
+@pytest.fixture
+def page():
+    """A page in a browser without a window."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if BROWSER is None:
+        pytest.skip("no chromium on the path")
+    with sync_api.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=BROWSER, timeout=60_000)
+        page = browser.new_page(viewport=dict(width=1280, height=900))
+        page.set_default_timeout(60_000)
+        yield page
+        browser.close()
+
+
+def finished(page, address: str, path: Path) -> list[dict]:
+    """The code cells as saved, if every one has been run; else nothing."""
+    if any(kernel["execution_state"] != "idle" for kernel in ask(f"{address}/api/kernels")):
+        return []
+    page.keyboard.press("Control+s")
+    time.sleep(1)
+    cells = [cell for cell in classroom.read(path)["cells"] if cell["cell_type"] == "code"]
+    return cells if all(cell["execution_count"] for cell in cells) else []
+
+
+def test_the_first_notebook_runs_in_jupyterlab(page, lab, tmp_path):
+    page.goto(f"{lab}/lab/tree/{NAME}?reset")
+    page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
+    wait_for(lambda: ask(f"{lab}/api/kernels"), 60, "a kernel")
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    cells = wait_for(lambda: finished(page, lab, tmp_path / "work" / NAME), 300, "the last cell")
+    page.screenshot(path=tmp_path / "page.png")
+
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert [output for output in outputs if output["output_type"] == "error" or output.get("name") == "stderr"] == []
+    assert [cell["execution_count"] for cell in cells] == [*range(1, len(cells) + 1)]
+    shown = page.locator(".jp-OutputArea-output img")
+    assert shown.count() >= 1 and shown.first.evaluate("image => image.complete && image.naturalWidth") > 100
+    assert page.locator('[data-mime-type="application/vnd.jupyter.error"]').count() == 0
