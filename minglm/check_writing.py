@@ -40,7 +40,7 @@ def relative_buckets(learner: Callable[[int], Tensor]) -> None:
         log = (8 * torch.log(size.clamp(min=1) / 8) / torch.log(torch.tensor(16.0))).long()
         good, endless = right(length), torch.where(size < 8, size, 8 + log) + behind
         mistakes = {"the offset is key - query: rows are queries, columns are keys": good.T,
-                    "keys behind the query have buckets of their own: add 16 where the offset is above 0": good - behind,
+                    "keys behind the query have buckets of their own: add 16 where offset > 0": good - behind,
                     "distances from 128 on share the last bucket of their half, 15 or 31": endless,
                     "from distance 8 on the buckets grow: 8 + 8 log(distance / 8) / log(128 / 8), cut off":
                         size.clamp(max=15) + behind}

@@ -94,7 +94,7 @@ def one_generator(seed, count, shape):
     ("word_accuracy", lambda some: sum(word_accuracy([one]) for one in some) / len(some), "pool"),
     ("word_accuracy", lambda some: word_accuracy(some, lambda line: line.split()), "capitals"),
     ("word_accuracy", lambda some: word_accuracy(some, lambda line: [line.lower()]), "split"),
-    ("word_accuracy", lambda some: word_accuracy([(sum((texts for texts, _ in some), []), sum((s[1] for s in some), []))]),
+    ("word_accuracy", lambda some: word_accuracy([(sum((s[0] for s in some), []), sum((s[1] for s in some), []))]),
      "own picture"),
     ("word_accuracy", lambda some: sum(w.lower() in " ".join(lines).lower() for targets, lines in some for t in targets
         for w in t.split()) / sum(len(t.split()) for targets, _ in some for t in targets), "CATS"),
