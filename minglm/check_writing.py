@@ -80,7 +80,7 @@ def relative_buckets(learner: Callable[[int], Tensor]) -> None:
         log = (8 * torch.log(size.clamp(min=1) / 8) / torch.log(torch.tensor(16.0))).long()
         good, endless = right(length), torch.where(size < 8, size, 8 + log) + behind
         mistakes = {"the offset is key - query: rows are queries, columns are keys": good.T,
-                    "keys behind the query need buckets of their own: add 16 where the offset is above 0": good - behind,
+                    "keys behind the query have buckets of their own: add 16 where offset > 0": good - behind,
                     "distances from 128 on share the last bucket of their half, 15 or 31": endless,
                     "from distance 8 on the buckets grow: 8 + 8 log(distance / 8) / log(128 / 8), cut off":
                         size.clamp(max=15) + behind}
@@ -142,11 +142,11 @@ def edit_distance(learner: Callable[[str, str], int]) -> None:
             above, row[0] = row[0], i
             for j, y in enumerate(b, 1):
                 above, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, above + 2 * (x != y))
-        mistakes = {f"the distance of {a!r} and {b!r}: an exchange counts once, not as a deletion and an insertion": row[-1],
-                    f"the distance of {a!r} and {b!r}: one letter lost moves all behind it, and still counts once": in_place,
-                    f"the distance of {a!r} and {b!r}: letters missing or left over count too":
-                        sum(x != y for x, y in zip(a, b))}
-        return Case((a, b), right, {why: wrong for why, wrong in mistakes.items() if wrong != right})
+        mistakes = {"an exchange counts once, not as a deletion and an insertion": row[-1],
+                    "one letter lost moves all behind it, and still counts once": in_place,
+                    "letters missing or left over count too": sum(x != y for x, y in zip(a, b))}
+        return Case((a, b), right, {f"of {a!r} and {b!r}: {why}": wrong for why, wrong in mistakes.items()
+                                    if wrong != right})
 
     run("edit_distance", learner, *(case(a, b) for a, b in (
         ("MOON", "MOON"), ("HELLO", "HALLO"), ("HELLO", "ELLO"), ("SUN", "SUNS"), ("", "ABC"), ("月光", "月亮"),
@@ -165,18 +165,21 @@ def word_accuracy(learner: Callable[[list[tuple[list[str], list[str]]]], float])
         words = [found(word, lines) for targets, lines in some for target in targets for word in target.split()]
         return sum(words) / len(words)
 
+    def fold(lines: list[str]) -> list[str]:
+        return [line.casefold() for line in lines]
+
     def case(some: list) -> Case:
         each = [rights(one) for one in some]
-        split = [word for _, lines in some for line in lines for word in line.split()]
+        anywhere = fold([word for _, lines in some for line in lines for word in line.split()])
         mistakes = {
             "pool the words: a picture with three words counts three times as much as one with one":
                 sum(sum(r) / len(r) for r in each) / len(each),
             "capitals do not matter: compare words in one case":
-                share(lambda w, lines: w in " ".join(lines).split(), some),
+                share(lambda word, lines: word in " ".join(lines).split(), some),
             "a word must be read whole: CAT is not found in CATS":
-                share(lambda w, lines: w.casefold() in " ".join(lines).casefold(), some),
-            "a word must be read in its own picture": share(lambda w, _: w.casefold() in [x.casefold() for x in split], some),
-            "a line may hold several words: split it": share(lambda w, lines: w.casefold() in [x.casefold() for x in lines], some)}
+                share(lambda word, lines: word.casefold() in " ".join(fold(lines)), some),
+            "a word must be read in its own picture": share(lambda word, _: word.casefold() in anywhere, some),
+            "a line may hold several words: split it": share(lambda word, lines: word.casefold() in fold(lines), some)}
         right = sum(map(sum, each)) / sum(map(len, each))
         return Case((some,), right, {why: wrong for why, wrong in mistakes.items() if wrong != right})
 

@@ -93,7 +93,8 @@ def one_generator(seed, count, shape):
     ("relative_buckets", lambda n: relative_buckets(n) % 16, "buckets of their own"),
     ("relative_buckets", lambda n: (torch.arange(n)[None] - torch.arange(n)[:, None]).abs().clamp(max=15)
         + 16 * torch.ones(n, n, dtype=torch.long).triu(1), "buckets grow"),
-    ("relative_buckets", lambda n: torch.tensor([[bucket(k - q, farthest=200) for k in range(n)] for q in range(n)]), "off"),
+    ("relative_buckets", lambda n: torch.tensor([[bucket(k - q, farthest=200) for k in range(n)] for q in range(n)]),
+     "numbers are off"),
     ("glyph_attention", lambda *a: glyph_attention(*a, scale=a[0].shape[-1] ** -0.5), "divide"),
     ("glyph_attention", lambda q, k, v, bias, mask: glyph_attention(q, k, v, 0 * bias, mask), "bias is not added"),
     ("glyph_attention", lambda q, k, v, bias, mask: glyph_attention(q, k, v, bias, mask | True), "filling"),
@@ -108,7 +109,7 @@ def one_generator(seed, count, shape):
     ("word_accuracy", lambda some: sum(word_accuracy([one]) for one in some) / len(some), "pool"),
     ("word_accuracy", lambda some: word_accuracy(some, lambda line: line.split()), "capitals"),
     ("word_accuracy", lambda some: word_accuracy(some, lambda line: [line.lower()]), "split"),
-    ("word_accuracy", lambda some: word_accuracy([([t for ts, _ in some for t in ts], [x for _, ls in some for x in ls])]),
+    ("word_accuracy", lambda some: word_accuracy([(sum((s[0] for s in some), []), sum((s[1] for s in some), []))]),
      "own picture"),
     ("word_accuracy", lambda some: sum(w.lower() in " ".join(lines).lower() for targets, lines in some for t in targets
         for w in t.split()) / sum(len(t.split()) for targets, _ in some for t in targets), "CATS"),
