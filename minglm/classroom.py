@@ -178,7 +178,7 @@ def build(folder: Path) -> dict[str, bytes]:
 
 
 def mistakes(function) -> list[str]:
-    """The mistakes that a check knows by name: those of the cases which it hands to `run`."""
+    """The mistakes that a check knows by name: those of the cases that it hands to `run`."""
     found = {}
 
     def record(name, learner, *cases, **options):
@@ -214,7 +214,8 @@ def teacher(course: dict[str, dict]) -> str:
             page.append(f"### {task.number} {task.name} ({task.stars}, {task.minutes} minutes)")
             for function in (getattr(check, each) for each in task.checks):
                 page.append(f"`check.{function.__name__}`: {getdoc(function)}")
-                page.append("Mistakes it knows:\n\n" + "\n".join(f"* {why}" for why in mistakes(function)))
+                if known := mistakes(function):
+                    page.append("Mistakes it knows:\n\n" + "\n".join(f"* {why}" for why in known))
             code = "\n\n".join(cell for cell in task.cells if BEGIN in cell)
             code = "\n".join(line for line in code.split("\n") if not MARKER.search(line))
             page.append(f"<details><summary>Solution</summary>\n\n```python\n{code}\n```\n\n</details>")
@@ -224,7 +225,7 @@ def teacher(course: dict[str, dict]) -> str:
 def write(out: Path, force: bool = False) -> str:
     """Make a class in the folder `out`; says in one line what was made.
 
-    Nothing is lost: a folder with something in it needs `force`, and a file that differs from the new one becomes NAME.1.
+    Nothing is lost: a folder with something in it needs `force`, and a file that differs from its new version is renamed.
     """
     if out.exists() and not out.is_dir():
         raise ValueError(f"cannot write to {out}: it is not a folder")
@@ -251,9 +252,9 @@ INTRODUCTION = """\
 # For the teacher
 
 This page has the solutions; hand out the folder `students/` only. Its notebooks run wherever minglm is installed, cell
-by cell or with *Run All*: what is not solved yet raises an error, and the cells after it do not need it. So any subset of
-the exercises can be set. A check prints one line when an answer is right, and says what is wrong when it is not.
-The repository holds the solutions too, as the course is for people learning alone as well.
+by cell or with *Run All*: what is not solved yet raises an error, and the cells after it do not need it. So any
+subset of the exercises can be set. A check prints one line when an answer is right, and says what is wrong when it
+is not. The repository holds the solutions too, as the course is also for people who learn alone.
 
 A course with nbgrader can take the repository's notebooks as they are, since the markers are nbgrader's:
 
