@@ -178,7 +178,7 @@ def build(folder: Path) -> dict[str, bytes]:
 
 
 def mistakes(function) -> list[str]:
-    """The mistakes that a check knows by name: those of the cases which it hands to `run`."""
+    """The mistakes that a check knows by name: those of the cases that it hands to `run`."""
     found = {}
 
     def record(name, learner, *cases, **options):
@@ -225,7 +225,7 @@ def teacher(course: dict[str, dict]) -> str:
 def write(out: Path, force: bool = False) -> str:
     """Make a class in the folder `out`; says in one line what was made.
 
-    Nothing is lost: a folder with something in it needs `force`, and a file that differs from the new one becomes NAME.1.
+    Nothing is lost: a folder with something in it needs `force`, and a file that differs from its new version is renamed.
     """
     if out.exists() and not out.is_dir():
         raise ValueError(f"cannot write to {out}: it is not a folder")
@@ -252,9 +252,9 @@ INTRODUCTION = """\
 # For the teacher
 
 This page has the solutions; hand out the folder `students/` only. Its notebooks run wherever minglm is installed, cell
-by cell or with *Run All*: what is not solved yet raises an error, and the cells after it do not need it. So any subset of
-the exercises can be set. A check prints one line when an answer is right, and says what is wrong when it is not.
-The repository holds the solutions too, as the course is for people learning alone as well.
+by cell or with *Run All*: what is not solved yet raises an error, and the cells after it do not need it. So any
+subset of the exercises can be set. A check prints one line when an answer is right, and says what is wrong when it
+is not. The repository holds the solutions too, as the course is also for people who learn alone.
 
 A course with nbgrader can take the repository's notebooks as they are, since the markers are nbgrader's:
 

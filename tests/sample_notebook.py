@@ -74,9 +74,9 @@ def notebook(*cells: dict) -> dict:
 
 
 def sample() -> dict:
-    first = "import math\n\nfrom minglm import check\nfrom minglm.answers import Case, run\n\n" + inspect.getsource(double)
+    imports = "import math\n\nfrom minglm import check\nfrom minglm.answers import Case, run\n\n"
     return notebook(
-        markdown(HEAD), code(f"{first}\ncheck.double = double"), code("print(math.pi)", picture()),
+        markdown(HEAD), code(f"{imports}{inspect.getsource(double)}\ncheck.double = double"), code("print(math.pi)", picture()),
         markdown("*A black square on white.* It stands for a picture.\n\n> **In the real GLM-Image** it is larger."),
         markdown(TASK), code(SOLVED, printed("double: right, 1 case\n"), tags=("nbval-ignore-output",)),
         markdown("## Summary\n\n[The web](https://example.org/x)\n\n## References"), code("print(math.tau)"))

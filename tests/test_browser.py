@@ -15,7 +15,7 @@ import pytest
 from minglm import classroom
 
 NAME = "00_meet_minglm.ipynb"
-LAB = ("--no-browser", "--allow-root", "--IdentityProvider.token=", "--ServerApp.port_retries=0",
+LAB = ("--no-browser", "--allow-root", "--ip=127.0.0.1", "--IdentityProvider.token=", "--ServerApp.port_retries=0",
        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=None",
        "--LabApp.extension_manager=readonly")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -58,7 +58,7 @@ def lab(tmp_path):
     own |= dict(PYTHONPATH=os.pathsep.join(filter(None, (str(classroom.REPOSITORY), os.environ.get("PYTHONPATH")))))
     with (tmp_path / "log").open("wb") as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", *LAB, "--ip=127.0.0.1", f"--port={port}", f"--notebook-dir={tmp_path / 'work'}"],
+            [sys.executable, "-m", "jupyterlab", *LAB, f"--port={port}", f"--ServerApp.root_dir={tmp_path / 'work'}"],
             env=os.environ | own, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         try:
             address = f"http://127.0.0.1:{port}"

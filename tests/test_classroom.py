@@ -258,6 +258,7 @@ def verify(notebook: dict) -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.filterwarnings("ignore:InlineBackend")                                 # traitlets, of matplotlib-inline
 def test_every_check_fails_on_a_student_copy_and_passes_on_the_solution(path, threads):
     notebook = classroom.read(path)
     assert classroom.exercises(notebook), "no exercises"
