@@ -1,102 +1,22 @@
-"""Self-checks of the course's exercises: one line when an answer is right, a diagnosis when it is not.
-
-A check gives the learner's function seeded inputs and compares what comes back with the right answer.
-If they differ it looks whether a known mistake explains the answer, and says which:
+"""Self-checks of the course's exercises, all in one place:
 
     from minglm import check
-    check.attention(my_attention)
+    check.grouped_attention(my_attention)
 
-The checks themselves are in check_tokens (notebooks 00 to 04), check_planner (05 and 06), check_decoder
-(07 and 08) and check_writing (09 and 10).
+They are written in check_tokens (notebooks 01 to 04), check_planner (05, 06), check_decoder (07, 08), check_writing
+(00, 09, 10) and check_real (14), on the machinery of minglm.answers.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
-import torch
-from torch import Tensor
-
-
-class Wrong(AssertionError):
-    """An answer that is not right yet. Jupyter shows its message without the stack, which helps nobody."""
-
-    def _render_traceback_(self) -> list[str]:
-        return [f"Not yet. {self}"]
-
-
-@dataclass
-class Case:
-    """Arguments, the right answer, and the answers that known mistakes give, by their diagnosis."""
-
-    args: tuple
-    right: Any
-    mistakes: Mapping[str, Any] = field(default_factory=dict)
-
-
-def run(name: str, learner: Callable, *cases: Case, tolerance: float = 1e-4) -> None:
-    """Ask `learner` every case; print one line if all answers are right.
-
-    Raises Wrong with a diagnosis at the first that is not.
-    """
-    for case in cases:
-        got = call(name, learner, *case.args)
-        if problem := difference(got, case.right, tolerance):
-            known = (why for why, wrong in case.mistakes.items() if not difference(got, wrong, tolerance))
-            raise Wrong(f"{name}: {next(known, problem)}")
-    print(f"{name}: right, {len(cases)} case{'s' * (len(cases) > 1)}")
-
-
-def call(name: str, learner: Callable, *args):
-    """The learner's answer, on copies of the arguments; raises Wrong if there is none."""
-    copies = [a.clone() if isinstance(a, Tensor) else a for a in args]
-    try:
-        got = learner(*copies)
-    except NotImplementedError:
-        raise Wrong(f"{name}: nothing here yet. Put your code where it says NotImplementedError.") from None
-    except Exception as error:
-        raise Wrong(f"{name}: your code stops with {type(error).__name__}: {error}") from error
-    if got is None:
-        raise Wrong(f"{name}: your code gives back None. Is its last line a `return`?")
-    return got
-
-
-def difference(got, right, tolerance: float) -> str:
-    """What distinguishes two answers, in words; an empty string if nothing does."""
-    if isinstance(right, Tensor):
-        if not isinstance(got, Tensor):
-            return f"a tensor is wanted, and this is a {type(got).__name__}"
-        if got.shape != right.shape:
-            return f"the shape is {tuple(got.shape)}, and should be {tuple(right.shape)}"
-        if got.dtype.is_floating_point != right.dtype.is_floating_point:
-            return f"the numbers are {got.dtype}, and should be {right.dtype}"
-        got, right = got.double(), right.double()                                # bool and whole numbers, too
-        off = (got - right).abs()
-        off = off.masked_fill(got == right, 0)                                   # infinities, too
-        most = off.max().item() if off.numel() else 0.0
-        if most <= tolerance * max(1.0, right[right.isfinite()].abs().max().item() if right.isfinite().any() else 1.0):
-            return ""
-        where = tuple(int(i) for i in np.unravel_index(int(off.nan_to_num(torch.inf).argmax()), off.shape))
-        return (f"the shape is right, but {(off > tolerance).float().mean():.0%} of the numbers are off; the worst "
-                f"at {where}: {got[where].item():.4g}, should be {right[where].item():.4g}")
-    if isinstance(right, float):
-        close = isinstance(got, int | float | Tensor) and abs(float(got) - right) <= tolerance * max(1.0, abs(right))
-        return "" if close else f"{got!r} is not {right:.6g}"
-    if isinstance(right, Sequence) and not isinstance(right, str) and isinstance(got, Sequence) and len(got) == len(right):
-        return next((f"in entry {i}: {text}" for i, (a, b) in enumerate(zip(got, right))
-                     if (text := difference(a, b, tolerance))), "")
-    return "" if type(got) is type(right) and got == right else f"{got!r} is not {right!r}"
-
-
-from minglm.check_real import planner_size, roofline  # noqa: E402, F401
-from minglm.check_tokens import (ask, count_tokens, encode, merge, nearest, patches, pca,  # noqa: E402, F401
-                                 perplexity, prompt_layout, psnr, readable, set_poster, straight_through)
-from minglm.check_planner import (  # noqa: E402, F401
+# ruff: noqa: F401
+from minglm.answers import Wrong
+from minglm.check_tokens import (
+    ask, count_tokens, encode, merge, nearest, patches, pca, perplexity, prompt_layout, psnr, readable,
+    set_poster, straight_through)
+from minglm.check_planner import (
     causal_mask, grid_positions, grouped_attention, legal_ids, next_targets, rotation, top_p, weighted_loss)
-from minglm.check_decoder import (  # noqa: E402, F401
+from minglm.check_decoder import (
     euler, guidance, modulate, patchify, rotary_2d, sigma_shift, straight_path, upsample_ids)
-from minglm.check_writing import (  # noqa: E402, F401  (the checks need what stands above)
-    edit_distance, glyph_attention, glyph_ids, noise_of_seeds, relative_buckets, word_accuracy)
+from minglm.check_writing import (
+    edit_distance, glyph_attention, glyph_ids, greedy_plan, move_right, noise_of_seeds, relative_buckets,
+    word_accuracy)
+from minglm.check_real import planner_size, roofline

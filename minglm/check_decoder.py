@@ -14,6 +14,7 @@ from einops import rearrange, repeat
 from torch import Tensor
 
 from minglm import decoder, flow
+from minglm.answers import Case, run
 from minglm.config import DecoderConfig, FlowConfig
 from minglm.layers import frequencies
 
@@ -169,6 +170,3 @@ def rotary_2d(learner: Callable) -> None:
                 turn(torch.cat([row * coarse, column * coarse], -1))})
 
     run("rotary_2d", learner, case(3, 5, 16), case(4, 4, 8))
-
-
-from minglm.check import Case, run  # noqa: E402  at the end, because check.py gathers the checks above

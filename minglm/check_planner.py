@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from minglm import layers
+from minglm.answers import Case, run
 from minglm.planner import positions
 
 
@@ -173,4 +174,3 @@ def top_p(learner: Callable) -> None:
 
 
 # Last, because check.py gathers the checks above, and either module may be imported first.
-from minglm.check import Case, run  # noqa: E402

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 
+from minglm.answers import Case, run
 from minglm.config import PlannerConfig, preset
 from minglm.cost import BYTES, CARDS, count
 from minglm.planner import Planner
@@ -46,6 +47,3 @@ def roofline(learner: Callable[[float, float, float, float], float]) -> None:
             "a bfloat16 number has 2 bytes": max(work, read / 2),
             "the weights are read once for all tokens of the pass": max(work, read * tokens)}))
     run("roofline", learner, *cases, tolerance=1e-9)
-
-
-from minglm.check import Case, run  # noqa: E402 (here, since check.py in turn imports the checks above)

@@ -13,6 +13,7 @@ from einops import rearrange
 from torch import Tensor
 
 from minglm import posters, probe, text
+from minglm.answers import Case, Wrong, call, run
 from minglm.config import TokenizerConfig
 from minglm.posters import COLOURS, Poster, Region, draw
 from minglm.tokenizer import VectorQuantiser
@@ -279,4 +280,3 @@ def perplexity(learner: Callable) -> None:
 
 
 # Last, because each of the two modules imports the other and either may come first.
-from minglm.check import Case, Wrong, call, run  # noqa: E402

@@ -1,4 +1,4 @@
-"""Self-checks of notebooks 09 (Write words) and 10 (Put it together).
+"""Self-checks of notebooks 00 (Meet minglm), 09 (Write words) and 10 (Put it together).
 
 Shapes: R strings · H heads · L bytes of the longest · E head width.
 """
@@ -11,7 +11,47 @@ import torch
 from torch import Tensor
 
 from minglm import glyph, judge, painting, text
+from minglm.answers import Case, run
 from minglm.config import preset
+from minglm.pipeline import Output, Pipeline
+
+
+def greedy_plan(learner: Callable[[Pipeline, str, int], Tensor]) -> None:
+    """The plan of a prompt when the planner always takes the likeliest id, whatever the seed."""
+    pipe, prompt = Pipeline.from_pretrained("mini", "cpu"), 'A poster with the word "RUN".'
+
+    def out(seed: int, **how: float) -> Output:
+        return pipe(prompt, steps=1, seed=seed, progress=False, **how)
+
+    run("greedy_plan", learner, *(Case((pipe, prompt, seed), out(seed, temperature=0).plan[0], {
+        "the dice are still thrown: temperature 0 puts them away": out(seed).plan[0],
+        "a small top_p still leaves a choice now and then: temperature 0 leaves none": out(seed, top_p=0.3).plan[0],
+        "this is the preview; the plan is the large grid": out(seed, temperature=0).preview[0],
+        "this is a list with the plan of each picture: take the first": out(seed, temperature=0).plan,
+    }) for seed in (1, 2, 3)))
+
+
+def move_right(learner: Callable[[Tensor], Tensor]) -> None:
+    """A plan with its rows 1 and 2 moved one column to the right, round the edge; the other rows as they were."""
+    def case(seed: int) -> Case:
+        plan = torch.randint(0, 1024, (4, 4), generator=torch.Generator().manual_seed(seed))
+
+        def moved(rows: slice, by: int, axis: int) -> Tensor:
+            out = plan.clone()
+            out[rows] = plan[rows].roll(by, axis)
+            return out
+
+        cut = moved(slice(1, 3), 1, 1)
+        cut[1:3, 0] = plan[1:3, 0]
+        return Case((plan,), moved(slice(1, 3), 1, 1), {
+            "all rows are moved; rows 0 and 3 should stay": moved(slice(0, 4), 1, 1),
+            "row 2 should move too: a slice stops before its end": moved(slice(1, 2), 1, 1),
+            "row 3 should stay: a slice stops before its end": moved(slice(1, 4), 1, 1),
+            "the rows are moved to the left": moved(slice(1, 3), -1, 1),
+            "the rows are moved down; a row runs along dimension 1": moved(slice(1, 3), 1, 0),
+            "what falls out on the right should come back on the left": cut})
+
+    run("move_right", learner, *map(case, range(3)))
 
 
 def glyph_ids(learner: Callable[[str], list[int]]) -> None:
@@ -40,7 +80,7 @@ def relative_buckets(learner: Callable[[int], Tensor]) -> None:
         log = (8 * torch.log(size.clamp(min=1) / 8) / torch.log(torch.tensor(16.0))).long()
         good, endless = right(length), torch.where(size < 8, size, 8 + log) + behind
         mistakes = {"the offset is key - query: rows are queries, columns are keys": good.T,
-                    "keys behind the query need buckets of their own: add 16 where the offset is above 0": good - behind,
+                    "keys behind the query have buckets of their own: add 16 where offset > 0": good - behind,
                     "distances from 128 on share the last bucket of their half, 15 or 31": endless,
                     "from distance 8 on the buckets grow: 8 + 8 log(distance / 8) / log(128 / 8), cut off":
                         size.clamp(max=15) + behind}
@@ -102,11 +142,11 @@ def edit_distance(learner: Callable[[str, str], int]) -> None:
             above, row[0] = row[0], i
             for j, y in enumerate(b, 1):
                 above, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, above + 2 * (x != y))
-        mistakes = {f"the distance of {a!r} and {b!r}: an exchange counts once, not as a deletion and an insertion": row[-1],
-                    f"the distance of {a!r} and {b!r}: one letter lost moves all behind it, and still counts once": in_place,
-                    f"the distance of {a!r} and {b!r}: letters missing or left over count too":
-                        sum(x != y for x, y in zip(a, b))}
-        return Case((a, b), right, {why: wrong for why, wrong in mistakes.items() if wrong != right})
+        mistakes = {"an exchange counts once, not as a deletion and an insertion": row[-1],
+                    "one letter lost moves all behind it, and still counts once": in_place,
+                    "letters missing or left over count too": sum(x != y for x, y in zip(a, b))}
+        return Case((a, b), right, {f"of {a!r} and {b!r}: {why}": wrong for why, wrong in mistakes.items()
+                                    if wrong != right})
 
     run("edit_distance", learner, *(case(a, b) for a, b in (
         ("MOON", "MOON"), ("HELLO", "HALLO"), ("HELLO", "ELLO"), ("SUN", "SUNS"), ("", "ABC"), ("月光", "月亮"),
@@ -125,22 +165,22 @@ def word_accuracy(learner: Callable[[list[tuple[list[str], list[str]]]], float])
         words = [found(word, lines) for targets, lines in some for target in targets for word in target.split()]
         return sum(words) / len(words)
 
+    def fold(lines: list[str]) -> list[str]:
+        return [line.casefold() for line in lines]
+
     def case(some: list) -> Case:
         each = [rights(one) for one in some]
-        split = [word for _, lines in some for line in lines for word in line.split()]
+        anywhere = fold([word for _, lines in some for line in lines for word in line.split()])
         mistakes = {
             "pool the words: a picture with three words counts three times as much as one with one":
                 sum(sum(r) / len(r) for r in each) / len(each),
             "capitals do not matter: compare words in one case":
-                share(lambda w, lines: w in " ".join(lines).split(), some),
+                share(lambda word, lines: word in " ".join(lines).split(), some),
             "a word must be read whole: CAT is not found in CATS":
-                share(lambda w, lines: w.casefold() in " ".join(lines).casefold(), some),
-            "a word must be read in its own picture": share(lambda w, _: w.casefold() in [x.casefold() for x in split], some),
-            "a line may hold several words: split it": share(lambda w, lines: w.casefold() in [x.casefold() for x in lines], some)}
+                share(lambda word, lines: word.casefold() in " ".join(fold(lines)), some),
+            "a word must be read in its own picture": share(lambda word, _: word.casefold() in anywhere, some),
+            "a line may hold several words: split it": share(lambda word, lines: word.casefold() in fold(lines), some)}
         right = sum(map(sum, each)) / sum(map(len, each))
         return Case((some,), right, {why: wrong for why, wrong in mistakes.items() if wrong != right})
 
     run("word_accuracy", learner, case(pictures[:1]), case(pictures), case([(["TEA"], ["COFFEE"]), (["COFFEE"], [])]))
-
-
-from minglm.check import Case, run  # noqa: E402  at the end, because check.py gathers the checks above

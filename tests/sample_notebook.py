@@ -5,7 +5,7 @@ import itertools
 from pathlib import Path
 
 from minglm import classroom
-from minglm.check import Case, run
+from minglm.answers import Case, run
 
 NAME = "05_try_a_sample.ipynb"
 SOLVED = """\
@@ -74,7 +74,7 @@ def notebook(*cells: dict) -> dict:
 
 
 def sample() -> dict:
-    imports = "import math\n\nfrom minglm import check\nfrom minglm.check import Case, run\n\n"
+    imports = "import math\n\nfrom minglm import check\nfrom minglm.answers import Case, run\n\n"
     return notebook(
         markdown(HEAD), code(f"{imports}{inspect.getsource(double)}\ncheck.double = double"),
         code("print(math.pi)", picture()),

@@ -115,7 +115,7 @@ WRONG = [
     ("grid_positions", lambda s, r, c: cells(s, r, c)[[0, 2, 1]], "swapped"),
     ("grid_positions", lambda s, r, c: cells(0, r, c), "is missing"),
     ("grid_positions", lambda s, r, c: cells(0, r, c) + torch.tensor([[s], [0], [0]]), "all three axes"),
-    ("grid_positions", lambda s, r, c: cells(s, r, c) + torch.arange(r * c) * torch.tensor([[1], [0], [0]]), "stands still"),
+    ("grid_positions", lambda s, r, c: torch.stack([s + torch.arange(r * c), *cells(s, r, c)[1:]]), "stands still"),
     ("grid_positions", lambda s, r, c: cells(s, c, r)[[0, 2, 1]], "row by row"),
     ("next_targets", lambda p, g, e: (p + g, [-100] * len(p) + g), "not shifted"),
     ("next_targets", lambda p, g, e: (p + g, (p + g + [e])[1:]), "not to be learned"),
@@ -123,7 +123,7 @@ WRONG = [
     ("next_targets", lambda p, g, e: (p + g + [e], [-100] * (len(p) - 1) + g + [e, -100]), "never read"),
     ("next_targets", lambda p, g, e: (p + g[:-1], [-100] * (len(p) - 1) + g), "say eoi"),
     ("weighted_loss", lambda s, t, n, w: loss(s, t, 0, w), "count the same"),
-    ("weighted_loss", lambda s, t, n, w: loss(s, t, n, w) * (n * w + t.shape[1] - n) / t.shape[1], "sum of the weights"),
+    ("weighted_loss", lambda s, t, n, w: loss(s, t, n, w) * (1 + n * (w - 1) / t.shape[1]), "sum of the weights"),
     ("weighted_loss", lambda s, t, n, w: len(s) * loss(s, t, n, w), "number of sequences"),
     ("weighted_loss", lambda s, t, n, w: loss(s.flip(1), t.flip(1), t.shape[1] - n, w), "wrong part"),
     ("weighted_loss", lambda s, t, n, w: -loss(s, t, n, w), "minus the log"),
@@ -145,7 +145,8 @@ def test_a_wrong_answer_is_told_what_is_wrong(name, wrong, diagnosis):
         getattr(check, name)(wrong)
 
 
-@pytest.mark.parametrize("first, second", [("minglm.check", "minglm.check_planner"), ("minglm.check_planner", "minglm.check")])
+@pytest.mark.parametrize("first, second", [("minglm.check", "minglm.check_planner"),
+                                           ("minglm.check_planner", "minglm.check")])
 def test_either_module_may_be_imported_first(first, second):
     code = f"import {first}, {second}; minglm.check.top_p, minglm.check_planner.run"
     subprocess.run([sys.executable, "-c", code], check=True)

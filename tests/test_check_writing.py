@@ -1,4 +1,4 @@
-"""The checks of notebooks 09 and 10: right answers pass, plausible wrong ones are told what is wrong."""
+"""The checks of notebooks 00, 09 and 10: right answers pass, plausible wrong ones are told what is wrong."""
 
 import difflib
 import math
@@ -47,7 +47,15 @@ def word_accuracy(pictures, read=lambda line: line.lower().split()):
     return sum(found) / len(found)
 
 
-RIGHT = (glyph_ids, relative_buckets, glyph_attention, noise_of_seeds, edit_distance, word_accuracy)
+def greedy_plan(pipe, prompt, seed):
+    return pipe([prompt] * 2, temperature=0, planner_seed=7, seed=seed, steps=1, progress=False).plan[1]
+
+
+def move_right(plan):
+    return torch.stack([row if r in (0, 3) else torch.cat([row[-1:], row[:-1]]) for r, row in enumerate(plan)])
+
+
+RIGHT = (greedy_plan, move_right, glyph_ids, relative_buckets, glyph_attention, noise_of_seeds, edit_distance, word_accuracy)
 
 
 @pytest.mark.parametrize("answer", RIGHT, ids=lambda f: f.__name__)
@@ -70,6 +78,13 @@ def one_generator(seed, count, shape):
 
 
 @pytest.mark.parametrize("name, wrong, words", [
+    ("greedy_plan", lambda pipe, prompt, seed: pipe(prompt, seed=seed, steps=1, progress=False).plan[0], "dice"),
+    ("greedy_plan", lambda pipe, prompt, seed: pipe(prompt, temperature=0, steps=1, progress=False).plan, "take the first"),
+    ("greedy_plan", lambda pipe, prompt, seed: pipe(prompt, temperature=0, steps=1, progress=False).preview[0], "preview"),
+    ("move_right", lambda plan: plan.roll(1, 1), "rows 0 and 3"),
+    ("move_right", lambda plan: torch.cat([plan[:1], plan[1:3].roll(1, 0), plan[3:]]), "dimension 1"),
+    ("move_right", lambda plan: torch.cat([plan[:1], plan[1:3].roll(-1, 1), plan[3:]]), "left"),
+    ("move_right", lambda plan: torch.cat([plan[:1], plan[1:].roll(1, 1)]), "row 3"),
     ("glyph_ids", lambda text: [ord(c) + 3 for c in text] + [1], "characters"),
     ("glyph_ids", lambda text: [b + 3 for b in text.encode()], "1 at the end"),
     ("glyph_ids", lambda text: [*text.encode(), 1], "raised by 3"),
@@ -78,7 +93,8 @@ def one_generator(seed, count, shape):
     ("relative_buckets", lambda n: relative_buckets(n) % 16, "buckets of their own"),
     ("relative_buckets", lambda n: (torch.arange(n)[None] - torch.arange(n)[:, None]).abs().clamp(max=15)
         + 16 * torch.ones(n, n, dtype=torch.long).triu(1), "buckets grow"),
-    ("relative_buckets", lambda n: torch.tensor([[bucket(k - q, farthest=200) for k in range(n)] for q in range(n)]), "off"),
+    ("relative_buckets", lambda n: torch.tensor([[bucket(k - q, farthest=200) for k in range(n)] for q in range(n)]),
+     "numbers are off"),
     ("glyph_attention", lambda *a: glyph_attention(*a, scale=a[0].shape[-1] ** -0.5), "divide"),
     ("glyph_attention", lambda q, k, v, bias, mask: glyph_attention(q, k, v, 0 * bias, mask), "bias is not added"),
     ("glyph_attention", lambda q, k, v, bias, mask: glyph_attention(q, k, v, bias, mask | True), "filling"),
@@ -93,7 +109,7 @@ def one_generator(seed, count, shape):
     ("word_accuracy", lambda some: sum(word_accuracy([one]) for one in some) / len(some), "pool"),
     ("word_accuracy", lambda some: word_accuracy(some, lambda line: line.split()), "capitals"),
     ("word_accuracy", lambda some: word_accuracy(some, lambda line: [line.lower()]), "split"),
-    ("word_accuracy", lambda some: word_accuracy([([t for ts, _ in some for t in ts], [x for _, ls in some for x in ls])]),
+    ("word_accuracy", lambda some: word_accuracy([(sum((s[0] for s in some), []), sum((s[1] for s in some), []))]),
      "own picture"),
     ("word_accuracy", lambda some: sum(w.lower() in " ".join(lines).lower() for targets, lines in some for t in targets
         for w in t.split()) / sum(len(t.split()) for targets, _ in some for t in targets), "CATS"),

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from minglm import check
-from minglm.check import Case, Wrong
+from minglm import answers
+from minglm.answers import Case, Wrong
 
 X = torch.arange(6.0).view(2, 3)
 CASE = Case((X,), X.T, {"rows and columns are not exchanged": X, "you doubled it": 2 * X.T})
@@ -12,11 +12,11 @@ CASE = Case((X,), X.T, {"rows and columns are not exchanged": X, "you doubled it
 
 def refuse(learner, words, case=CASE):
     with pytest.raises(Wrong, match=words):
-        check.run("transpose", learner, case)
+        answers.run("transpose", learner, case)
 
 
 def test_a_right_answer_prints_one_line(capsys):
-    check.run("transpose", lambda x: x.T, CASE, CASE)
+    answers.run("transpose", lambda x: x.T, CASE, CASE)
     assert capsys.readouterr().out == "transpose: right, 2 cases\n"
 
 
@@ -43,7 +43,7 @@ def test_no_answer_is_told_from_a_wrong_one():
 
 def test_arguments_changed_in_place_harm_nobody():
     kept = X.clone()
-    check.run("transpose", lambda x: x.add_(0).T, CASE)
+    answers.run("transpose", lambda x: x.add_(0).T, CASE)
     refuse(lambda x: x.add_(1).T, "off")
     assert torch.equal(X, kept)
 
@@ -54,7 +54,7 @@ def test_arguments_changed_in_place_harm_nobody():
     ((1, 2), [1, 2], True), (torch.tensor(float("nan")), torch.tensor(0.0), False),
     (torch.tensor([-torch.inf, 1]), torch.tensor([-torch.inf, 1]), True), (X * float("nan"), X, False)])
 def test_answers_of_any_kind_are_compared(got, right, same):
-    assert bool(check.difference(got, right, 1e-4)) != same
+    assert bool(answers.difference(got, right, 1e-4)) != same
 
 
 def test_jupyter_shows_the_message_alone():
