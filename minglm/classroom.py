@@ -28,8 +28,8 @@ from minglm import check
 from minglm.layout import DATA
 
 REPOSITORY = DATA.parent
-WEEKS = {"Pictures and words become tokens": range(5), "The planner: what goes where": range(5, 7),
-         "The decoder: how it looks": range(7, 9), "Words, whole pictures, and the real thing": range(9, 100)}
+WEEKS = {"The model, its world and its words": range(3), "Pictures become ids, and a planner writes": range(3, 6),
+         "Plan and paint": range(6, 9), "Letters, whole pictures, the real thing": range(9, 100)}
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 MARKER = re.compile(r"(BEGIN|END) SOLUTION|#\W*(?i:(begin|end)[\W_]*solution)")   # also what was meant to be one
 HEADING = re.compile(r"### Exercise (\d\d\.\d+): (.+?) +\((★+), (\d+) minutes\)")
@@ -195,6 +195,11 @@ def mistakes(function) -> list[str]:
     return list(found)
 
 
+def literal(text: str) -> str:
+    """Text as Markdown that shows it as it is: a <boi> is no HTML, and 2 * 3 * 4 is not in italics."""
+    return re.sub(r"`[^`]*`|[<*]", lambda match: match[0] if match[0][0] == "`" else "\\" + match[0], text)
+
+
 def teacher(course: dict[str, dict]) -> str:
     """The teacher's page: a timetable, and for each exercise what is checked, mistakes and the solution."""
     titles = {name: notebook["cells"][0]["source"].splitlines()[0].lstrip("# ") for name, notebook in course.items()}
@@ -213,9 +218,9 @@ def teacher(course: dict[str, dict]) -> str:
         for task in tasks[name]:
             page.append(f"### {task.number} {task.name} ({task.stars}, {task.minutes} minutes)")
             for function in (getattr(check, each) for each in task.checks):
-                page.append(f"`check.{function.__name__}`: {getdoc(function)}")
+                page.append(f"`check.{function.__name__}`: {literal(getdoc(function))}")
                 if known := mistakes(function):
-                    page.append("Mistakes it knows:\n\n" + "\n".join(f"* {why}" for why in known))
+                    page.append("Mistakes it knows:\n\n" + "\n".join(f"* {literal(why)}" for why in known))
             code = "\n\n".join(cell for cell in task.cells if BEGIN in cell)
             code = "\n".join(line for line in code.split("\n") if not MARKER.search(line))
             page.append(f"<details><summary>Solution</summary>\n\n```python\n{code}\n```\n\n</details>")
@@ -225,7 +230,7 @@ def teacher(course: dict[str, dict]) -> str:
 def write(out: Path, force: bool = False) -> str:
     """Make a class in the folder `out`; says in one line what was made.
 
-    Nothing is lost: a folder with something in it needs `force`, and a file that differs from its new version is renamed.
+    Nothing is lost: a folder with something in it needs `force`, and a file that differs from the new one is renamed.
     """
     if out.exists() and not out.is_dir():
         raise ValueError(f"cannot write to {out}: it is not a folder")

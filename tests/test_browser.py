@@ -89,13 +89,14 @@ def page():
 
 
 def finished(page, address: str, path: Path) -> list[dict]:
-    """The code cells as saved, if every one has been run; else nothing."""
+    """The code cells as saved, once every one has been run or one has stopped the others; else nothing."""
     if any(kernel["execution_state"] != "idle" for kernel in ask(f"{address}/api/kernels")):
         return []
     page.keyboard.press("Control+s")
     time.sleep(1)
     cells = [cell for cell in classroom.read(path)["cells"] if cell["cell_type"] == "code"]
-    return cells if all(cell["execution_count"] for cell in cells) else []
+    failed = any(output["output_type"] == "error" for cell in cells for output in cell["outputs"])
+    return cells if failed or all(cell["execution_count"] for cell in cells) else []
 
 
 def test_the_first_notebook_runs_in_jupyterlab(page, lab, tmp_path):

@@ -111,9 +111,9 @@ def test_a_class_is_made(course, capsys):
 def test_the_teacher_s_page(course):
     main(["classroom", "out"])
     page = Path("out/teacher.md").read_text(encoding="utf-8")
-    for words in ("| **2** | **The planner: what goes where** | | **0.6 hours in all** |",
+    for words in ("| **2** | **Pictures become ids, and a planner writes** | | **0.6 hours in all** |",
                   "| | 05 Try a sample | 25 min | 1, 10 min |", "### 05.1 twice (★★, 10 minutes)",
-                  "`check.double`: Twice a number.", "* that is the square\n* that is half",
+                  "`check.double`: Twice a number.", "* that is the square, 3 \\* 3\n* that is half",
                   "<summary>Solution</summary>\n\n```python\ndef double(x):\n    y = x\n    return 2 * y\n\ncheck"):
         assert words in page, words
     assert "SOLUTION" not in page
