@@ -23,6 +23,7 @@ import diffusers
 import torch
 import torch.nn.functional as F
 import transformers
+from einops import repeat
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -49,8 +50,7 @@ STEPS, GUIDANCE = 8, 1.5
 
 def write_snapshot(folder: str, size: str) -> None:
     """The published pipeline with random weights, in its own layout."""
-    published.SIZES[:] = [SIZES[size]]
-    published.build().save_pretrained(folder)
+    published.build(sizes=SIZES[size]).save_pretrained(folder)
 
 
 def module(folder: str, part: str, ours: bool):
@@ -60,6 +60,11 @@ def module(folder: str, part: str, ours: bool):
         return hf.load_folder(Path(folder, name), name, hf_config.read(Path(folder)), torch.float32)[part]
     kind = dict(planner=transformers.GlmImageForConditionalGeneration, decoder=diffusers.GlmImageTransformer2DModel)
     return kind[part].from_pretrained(Path(folder, name))
+
+
+def doubled(plan: torch.Tensor) -> torch.Tensor:
+    """Ids (B, h, w) as the published decoder wants them, one for each image token: (B, 4 h w)."""
+    return repeat(plan, "b h w -> b (h p w q)", p=2, q=2)
 
 
 # ---------------------------------------------------------------- what is timed
@@ -86,7 +91,6 @@ def decoder_sampling(ours, theirs, size: str, batch: int):
     g = torch.Generator().manual_seed(1)
     noise = torch.randn(batch, 16, side // 8, side // 8, generator=g)
     plan = torch.randint(0, SIZES[size]["codes"], (batch, cells, cells), generator=g)
-    doubled = plan.repeat_interleave(2, 1).repeat_interleave(2, 2).flatten(1)
     times, sigmas = flow.schedule(STEPS, 4 * cells * cells, ours.config.flow)
 
     @torch.no_grad()
@@ -97,7 +101,7 @@ def decoder_sampling(ours, theirs, size: str, batch: int):
         return latents
 
     def published_one():
-        return theirs(prompt=[PROMPT] * batch, height=side, width=side, prior_token_ids=doubled, latents=noise.clone(),
+        return theirs(prompt=[PROMPT] * batch, height=side, width=side, prior_token_ids=doubled(plan), latents=noise.clone(),
                       num_inference_steps=STEPS, guidance_scale=GUIDANCE, output_type="latent").images
 
     return mine, published_one
@@ -108,8 +112,7 @@ def planner_step(model, size: str, ours: bool):
     s, g = SIZES[size], torch.Generator().manual_seed(2)
     cells = s["side"] // 32
     words = model.config.vocab if ours else model.config.text_config.vocab_size
-    first, preview = s["codes"] + s["spare"], round(16 * 16) if size == "large" else 4
-    rows = round(preview ** 0.5)
+    first, rows = s["codes"] + s["spare"], 16 if size == "large" else 2          # of the preview, which is square
     prompts = [torch.randint(first, words, (int(n),), generator=g).tolist() + [s["codes"]]
                for n in torch.randint(20, 60, (s["batch"],), generator=g)]
     grids = [torch.randint(0, s["codes"], (s["batch"], n, n), generator=g) for n in (rows, cells)]
@@ -155,12 +158,12 @@ def decoder_step(model, size: str, ours: bool):
             return flow.loss(v, data, noise, torch.ones(batch, 1, latent, latent))
         return loss
 
-    doubled = plan.repeat_interleave(2, 1).repeat_interleave(2, 2).flatten(1)
-    drop = (~keep)[:, None].expand_as(doubled)
+    prior = doubled(plan)
+    drop = (~keep)[:, None].expand_as(prior)
     sizes, corner = torch.full((batch, 2), float(s["side"])), torch.zeros(batch, 2)
 
     def loss():
-        v = model(hidden_states=mixed, encoder_hidden_states=glyphs, prior_token_id=doubled, prior_token_drop=drop,
+        v = model(hidden_states=mixed, encoder_hidden_states=glyphs, prior_token_id=prior, prior_token_drop=drop,
                   timestep=1000 * u - 1, target_size=sizes, crop_coords=corner, return_dict=False)[0]
         return (v - (noise - data)).square().mean()
 

@@ -31,6 +31,11 @@ class Case:
     mistakes: Mapping[str, Any] = field(default_factory=dict)
 
 
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    """Normal noise for a case, the same every time."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
 def run(name: str, learner: Callable, *cases: Case, tolerance: float = 1e-4) -> None:
     """Ask `learner` every case; print one line if all answers are right.
 

@@ -14,22 +14,16 @@ from einops import rearrange, repeat
 from torch import Tensor
 
 from minglm import decoder, flow
-from minglm.answers import Case, run
+from minglm.answers import Case, normal, run
 from minglm.config import DecoderConfig, FlowConfig
 from minglm.layers import frequencies
-
-
-def seeded(*shapes: tuple, seed: int = 0) -> list[Tensor]:
-    """One normal tensor per shape, the same ones every time."""
-    g = torch.Generator().manual_seed(seed)
-    return [torch.randn(shape, generator=g) for shape in shapes]
 
 
 # ---------------------------------------------------------------- 07 Go with the flow
 
 def straight_path(learner: Callable) -> None:
     """data, noise (B, D), sigma (B,) -> the point at sigma (B, D), and the velocity there (B, D)."""
-    data, noise = seeded((5, 2), (5, 2))
+    data, noise = normal(2, 5, 2)
     sigma = torch.tensor([0.0, 0.2, 0.5, 0.9, 1.0])
     s, way = sigma[:, None], noise - data
     point = flow.mix(data[..., None, None], noise[..., None, None], sigma)[..., 0, 0]
@@ -52,7 +46,7 @@ def euler(learner: Callable) -> None:
             x = x + step(x, time, sigma, following)
         return x
 
-    start, (times, sigmas) = seeded((4, 2))[0], flow.schedule(5, 64, FlowConfig())
+    start, (times, sigmas) = normal(4, 2), flow.schedule(5, 64, FlowConfig())
     *_, right = flow.sample(velocity, start, times, sigmas)
     run("euler", learner, Case((velocity, start, times, sigmas), right, {
         "a step is (next sigma - sigma) times the velocity, a negative number: yours has the other sign":
@@ -89,7 +83,7 @@ def sigma_shift(learner: Callable) -> None:
 
 def guidance(learner: Callable) -> None:
     """conditional, unconditional (B, C, h, w), and a number: 1 gives the first, 0 the second."""
-    a, b = seeded((2, 3, 4, 4), (2, 3, 4, 4))
+    a, b = normal(2, 2, 3, 4, 4)
 
     def case(g: float) -> Case:
         return Case((a, b, g), flow.guide(a, b, g), {
@@ -106,7 +100,7 @@ def guidance(learner: Callable) -> None:
 def patchify(learner: Callable) -> None:
     """latents (B, C, h, w), p -> tokens (B, N, C p p), row by row."""
     def case(h: int, w: int) -> Case:
-        x, p = seeded((2, 3, h, w))[0], 2
+        x, p = normal(2, 3, h, w), 2
 
         def cut(to: str) -> Tensor:
             return rearrange(x, f"b c (h p) (w q) -> {to}", p=p, q=p)
@@ -138,7 +132,7 @@ def upsample_ids(learner: Callable) -> None:
 
 def modulate(learner: Callable) -> None:
     """x (B, N, D), shift, scale (B, D) -> layer_norm(x) (1 + scale) + shift."""
-    x, shift, scale = seeded((2, 5, 8), (2, 8), (2, 8))
+    x, (shift, scale) = normal(2, 5, 8), normal(2, 2, 8, seed=1)
     x, a, b = 3 * x + 1, shift[:, None], scale[:, None]
     normed = F.layer_norm(x, (8,), eps=1e-5)
     run("modulate", learner, Case((x, shift, scale), decoder.modulate(x, shift, scale), {

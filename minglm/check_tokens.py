@@ -13,15 +13,10 @@ from einops import rearrange
 from torch import Tensor
 
 from minglm import posters, probe, text
-from minglm.answers import Case, Wrong, call, run
+from minglm.answers import Case, Wrong, call, normal, run
 from minglm.config import TokenizerConfig
 from minglm.posters import COLOURS, Poster, Region, draw
 from minglm.tokenizer import VectorQuantiser
-
-
-def seeded(*shape: int, seed: int = 0) -> Tensor:
-    """Normal noise that is the same every time."""
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 # ---------------------------------------------------------------- 01 Draw the data
@@ -173,8 +168,8 @@ def psnr(learner: Callable) -> None:
             "10 times log10 of squares is 20 times log10 of amplitudes; you counted the square twice": 2 * right,
             "the absolute difference was averaged; PSNR wants its square": float(10 * torch.log10(4 / distance))})
 
-    a = seeded(2, 3, 8, 8).clamp(-1, 1)
-    run("psnr", learner, case(a, (a + 0.1 * seeded(2, 3, 8, 8, seed=1)).clamp(-1, 1)), case(a, torch.zeros_like(a)))
+    a = normal(2, 3, 8, 8).clamp(-1, 1)
+    run("psnr", learner, case(a, (a + 0.1 * normal(2, 3, 8, 8, seed=1)).clamp(-1, 1)), case(a, torch.zeros_like(a)))
 
 
 def patches(learner: Callable) -> None:
@@ -203,7 +198,7 @@ def pca(learner: Callable) -> None:
         return (x - center) @ basis @ basis.T + back
 
     def case(n: int, d: int, k: int) -> Case:
-        x = seeded(n, d) @ seeded(d, d, seed=1) + 3
+        x = normal(n, d) @ normal(d, d, seed=1) + 3
         center, zero = x.mean(0), torch.zeros(d)
         vectors = torch.linalg.eigh((x - center).T @ (x - center))[1]
         raw = torch.linalg.eigh(x.T @ x)[1]
@@ -221,7 +216,7 @@ def pca(learner: Callable) -> None:
 def nearest(learner: Callable) -> None:
     """Unit vectors z (N, E) and codes (K, E) of any length -> for each the id of the code at the least angle."""
     def case(n: int, k: int, e: int) -> Case:
-        z, codes = F.normalize(seeded(n, e), dim=-1), seeded(k, e, seed=1) * (0.2 + seeded(k, 1, seed=2).abs())
+        z, codes = F.normalize(normal(n, e), dim=-1), normal(k, e, seed=1) * (0.2 + normal(k, 1, seed=2).abs())
         quantiser = VectorQuantiser(TokenizerConfig(codebook=k, code_width=e, width=e))
         quantiser.codes.data = codes
         cosine = z @ F.normalize(codes, dim=-1).T
@@ -249,7 +244,7 @@ def straight_through(learner: Callable) -> None:
             return [out.detach(), *(torch.zeros_like(z) if g is None else g for g in grads)]
         return both
 
-    z, codes, weight = (seeded(4, 6, seed=i) for i in range(3))
+    z, codes, weight = (normal(4, 6, seed=i) for i in range(3))
 
     def answer(function: Callable) -> list[Tensor]:
         return forward_and_back(function)(z.clone(), codes.clone(), weight)
@@ -275,8 +270,5 @@ def perplexity(learner: Callable) -> None:
             "the sign: shares below 1 have negative logarithms, so the entropy needs a minus": float((-entropy).exp()),
             "2 ** entropy belongs to log2; with log it is exp": float(2 ** entropy)})
 
-    skewed = (seeded(400).abs() * 6).long()
+    skewed = (normal(400).abs() * 6).long()
     run("perplexity", learner, case(torch.arange(8).view(2, 4), 16), case(skewed, 64))
-
-
-# Last, because each of the two modules imports the other and either may come first.

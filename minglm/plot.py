@@ -153,8 +153,9 @@ def live(run: Iterable[Step], names: tuple[str, ...] = ("loss",), every: float =
     began = drawn = time.monotonic()
     for step in run:
         steps.append(step.number)
+        stats = step.stats
         for name in names:
-            values[name].append(step.stats[name])
+            values[name].append(stats[name])
         now = time.monotonic()
         if shown is None or now - drawn > every or step.number == step.steps:
             left = (now - began) / len(steps) * (step.steps - step.number)

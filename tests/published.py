@@ -87,9 +87,10 @@ def language_config(s, words, vocab):
         image_end_token_id=s["codes"] + 1)
 
 
-def build(kind=0, legal=True):
-    """A whole published pipeline. legal: forbid what is no code, which the published code leaves to chance."""
-    s = SIZES[kind]
+def build(kind=0, legal=True, sizes=None):
+    """A whole published pipeline. legal: forbid what is no code, which the published code leaves to chance.
+    sizes: others than SIZES[kind]."""
+    s = sizes or SIZES[kind]
     torch.manual_seed(kind)
     words = tokenizer(s["codes"], s["spare"], s["glm4"])
     language = transformers.GlmImageForConditionalGeneration(language_config(s, words, len(words) + 5 * kind))

@@ -1,13 +1,9 @@
-"""The checks of notebooks 00, 09 and 10: right answers pass, plausible wrong ones are told what is wrong."""
+"""Right and wrong answers to the checks of notebooks 00, 09 and 10; with each wrong one some words of its diagnosis."""
 
 import difflib
 import math
 
-import pytest
 import torch
-
-from minglm import check
-from minglm.check import Wrong
 
 
 def glyph_ids(text):
@@ -55,29 +51,16 @@ def move_right(plan):
     return torch.stack([row if r in (0, 3) else torch.cat([row[-1:], row[:-1]]) for r, row in enumerate(plan)])
 
 
-RIGHT = (greedy_plan, move_right, glyph_ids, relative_buckets, glyph_attention, noise_of_seeds, edit_distance, word_accuracy)
-
-
-@pytest.mark.parametrize("answer", RIGHT, ids=lambda f: f.__name__)
-def test_a_right_answer_passes(answer, capsys):
-    getattr(check, answer.__name__)(answer)
-    assert capsys.readouterr().out.startswith(f"{answer.__name__}: right")
-
-
-@pytest.mark.parametrize("name", [f.__name__ for f in RIGHT])
-def test_the_stub_is_refused(name):
-    def stub(*args):
-        raise NotImplementedError
-
-    with pytest.raises(Wrong, match="nothing here yet"):
-        getattr(check, name)(stub)
+RIGHT = dict(greedy_plan=greedy_plan, move_right=move_right, glyph_ids=glyph_ids, relative_buckets=relative_buckets,
+             glyph_attention=glyph_attention, noise_of_seeds=noise_of_seeds, edit_distance=edit_distance,
+             word_accuracy=word_accuracy)
 
 
 def one_generator(seed, count, shape):
     return torch.randn(count, *shape, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("name, wrong, words", [
+WRONG = [
     ("greedy_plan", lambda pipe, prompt, seed: pipe(prompt, seed=seed, steps=1, progress=False).plan[0], "dice"),
     ("greedy_plan", lambda pipe, prompt, seed: pipe(prompt, temperature=0, steps=1, progress=False).plan, "take the first"),
     ("greedy_plan", lambda pipe, prompt, seed: pipe(prompt, temperature=0, steps=1, progress=False).preview[0], "preview"),
@@ -113,7 +96,4 @@ def one_generator(seed, count, shape):
      "own picture"),
     ("word_accuracy", lambda some: sum(w.lower() in " ".join(lines).lower() for targets, lines in some for t in targets
         for w in t.split()) / sum(len(t.split()) for targets, _ in some for t in targets), "CATS"),
-])
-def test_wrong_answers_are_told_what_is_wrong(name, wrong, words):
-    with pytest.raises(Wrong, match=words):
-        getattr(check, name)(wrong)
+]
