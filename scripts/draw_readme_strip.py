@@ -3,7 +3,7 @@
     python scripts/draw_readme_strip.py
 
 steps.png shows a prompt on its way to a poster. Ids have no colours of their own: each is drawn as the mean of
-all the pieces of 1,500 drawn posters that have it.
+all the pieces of 6,000 drawn posters that have it.
 """
 
 from pathlib import Path
@@ -31,7 +31,7 @@ PROMPTS = (
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-def mean_pieces(pipe: Pipeline, shrink: int, count: int = 1500) -> Tensor:
+def mean_pieces(pipe: Pipeline, shrink: int, count: int = 6000) -> Tensor:
     """The mean 32x32 piece of every id, (K, 32, 32, 3) in 0..1; of pictures made `shrink` times smaller."""
     total = torch.zeros(pipe.config.tokenizer.codebook, 32, 32, 3)
     times = torch.zeros(len(total))
