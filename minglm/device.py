@@ -127,6 +127,11 @@ def unavailable(kind: str) -> str:
     return ""
 
 
+def fused(x: Tensor):
+    """The module torch_npu, whose fused operators can take x; None where x is not on an npu."""
+    return None if x.is_cpu or x.device.type != "npu" else sys.modules.get("torch_npu")
+
+
 def npu_status() -> tuple[bool, str]:
     """Whether an npu can be used, and a sentence saying why (not)."""
     if not hasattr(torch, "npu"):  # there already: torch_npu is loaded, or a simulator is

@@ -20,7 +20,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from minglm.config import PlannerConfig
-from minglm.layers import KVCache, RMSNorm, attention, frequencies, recomputed, rotate
+from minglm.layers import KVCache, RMSNorm, attention, frequencies, recomputed, rotate, swiglu
 
 Grid = tuple[int, int]
 
@@ -70,13 +70,9 @@ class PlannerBlock(nn.Module):
         causal = mask is None and x.shape[1] > 1
         if cache is not None:
             k, v = cache.append(k, v)
-        h = self.o(rearrange(attention(q, k, v, mask, causal, self.exact), "b h n e -> b n (h e)"))
+        h = self.o(rearrange(attention(q, k, v, mask, causal), "b h n e -> b n (h e)"))
         x = x + self.norm2(h)
-        return x + self.norm4(recomputed(self.swiglu, self.gate_up(self.norm3(x))))
-
-    def swiglu(self, both: Tensor) -> Tensor:
-        gate, up = both.chunk(2, -1)
-        return self.down(up * F.silu(gate))
+        return x + self.norm4(recomputed(lambda both: self.down(swiglu(both)), self.gate_up(self.norm3(x))))
 
 
 class Planner(nn.Module):
