@@ -124,8 +124,8 @@ def definition(wheel: Wheel, module: str, name: str) -> ast.AST | None:
     return ast.parse(wheel.text(inner)) if inner else None
 
 
-def signature(wheel: Wheel, dotted: str) -> str | None:
-    """The arguments of a function or class, "(device=None)"; None for a module or another object."""
+def signature(wheel: Wheel, dotted: str) -> str:
+    """The arguments of a function or class, "(device=None)"; or "module"; or "object", of which no more is told."""
     module, _, name = f"torch_npu.{dotted}".rpartition(".")
     node = definition(wheel, module, name)
     if node is None:
@@ -133,7 +133,7 @@ def signature(wheel: Wheel, dotted: str) -> str | None:
     makers = [n for n in getattr(node, "body", []) if getattr(n, "name", "") in ("__init__", "__new__")]
     function = makers[0] if isinstance(node, ast.ClassDef) and makers else node
     if not isinstance(function, ast.FunctionDef):
-        return None
+        return "module" if isinstance(node, ast.Module) else "object"
     arguments = function.args
     everything = arguments.posonlyargs + arguments.args + arguments.kwonlyargs
     for argument in [*everything, arguments.vararg, arguments.kwarg]:
