@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.npu_contract import DATA, check, code, table
+from npu_contract import DATA, check, code, table
 
 ROOT = Path(__file__).parents[1]
 FILES = [*sorted((ROOT / "minglm").glob("*.py")), *sorted((ROOT / "scripts").glob("*.py")),

@@ -1,0 +1,238 @@
+"""One training step at full size on an Ascend card that is not there: what it would have to hold.
+
+Fake tensors have a shape, a dtype and a device, but no memory: a step of the 9B planner or of the 7B decoder on
+them takes seconds on a laptop. Every operator still checks its shapes, and a tensor left on the host that meets one
+on the card raises PyTorch's own error. Memory is read off, not guessed: parameters, gradients and optimiser from
+the tensors, activations from what autograd asks to keep for the backward pass.
+
+    minglm cost --train --card ascend-910b
+
+Nothing is computed, so nothing is said about time, and no card has confirmed it. Not counted: what lives only
+inside an operator or between two of them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
+from unittest.mock import patch
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils import backend_registration
+from torch.utils.checkpoint import checkpoint
+
+from minglm import flow, train, weights
+from minglm.config import Config
+from minglm.cost import BYTES, GLYPHS, PROMPT, Card
+from minglm.text import preview_grid
+
+CARD = "npu"
+RESERVED = 4e9                               # bytes of a card for its runtime and collectives: assumed
+
+
+# ---------------------------------------------------------------- a card for fake tensors
+
+class Kernel(torch.autograd.Function):
+    """A fused operator as autograd sees it: the shape it returns, and the tensors its backward needs."""
+
+    @staticmethod
+    def forward(ctx, shape, statistics, with_output: bool, *inputs):
+        out = inputs[0].new_empty(shape)
+        extra = inputs[0].new_empty(statistics, dtype=torch.float32)
+        ctx.save_for_backward(*inputs, extra, *[out][:with_output])
+        return out
+
+    @staticmethod
+    def backward(ctx, grad):
+        needed = ctx.needs_input_grad[3:]
+        return None, None, None, *(torch.empty_like(x) if need else None for x, need in zip(ctx.saved_tensors, needed))
+
+
+def swiglu(both: Tensor, dim: int) -> Tensor:
+    return Kernel.apply((*both.shape[:-1], both.shape[-1] // 2), 0, False, both)
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None, **options) -> Tensor:
+    """Where PyTorch's attention lands on a card: it keeps 2 x 8 float32 numbers per query for its backward."""
+    masks = [] if attn_mask is None else [attn_mask]
+    return Kernel.apply((*q.shape[:-1], v.shape[-1]), (*q.shape[:-1], 16), True, q, k, v, *masks)
+
+
+def tensor(*args, make=torch.tensor, device=None, **options) -> Tensor:
+    """torch.tensor, by way of the host: directly it would ask the card for memory."""
+    return make(*args, **options).to(device)
+
+
+# What these keep is read from the arguments of the backward operators of torch_npu 2.13.
+TORCH_NPU = SimpleNamespace(
+    npu_rms_norm=lambda x, weight, epsilon: (Kernel.apply(x.shape, (*x.shape[:-1], 1), False, x, weight), None),
+    npu_rotary_mul=lambda x, cos, sin, rotary_mode: Kernel.apply(x.shape, 0, False, x, cos, sin),
+    npu_swiglu=swiglu)
+
+
+@contextmanager
+def fake_card(fused: bool = True) -> Iterator[torch.device]:
+    """A device on which tensors are fake; fused: with torch_npu's operators, else with plain PyTorch's.
+
+    Takes the name npu for good if nothing has it yet: use it in a process of its own.
+    """
+    if not hasattr(torch, CARD):
+        module = backend_registration._DummyBackendModule()
+        module.get_amp_supported_dtype = lambda: [torch.bfloat16, torch.float16]  # checkpointing asks for it
+        backend_registration._setup_privateuseone_for_python_backend(CARD, backend_module=module)
+    with ExitStack() as stack:
+        if fused and "torch_npu" not in sys.modules:
+            sys.modules["torch_npu"] = TORCH_NPU
+            stack.callback(sys.modules.pop, "torch_npu")
+        stack.enter_context(patch.object(F, "scaled_dot_product_attention", attention))
+        stack.enter_context(patch.object(torch, "tensor", tensor))
+        stack.enter_context(FakeTensorMode())
+        stack.enter_context(torch.autograd.set_multithreading_enabled(False))    # fakes are of one thread
+        yield torch.device(CARD)
+
+
+# ---------------------------------------------------------------- the step
+
+@dataclass(frozen=True)
+class Memory:
+    """What one training step holds, in bytes, before it is spread over cards."""
+
+    shapes: dict[str, torch.Size]            # of the parameters
+    parameters: int                          # float32 masters
+    gradients: int                           # float32
+    optimiser: int                           # AdamW's two moments
+    average: int                             # EMA
+    kept: int                                # activations, for the backward pass
+    block: int                               # the last block's share of them
+
+
+class Kept:
+    """Counts the bytes that autograd keeps, each storage once and parameters not at all."""
+
+    def __init__(self, model: nn.Module):
+        self.bytes = 0
+        self.seen = {s._cdata: s for s in (p.untyped_storage() for p in model.parameters())}
+
+    def __call__(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self.seen:
+            self.seen[storage._cdata] = storage                                  # held, so that no other gets its address
+            self.bytes += storage.nbytes()
+        return tensor
+
+
+def step(stage: str, config: Config, height: int, width: int, batch: int, device: torch.device,
+         dtype: torch.dtype = torch.bfloat16, checkpointing: bool = False) -> Memory:
+    """One whole training step of planner or decoder, on any device, fake or not.
+
+    The model computes in `dtype`; masters, gradients, AdamW and EMA are float32. Ids, latents and glyph features
+    were made beforehand. checkpointing: every block keeps its inputs only and runs again in the backward pass.
+    """
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)                           # for `.to` cannot change fake parameters
+    try:
+        with device:
+            model = weights.PARTS[stage](getattr(config, stage))
+    finally:
+        torch.set_default_dtype(default)
+    masters = nn.ParameterList(p.detach().to(torch.float32, copy=True) for p in model.parameters())
+    recipe = train.Recipe(steps=1, batch=batch)
+    optimisers = train.optimisers(train.Stage(stage, masters, dict, lambda b: (b, {}), recipe))
+    average, kept, marks = train.EMA(masters, recipe.ema), Kept(model), []
+    loss = dict(planner=planner_loss, decoder=decoder_loss)[stage](config, height, width, batch, device, dtype)
+    for hook in (model.blocks[-1].register_forward_pre_hook, model.blocks[-1].register_forward_hook):
+        hook(lambda *_: marks.append(kept.bytes))
+    if checkpointing:
+        for block in model.blocks:
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
+    with torch.autograd.graph.saved_tensors_hooks(kept, lambda tensor: tensor):
+        value = loss(model)
+    value.backward()
+    for master, p in zip(masters, model.parameters()):
+        master.grad = p.grad.float()
+    nn.utils.clip_grad_norm_(masters.parameters(), recipe.clip)
+    for optimiser in optimisers:
+        optimiser.step()
+    average.update(0)
+    with torch.no_grad():
+        torch._foreach_copy_(list(model.parameters()), list(masters))
+    moments = [value for o in optimisers for state in o.state.values() for value in state.values() if value.ndim]
+    return Memory({name: p.shape for name, p in model.named_parameters()}, total(masters), total(m.grad for m in masters),
+                  total(moments), total(average.mean), kept.bytes, marks[1] - marks[0])
+
+
+def total(tensors) -> int:
+    return sum(tensor.nbytes for tensor in tensors)
+
+
+def planner_loss(config: Config, height: int, width: int, batch: int, device: torch.device, _) -> Callable:
+    """Preview and large grid behind a typical prompt."""
+    rows, columns = height // config.cell, width // config.cell
+    preview, large = (torch.zeros(batch, *grid, dtype=torch.long, device=device)
+                      for grid in (preview_grid(rows, columns, config.planner.preview_tokens), (rows, columns)))
+    prompts = [[0] * (PROMPT - 1) + [config.planner.boi]] * batch
+    return lambda model: model.loss(prompts, preview, large)[0]
+
+
+def decoder_loss(config: Config, height: int, width: int, batch: int, device: torch.device, dtype: torch.dtype) -> Callable:
+    """Flow matching, given ids and quoted text; without the helpers of the poster world."""
+    scale = config.vae.scale
+    latents = torch.zeros(batch, config.vae.channels, height // scale, width // scale, device=device)
+    ids = torch.zeros(batch, height // config.cell, width // config.cell, dtype=torch.long, device=device)
+    glyphs = torch.zeros(batch, GLYPHS, config.glyph.width, device=device, dtype=dtype)
+    mask = torch.ones(batch, GLYPHS, dtype=torch.bool, device=device)
+    noise, u = torch.ones_like(latents), torch.full((batch,), 0.5, device=device)
+
+    def loss(model: nn.Module) -> Tensor:
+        mixed = flow.mix(latents, noise, flow.shift(u, 4 * ids[0].numel(), config.flow)).to(dtype)
+        return flow.loss(model(mixed, 1000 * u - 1, ids, glyphs, mask), latents, noise, torch.ones_like(latents[:, :1]))
+    return loss
+
+
+# ---------------------------------------------------------------- over several cards
+
+def per_card(memory: Memory, cards: int) -> tuple[float, float]:
+    """Bytes on each of `cards` under FSDP2: (its share of the states, what it gathers for a while).
+
+    Masters, gradients, moments and average are split along first axes, rounded up. Gathered in bfloat16 are weights
+    and gradients outside the blocks, those of one block, and the weights of the block fetched ahead.
+    """
+    share = sum(-(-shape[0] // cards) * (shape.numel() // shape[0]) for shape in memory.shapes.values())
+    states = (memory.parameters + memory.gradients + memory.optimiser + memory.average) / parameters(memory)
+    block = parameters(memory, "blocks.0.")
+    outside = parameters(memory) - parameters(memory, "blocks.")
+    return share * states, BYTES * (2 * outside + 3 * block)
+
+
+def parameters(memory: Memory, within: str = "") -> int:
+    """How many parameters have names that begin so."""
+    return sum(shape.numel() for name, shape in memory.shapes.items() if name.startswith(within))
+
+
+def table(config: Config, height: int, width: int, card: Card, batch: int = 1, cards: tuple[int, ...] = (1, 8, 64)) -> str:
+    """Memory of one training step of planner and decoder on each of several cards, as text, with the assumptions."""
+    columns = ("states", "gathered", "activations", "all")
+    lines = [f"{config.name}, one training step, {batch} picture{'s' * (batch > 1)} of {height}x{width} on each card: GB per "
+             "card, read off fake tensors; no card was asked",
+             f"assumed: FSDP2 computing in bfloat16; float32 masters, gradients, AdamW moments and EMA, split over all cards; "
+             f"{PROMPT} prompt ids,", f"{GLYPHS} bytes of quoted text; ids, latents and glyph features made beforehand; "
+             f"{RESERVED / 1e9:.0f} of {card.name}'s {card.memory / 1e9:.0f} GB for runtime and collectives", "",
+             f"{'stage':<9}{'parameters':>16}{'checkpointing':>15}{'cards':>7}" + "".join(f"{c:>13}" for c in columns) + "  fits"]
+    for stage in ("planner", "decoder"):
+        for checkpointing in (False, True):
+            with fake_card() as device:
+                memory = step(stage, config, height, width, batch, device, checkpointing=checkpointing)
+            kept, block = (memory.kept + block, block) if checkpointing else (memory.kept, memory.block)
+            for count in cards:
+                numbers = [*per_card(memory, count), kept]
+                lines.append(f"{stage:<9}{parameters(memory):>16,}{'every block' if checkpointing else 'off':>15}{count:>7}"
+                             + "".join(f"{n / 1e9:>13,.4g}" for n in (*numbers, sum(numbers)))
+                             + ("  yes" if sum(numbers) <= card.memory - RESERVED else "  no"))
+    return "\n".join(lines)
