@@ -88,6 +88,7 @@ def command_line() -> argparse.ArgumentParser:
     one.add_argument("--steps", type=int, default=50)
     one.add_argument("--card", default="h100", help="h100, h800, ascend-910b or laptop")
     one.add_argument("--no-guidance", action="store_true")
+    one.add_argument("--train", action="store_true", help="the memory of a training step instead, on 1, 8 and 64 cards")
     one.set_defaults(run=cost)
 
     one = commands.add_parser("doctor", help="versions, devices, threads and one timed step")
@@ -274,6 +275,11 @@ def cost(options: argparse.Namespace) -> None:
 
     if options.card not in CARDS:
         raise ValueError(f"unknown card {options.card!r}: choose one of {', '.join(CARDS)}")
+    if options.train:
+        from minglm import dryrun
+
+        print(dryrun.table(preset(options.config), *options.size, CARDS[options.card]))
+        return
     print(table(preset(options.config), *options.size, CARDS[options.card], options.steps, not options.no_guidance))
 
 

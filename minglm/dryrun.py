@@ -217,7 +217,12 @@ def parameters(memory: Memory, within: str = "") -> int:
 
 
 def table(config: Config, height: int, width: int, card: Card, batch: int = 1, cards: tuple[int, ...] = (1, 8, 64)) -> str:
-    """Memory of one training step of planner and decoder on each of several cards, as text, with the assumptions."""
+    """Memory of one training step of planner and decoder on each of several cards, as text, with the assumptions.
+
+    Raises ValueError for a size that is not a multiple of 32.
+    """
+    if height % config.cell or width % config.cell or min(height, width) < config.cell:
+        raise ValueError(f"size {height}x{width}: height and width must be multiples of {config.cell}")
     columns = ("states", "gathered", "activations", "all")
     lines = [f"{config.name}, one training step, {batch} picture{'s' * (batch > 1)} of {height}x{width} on each card: GB per "
              "card, read off fake tensors; no card was asked",
