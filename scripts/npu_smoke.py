@@ -98,7 +98,7 @@ def operators() -> dict[str, tuple[Callable[..., Tensor], list[Tensor]]]:
 
 
 def values_and_gradients(function: Callable, inputs: list[Tensor], device: torch.device, dtype: torch.dtype) -> list[Tensor]:
-    inputs = [x.to(dtype).to(device).requires_grad_() for x in inputs]
+    inputs = [x.detach().to(device, dtype).requires_grad_() for x in inputs]
     out = function(*inputs)
     weight = torch.linspace(-1, 1, out.numel()).view(out.shape).to(device)
     (out.float() * weight).sum().backward()
@@ -220,6 +220,8 @@ def main(arguments: list[str] | None = None) -> int:
 
             simnpu.install()
         device = pick("npu")
+        if not options.simulate:
+            torch.npu.conv.allow_hf32 = False                # on by default: convolutions with fewer bits than float32
     except (ValueError, ImportError) as error:
         print(f"npu_smoke: {error}; docs/ascend.md tells how to set one up, --simulate tries this without one", file=sys.stderr)
         return 2
