@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -186,3 +187,14 @@ def set_threads(count: int | None = None) -> int:
         raise ValueError(f"threads must be at least 1, not {count}")
     torch.set_num_threads(min(count, cores))
     return torch.get_num_threads()
+
+
+@contextmanager
+def one_thread(when: bool = True) -> Iterator[None]:
+    """Work on one cpu thread: faster where operators are so small that waking others takes longer."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1 if when else before)
+        yield
+    finally:
+        torch.set_num_threads(before)

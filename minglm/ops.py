@@ -50,15 +50,17 @@ def swiglu(both: Tensor) -> Tensor:
     return up * F.silu(gate)
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None,
+              causal: bool = False, exact: bool = False) -> Tensor:
     """softmax(q k^T / sqrt(D)) v with a boolean mask (True = may look), grouped heads allowed.
 
     q (B, H, N, D); k, v (B, G, M, D) with H a multiple of G; `mask` and `causal` exclude each other.
+    exact: to the last bit as published, though a lone query then takes longer.
     """
     if q.is_cpu and q.requires_grad and q.dtype == torch.bfloat16:
         return plain_attention(q, k, v, mask, causal)
     batch, heads, count, width = q.shape
-    if count == 1 and heads != k.shape[1]:  # the heads of a group see the same, so they can be rows of one
+    if count == 1 and heads != k.shape[1] and not exact:  # the heads of a group see the same, so they can be rows of one
         grouped = q.reshape(batch, k.shape[1], -1, width)
         return F.scaled_dot_product_attention(grouped, k, v, attn_mask=mask).view(q.shape)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=heads != k.shape[1])
