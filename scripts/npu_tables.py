@@ -94,7 +94,7 @@ def operators(wheel: Wheel) -> dict[str, list[str]]:
 
 def schemas(wheel: Wheel, name: str) -> list[str]:
     """The overloads of one of torch_npu's own operators, as its library declares them."""
-    found = re.findall(rb"\0(?:npu::)?(%s(?:\.\w+)?\([^\0]*\) -> [^\0]+)\0" % name.encode(), wheel.library)
+    found = re.findall(rb"\0(?:npu::)?(%s(?:\.\w+)?\([^\0]*\) -> [^\0]+)(?=\0)" % name.encode(), wheel.library)
     return sorted({str(torch._C.parse_schema(text.decode())): text.decode() for text in found}.values())
 
 

@@ -84,9 +84,9 @@ def test_every_operator_of_torch_is_in_one_list():
 
 # ---------------------------------------------------------------- device names
 
-# doctor.py names the row it prints; dryrun.py is about that one device.
-ALLOWED = {"device.py": {"cuda", "npu", "mps"}, "simnpu.py": {"cuda", "npu", "mps"}, "doctor.py": {"npu"},
-           "dryrun.py": {"npu"}}
+# The simulated card and the dry run are about that one device; doctor.py names the row it prints.
+ALLOWED = {"device.py": {"cuda", "npu", "mps"}, "doctor.py": {"npu"}}
+ALLOWED |= {name: {"npu"} for name in ("simnpu.py", "simcard.py", "simcount.py", "dryrun.py")}
 
 
 def device_names(source: str) -> list[tuple[int, str]]:
