@@ -59,10 +59,10 @@ def swiglu(both: Tensor, dim: int) -> Tensor:
     return Kernel.apply((*both.shape[:-1], both.shape[-1] // 2), 0, False, both)
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None, **options) -> Tensor:
-    """Where PyTorch's attention lands on a card: it keeps 2 x 8 float32 numbers per query for its backward."""
+def attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None, statistics: int = 16, **options) -> Tensor:
+    """One fused operator, which keeps float32 statistics of each query: npu_fusion_attention's are 2 x 8."""
     masks = [] if attn_mask is None else [attn_mask]
-    return Kernel.apply((*q.shape[:-1], v.shape[-1]), (*q.shape[:-1], 16), True, q, k, v, *masks)
+    return Kernel.apply((*q.shape[:-1], v.shape[-1]), (*q.shape[:-1], statistics), True, q, k, v, *masks)
 
 
 def tensor(*args, make=torch.tensor, device=None, **options) -> Tensor:
@@ -79,7 +79,7 @@ TORCH_NPU = SimpleNamespace(
 
 @contextmanager
 def fake_card(fused: bool = True) -> Iterator[torch.device]:
-    """A device on which tensors are fake; fused: with torch_npu's operators, else with plain PyTorch's.
+    """A device on which tensors are fake; fused: with torch_npu's operators, else with those PyTorch has on a CPU.
 
     Takes the name npu for good if nothing has it yet: use it in a process of its own.
     """
@@ -91,7 +91,7 @@ def fake_card(fused: bool = True) -> Iterator[torch.device]:
         if fused and "torch_npu" not in sys.modules:
             sys.modules["torch_npu"] = TORCH_NPU
             stack.callback(sys.modules.pop, "torch_npu")
-        stack.enter_context(patch.object(F, "scaled_dot_product_attention", attention))
+        stack.enter_context(patch.object(F, "scaled_dot_product_attention", partial(attention, statistics=16 if fused else 1)))
         stack.enter_context(patch.object(torch, "tensor", tensor))
         stack.enter_context(FakeTensorMode())
         stack.enter_context(torch.autograd.set_multithreading_enabled(False))    # fakes are of one thread
