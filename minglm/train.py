@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from minglm.device import Device
+from minglm.muon import Muon
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,8 @@ def optimisers(stage: Stage) -> list[torch.optim.Optimizer]:
               dict(params=[p for p in rest if p.ndim < 2], weight_decay=0.0)]
     made = [torch.optim.AdamW([g for g in groups if g["params"]], lr=recipe.lr, betas=(0.9, 0.98), fused=True)]
     if hidden:
-        made.append(torch.optim.Muon(hidden, lr=recipe.muon_lr, weight_decay=recipe.weight_decay,
-                                     momentum=0.95, ns_steps=4, adjust_lr_fn="match_rms_adamw"))
+        made.append(Muon(hidden, lr=recipe.muon_lr, weight_decay=recipe.weight_decay,
+                         momentum=0.95, ns_steps=4, adjust_lr_fn="match_rms_adamw"))
     return made
 
 
@@ -219,7 +220,7 @@ def train(stage: Stage, device: Device, folder: str | Path | None = None, resume
             model.train()
             for optimiser in made:
                 for group in optimiser.param_groups:
-                    base = recipe.muon_lr if isinstance(optimiser, torch.optim.Muon) else recipe.lr
+                    base = recipe.muon_lr if isinstance(optimiser, Muon) else recipe.lr
                     group["lr"] = base * recipe.rate(step)
             batch = stage.batch(step)
             with device.autocast():
