@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from torch import Tensor
 
 from minglm import parallel
@@ -72,10 +71,10 @@ def restore(path: Path, stage: Stage, made: Optimisers, average: EMA) -> tuple[i
         raise ValueError(f"{path} is of another recipe: {', '.join(changed)}")
     try:
         if path.is_dir():
-            dcp.load(shards(stage, made, average), storage_reader=dcp.HuggingFaceStorageReader(str(path)))
+            read_shards(path, shards(stage, made, average))
         else:
             fill(state, stage, made, average)
-    except (RuntimeError, ValueError, dcp.CheckpointException) as error:
+    except (RuntimeError, ValueError) as error:
         raise ValueError(f"{path} is of a model of another size: {str(error).splitlines()[-1].strip()}") from error
     return state["step"], state["seconds"]
 
@@ -148,6 +147,8 @@ def shards(stage: Stage, made: Optimisers, average: EMA) -> dict[str, Tensor]:
 
 def write_shards(folder: Path, state: dict, tensors: dict[str, Tensor]) -> None:
     """Every rank writes its slices; rank 0 then gives the folder its name."""
+    import torch.distributed.checkpoint as dcp               # with what it imports, most of a second
+
     temporary = folder / "shards.tmp"
     number = 1 + max((int(p.name.removeprefix("shards-")) for p in folder.glob("shards-*")), default=0)
     if not parallel.rank():
@@ -158,3 +159,13 @@ def write_shards(folder: Path, state: dict, tensors: dict[str, Tensor]) -> None:
     dist.barrier()
     if not parallel.rank():
         temporary.rename(folder / f"shards-{number}")
+
+
+def read_shards(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Fill `tensors`, each rank its slices. Raises ValueError if the folder is damaged or holds others."""
+    import torch.distributed.checkpoint as dcp
+
+    try:
+        dcp.load(tensors, storage_reader=dcp.HuggingFaceStorageReader(str(path)), no_dist=not dist.is_initialized())
+    except dcp.CheckpointException as error:
+        raise ValueError(str(error)) from error

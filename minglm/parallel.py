@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import gc
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
@@ -23,8 +24,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim._muon import _adjust_lr, _zeropower_via_newtonschulz
 from torch.utils.checkpoint import checkpoint
@@ -66,9 +65,12 @@ def group(device: Device) -> Iterator[None]:
     if not dist.is_torchelastic_launched():
         yield
         return
-    backends = {"cpu": "gloo", device.kind: device.collectives}  # gloo for words between hosts, as `agreed`
-    dist.init_process_group(",".join(f"{kind}:{name}" for kind, name in backends.items()))
-    yield                                    # after an error the others do not come, so nobody waits
+    own = device.collectives                 # on a card, gloo beside it, for words between hosts
+    dist.init_process_group(own if device.kind == "cpu" else f"cpu:gloo,{device.kind}:{own}")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Grad strides do not match")           # of 1x1 convolutions; only slower
+        warnings.filterwarnings("ignore", ".*returned a view tensor")            # which no block's caller changes
+        yield                                # after an error the others do not come, so nobody waits
     dist.barrier()
     gc.collect()
     dist.destroy_process_group()
@@ -136,9 +138,9 @@ def gather(x: Tensor) -> Tensor:
     """x (n, ...) of every rank, one behind the other: (ranks n, ...)."""
     if ranks() == 1:
         return x
-    out = x.new_empty(ranks() * len(x), *x.shape[1:])
-    dist.all_gather_into_tensor(out, x.contiguous())
-    return out
+    found = [torch.empty_like(x) for _ in range(ranks())]
+    dist.all_gather(found, x.contiguous())
+    return torch.cat(found)
 
 
 def same(*tensors: Tensor) -> None:
@@ -177,7 +179,9 @@ def spread(model: nn.Module, loss: Callable, device: Device, sharded: bool, reco
     same(*model.state_dict().values())       # hosts of several kinds may start from other roundings
     whole = Loss(model, loss)
     if not sharded:
-        return DistributedDataParallel(whole, broadcast_buffers=False, gradient_as_bucket_view=True)
+        return DistributedDataParallel(whole, gradient_as_bucket_view=True)
+    from torch.distributed.fsdp import fully_shard           # takes most of a second, so not above
+
     how = dict(mesh=init_device_mesh(device.kind, (ranks(),)),
                ignored_params={p for p in model.parameters() if not p.requires_grad})
     for block in blocks:
@@ -191,16 +195,23 @@ def unsent(compute: Callable, last: bool) -> AbstractContextManager:
     return nullcontext() if last or not isinstance(compute, DistributedDataParallel) else compute.no_sync()
 
 
+def is_sharded(tensor: Tensor) -> bool:
+    """Whether it is a DTensor, of which this rank holds a slice."""
+    return hasattr(tensor, "full_tensor")
+
+
 def like(value: Tensor, other: Tensor) -> Tensor:
     """`value`, which every rank holds whole, sharded as `other` is."""
-    if not isinstance(other, DTensor):
+    if not is_sharded(other):
         return value
+    from torch.distributed.tensor import distribute_tensor
+
     return distribute_tensor(value.to(other.device), other.device_mesh, other.placements, src_data_rank=None)
 
 
 def whole(value: Tensor) -> Tensor:
     """A sharded tensor put together; all ranks must ask."""
-    return value.full_tensor() if isinstance(value, DTensor) else value
+    return value.full_tensor() if is_sharded(value) else value
 
 
 def outline(model: nn.Module) -> nn.Module:

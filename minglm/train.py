@@ -18,7 +18,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
 from minglm import checkpoint, parallel
 from minglm.device import Device
@@ -86,7 +85,7 @@ def optimisers(stage: Stage) -> list[torch.optim.Optimizer]:
               dict(params=[p for p in rest if p.ndim < 2], weight_decay=0.0)]
     made = [torch.optim.AdamW([g for g in groups if g["params"]], lr=recipe.lr, betas=(0.9, 0.98), fused=True)]
     if hidden:
-        muon = parallel.ShardedMuon if isinstance(hidden[0], DTensor) else torch.optim.Muon
+        muon = parallel.ShardedMuon if parallel.is_sharded(hidden[0]) else torch.optim.Muon
         made.append(muon(hidden, lr=recipe.muon_lr, weight_decay=recipe.weight_decay,
                          momentum=0.95, ns_steps=4, adjust_lr_fn="match_rms_adamw"))
     return made
