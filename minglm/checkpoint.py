@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import warnings
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -165,7 +166,9 @@ def read_shards(path: Path, tensors: dict[str, Tensor]) -> None:
     """Fill `tensors`, each rank its slices. Raises ValueError if the folder is damaged or holds others."""
     import torch.distributed.checkpoint as dcp
 
-    try:
-        dcp.load(tensors, storage_reader=dcp.HuggingFaceStorageReader(str(path)), no_dist=not dist.is_initialized())
-    except dcp.CheckpointException as error:
-        raise ValueError(str(error)) from error
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")       # one process may well read them
+        try:
+            dcp.load(tensors, storage_reader=dcp.HuggingFaceStorageReader(str(path)))
+        except dcp.CheckpointException as error:
+            raise ValueError(str(error)) from error

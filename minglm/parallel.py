@@ -24,6 +24,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim._muon import _adjust_lr, _zeropower_via_newtonschulz
 from torch.utils.checkpoint import checkpoint
@@ -66,7 +67,13 @@ def group(device: Device) -> Iterator[None]:
         yield
         return
     own = device.collectives                 # on a card, gloo beside it, for words between hosts
-    dist.init_process_group(own if device.kind == "cpu" else f"cpu:gloo,{device.kind}:{own}")
+    backend = own if device.kind == "cpu" else f"cpu:gloo,{device.kind}:{own}"
+    store, place, count = next(rendezvous("env://"))
+    if os.environ["LOCAL_WORLD_SIZE"] == str(count):
+        # torchrun keeps its store over restarts, with addresses of processes that are dead (PyTorch issue
+        # 135712). Hosts count restarts differently: on several, TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 helps.
+        store = dist.PrefixStore(os.environ["TORCHELASTIC_RESTART_COUNT"], store)
+    dist.init_process_group(backend, store=store, rank=place, world_size=count)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Grad strides do not match")           # of 1x1 convolutions; only slower
         warnings.filterwarnings("ignore", ".*returned a view tensor")            # which no block's caller changes

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,24 +17,26 @@ from minglm import parallel, stages
 from minglm.__main__ import main
 from minglm.config import preset
 from minglm.device import Device, pick
-from minglm.train import Recipe, train
+from minglm.train import Stage, train
 
-VARIANTS = {"ddp": {}, "ddp in 2 parts": dict(accumulate=2), "fsdp": dict(sharded=True),
-            "fsdp in 2 parts, recomputed": dict(sharded=True, accumulate=2, recompute=True)}
+STEPS = 20
+VARIANTS = {"ddp": {}, "fsdp": dict(sharded=True)}
+PARTS = {"ddp in 2 parts": dict(accumulate=2),
+         "fsdp in 2 parts, recomputed": dict(sharded=True, accumulate=2, recompute=True)}
 STOP, END = 4, 8                             # of runs that stop and go on with another number of ranks
-KILLED, STEPS = 27, 40                       # of the run that loses a rank
+KILLED, LONG = 22, 24                        # of the run that loses a rank
 
 
 def in_single_precision() -> None:
     Device.autocast = lambda self, dtype=None: nullcontext()
 
 
-def build(name: str, folder: Path, steps: int = 20, device: Device | None = None):
-    recipe = Recipe(steps=steps, batch=8, lr=1e-3, warmup=10, muon_lr=0 if name == "vae" else 4e-3)
-    return stages.build(name, preset("tiny"), device or pick("cpu"), recipe, folder)
+def build(name: str, folder: Path, steps: int = STEPS) -> Stage:
+    recipe = replace(stages.RECIPES["tiny"][name], steps=steps, batch=8)
+    return stages.build(name, preset("tiny"), pick("cpu"), recipe, folder)
 
 
-def losses(stage, place: Path | None = None, stop: int | None = None, **options) -> list[float]:
+def losses(stage: Stage, place: Path | None = None, stop: int | None = None, **options) -> list[float]:
     """The losses of a run, closed behind step `stop`."""
     found, run = [], train(stage, pick("cpu"), place, **options)
     for step in run:
@@ -45,25 +48,24 @@ def losses(stage, place: Path | None = None, stop: int | None = None, **options)
 
 
 def compare(folder: Path, out: Path) -> None:
-    """Losses of every stage in every variant, of runs that stop or go on, and a model at its end."""
+    """Losses of every stage, of runs in parts, and of runs that stop or go on."""
     found = {}
-    for name in stages.STAGES:
-        for variant, options in VARIANTS.items():
+    for variant, options in VARIANTS.items():
+        for name in stages.STAGES:
             found[f"{name}, {variant}"] = losses(build(name, folder), **options)
-    for variant, options in dict(ddp={}, fsdp=dict(sharded=True)).items():
         losses(build("planner", folder, END), out / variant, STOP, **options)
-        found[f"from one to {variant}"] = losses(build("planner", folder, END), out / f"one-{variant}",
-                                                 resume=True, **options)
-        losses(build("planner", folder, STEPS), out / f"undisturbed {variant}", **options)
-    stage = build("planner", folder, END)
-    losses(stage, sharded=True)
+        stage = build("planner", folder, END)
+        found[f"from one to {variant}"] = losses(stage, out / f"one-{variant}", resume=True, **options)
+        losses(build("planner", folder, LONG), out / f"undisturbed-{variant}", **options)
+    for variant, options in PARTS.items():
+        found[f"decoder, {variant}"] = losses(build("decoder", folder), stop=END, **options)
     if not parallel.rank():
-        stages.finish(stage, preset("tiny"), out / "weights")
+        stages.finish(stage, preset("tiny"), out / "weights")                    # of the sharded run
         (out / "losses.json").write_text(json.dumps(found))
 
 
 def command(arguments: list[str]) -> int:
-    """The command, but of the first two processes one is killed in the middle of a step."""
+    """The command, but of the first two processes one is killed within a step."""
     first = stages.build
 
     def dying(name, config, device, recipe, folder):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from parallel_worker import END, KILLED, STEPS, STOP, VARIANTS, build, in_single_precision, losses
+from parallel_worker import END, KILLED, LONG, PARTS, STEPS, STOP, VARIANTS, build, in_single_precision, losses
 from safetensors.torch import load_file
 from torch import nn
 
@@ -71,7 +71,12 @@ def two(stopped, folder):
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("name", stages.STAGES)
 def test_two_ranks_have_the_losses_of_one(one, two, name, variant):
-    assert len(one[name]) == 20 and two[f"{name}, {variant}"] == pytest.approx(one[name], rel=1e-4)
+    assert len(one[name]) == STEPS and two[f"{name}, {variant}"] == pytest.approx(one[name], rel=1e-4)
+
+
+@pytest.mark.parametrize("variant", PARTS)
+def test_so_have_two_ranks_that_work_in_parts(one, two, variant):
+    assert two[f"decoder, {variant}"] == pytest.approx(one["decoder"][:END], rel=1e-4)
 
 
 @pytest.mark.parametrize("name", stages.STAGES)
@@ -125,13 +130,17 @@ def test_shards_of_another_recipe_or_size_are_refused(stopped, two, folder, tmp_
 
 
 def test_a_sharded_run_ends_with_whole_weights(exact, stopped, two, folder, tmp_path):
+    """Layout and values are those of a run of one, as far as 8 steps of Muon, which rounds to bfloat16, allow."""
     stage = build("planner", folder, END)
+    first = {name: value.detach().clone() for name, value in stage.model.state_dict().items()}
     losses(stage)
     stages.finish(stage, preset("tiny"), tmp_path)
     ours, theirs = (load_file(path / "planner" / "model.safetensors") for path in (tmp_path, stopped[0] / "weights"))
     assert list(ours) == list(theirs)
     for name, value in ours.items():
-        assert theirs[name].dtype == value.dtype and torch.allclose(theirs[name], value, rtol=2e-3, atol=2e-4), name
+        assert theirs[name].dtype == value.dtype and theirs[name].shape == value.shape
+        moved, apart = (value.float() - first[name]).norm(), (value.float() - theirs[name].float()).norm()
+        assert apart < 0.05 * moved, name
 
 
 # ---------------------------------------------------------------- a killed rank
@@ -141,16 +150,14 @@ def test_a_killed_rank_costs_nothing(stopped, two, folder, tmp_path, variant):
     """SIGKILL in the middle of a step; torchrun starts again, and the log is that of an undisturbed run."""
     for part in ("text", "tokenizer"):
         shutil.copytree(folder / part, tmp_path / part)
-    recipe = build("planner", folder).recipe
-    stages.RECIPES["tiny"]["planner"]
-    done = torchrun("command", "train", "planner", "--config", "tiny", "--parallel", variant, "--steps", STEPS,
-                    "--batch", recipe.batch, "--save-every", 0, "--out", tmp_path, restarts=1)
+    done = torchrun("command", "train", "planner", "--config", "tiny", "--parallel", variant, "--steps", LONG,
+                    "--batch", 8, "--save-every", 0.2, "--out", tmp_path, restarts=1)
     assert done.stdout.count("planner: weights and logs") == 1
     logs = [list(csv.DictReader((place / "log.csv").open()))
-            for place in (tmp_path / "training" / "planner", stopped[0] / f"undisturbed {variant}")]
+            for place in (tmp_path / "training" / "planner", stopped[0] / f"undisturbed-{variant}")]
     clocks = ("samples_per_second", "seconds")
     found, wanted = ([{k: v for k, v in row.items() if k not in clocks} for row in log] for log in logs)
-    assert found == wanted and [row["step"] for row in found] == ["20", "40"] and 20 < KILLED < 40
+    assert found == wanted and [row["step"] for row in found] == ["20", str(LONG)] and 20 < KILLED < LONG
     assert (tmp_path / "planner" / "model.safetensors").exists()
 
 
