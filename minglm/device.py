@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -127,6 +128,11 @@ def unavailable(kind: str) -> str:
     return ""
 
 
+def fused(x: Tensor):
+    """The module torch_npu, whose fused operators can take x; None where x is not on an npu."""
+    return None if x.is_cpu or x.device.type != "npu" else sys.modules.get("torch_npu")
+
+
 def npu_status() -> tuple[bool, str]:
     """Whether an npu can be used, and a sentence saying why (not)."""
     if not hasattr(torch, "npu"):  # there already: torch_npu is loaded, or a simulator is
@@ -181,3 +187,14 @@ def set_threads(count: int | None = None) -> int:
         raise ValueError(f"threads must be at least 1, not {count}")
     torch.set_num_threads(min(count, cores))
     return torch.get_num_threads()
+
+
+@contextmanager
+def one_thread(when: bool = True) -> Iterator[None]:
+    """Work on one cpu thread: faster where operators are so small that waking others takes longer."""
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1 if when else before)
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,7 +1,8 @@
-"""The pieces shared by the transformers: RMS norm, rotary embedding, attention, KV cache.
+"""The pieces shared by the transformers: RMS norm, rotary frequencies, KV cache.
 
-Shapes: B batch · N tokens · H heads · D head width. Rotary tables are real cosines and sines,
-never complex numbers, because accelerators such as Ascend have no complex kernels.
+Shapes: B batch · N tokens · H heads · G key/value heads · D head width. Rotary tables are real cosines
+and sines, never complex numbers, because accelerators such as Ascend have no complex kernels.
+Attention and the rotation itself are in ops.py.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+from minglm.ops import attention, plain_attention, rms_norm, rotate, swiglu  # noqa: F401  (found here too)
 
 
 class RMSNorm(nn.Module):
@@ -23,11 +25,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.dtype == self.weight.dtype == torch.float32:
-            return F.rms_norm(x, x.shape[-1:], self.weight, self.eps)            # the same in one operator
-        f = x.float()
-        f = f * torch.rsqrt(f.pow(2).mean(-1, keepdim=True) + self.eps)
-        return self.weight * f.to(x.dtype)
+        return rms_norm(x, self.weight, self.eps)
 
 
 def frequencies(width: int, theta: float, exact: bool = False) -> Tensor:
@@ -40,35 +38,6 @@ def frequencies(width: int, theta: float, exact: bool = False) -> Tensor:
     return 1 / theta ** share if exact else theta ** -share
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate the first cos.shape[-1] channels of x, pairing channel i with i + half (NeoX order).
-
-    x (B, H, N, D); cos, sin broadcastable to (B, H, N, R) with R <= D. The rest passes through.
-    """
-    width = cos.shape[-1]
-    r, rest = x[..., :width], x[..., width:]
-    a, b = r.chunk(2, dim=-1)
-    r = (r.float() * cos + torch.cat([-b, a], -1).float() * sin).to(x.dtype)
-    return torch.cat([r, rest], -1) if rest.shape[-1] else r
-
-
-def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None,
-              causal: bool = False, exact: bool = False) -> Tensor:
-    """softmax(q k^T / sqrt(D)) v with a boolean mask (True = may look), grouped heads allowed.
-
-    q (B, H, N, D); k, v (B, G, M, D) with H a multiple of G; `mask` and `causal` exclude each other.
-    exact: to the last bit as published, though a lone query then takes longer.
-    """
-    if q.device.type == "cpu" and q.requires_grad and q.dtype == torch.bfloat16:
-        return plain_attention(q, k, v, mask, causal)
-    batch, heads, count, width = q.shape
-    if count == 1 and heads != k.shape[1] and not exact:  # the heads of a group see the same, so they can be rows of one
-        grouped = q.reshape(batch, k.shape[1], -1, width)
-        return F.scaled_dot_product_attention(grouped, k, v, attn_mask=mask).view(q.shape)
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal,
-                                          enable_gqa=q.shape[1] != k.shape[1])
-
-
 def recomputed(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
     """function(*inputs), whose inner results are not kept for the backward pass but computed again.
 
@@ -77,21 +46,6 @@ def recomputed(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
     if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
         return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
     return function(*inputs)
-
-
-def plain_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None,
-                    causal: bool = False) -> Tensor:
-    """The same, written out. Training short sequences in bfloat16 on a CPU it is three times
-    faster than the fused operator, whose backward pass is slow there."""
-    group = q.shape[1] // k.shape[1]
-    if group > 1:
-        k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
-    if causal:
-        mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril()
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)                     # (B, H, N, M)
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -1e9)
-    return scores.softmax(-1) @ v
 
 
 class KVCache:

@@ -20,7 +20,9 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from minglm.config import PlannerConfig
-from minglm.layers import KVCache, RMSNorm, attention, frequencies, recomputed, rotate
+from minglm.device import one_thread
+from minglm.drawing import choose, small, stepper
+from minglm.layers import KVCache, RMSNorm, attention, frequencies, recomputed, rotate, swiglu
 
 Grid = tuple[int, int]
 
@@ -72,11 +74,7 @@ class PlannerBlock(nn.Module):
             k, v = cache.append(k, v)
         h = self.o(rearrange(attention(q, k, v, mask, causal, self.exact), "b h n e -> b n (h e)"))
         x = x + self.norm2(h)
-        return x + self.norm4(recomputed(self.swiglu, self.gate_up(self.norm3(x))))
-
-    def swiglu(self, both: Tensor) -> Tensor:
-        gate, up = both.chunk(2, -1)
-        return self.down(up * F.silu(gate))
+        return x + self.norm4(recomputed(lambda both: self.down(swiglu(both)), self.gate_up(self.norm3(x))))
 
 
 class Planner(nn.Module):
@@ -107,12 +105,7 @@ class Planner(nn.Module):
     def forward(self, ids: Tensor, place: Tensor, mask: Tensor | None = None,
                 cache: list[KVCache] | None = None) -> Tensor:
         """ids (B, N) at place (B, 3, N) -> features (B, N, D); `head` makes scores of them."""
-        return self.features(ids, self.rotary(place), mask, cache)
-
-    def features(self, ids: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None = None,
-                 cache: list[KVCache] | None = None) -> Tensor:
-        """The same where the rotary tables of the places are at hand."""
-        x = self.embed(ids)
+        x, rotary = self.embed(ids), self.rotary(place)
         for i, block in enumerate(self.blocks):
             x = block(x, rotary, mask, cache[i] if cache else None)
         return self.norm(x)
@@ -185,43 +178,17 @@ class Planner(nn.Module):
             causal = torch.ones(longest, longest, dtype=torch.bool, device=device).tril()
             own = torch.eye(longest, dtype=torch.bool, device=device)
             seen = mask[..., :longest] & causal | own
-        cos, sin = self.rotary(place)                                            # (B, 1, M, R)
-        features = self.features(ids, (cos[:, :, :longest], sin[:, :, :longest]), seen, cache)[:, -1]
-        drawn = torch.empty(batch, total, dtype=torch.long)
-        for i in range(total):
-            scores = self.head(features)[:, : self.config.codebook].float().cpu()
-            if isinstance(generators, torch.Generator):
-                scores = F.pad(scores, (0, self.config.vision_vocab - self.config.codebook), value=-torch.inf)
-            drawn[:, i] = choose(scores, temperature, top_p, top_k, generators)
-            if progress:
-                progress(i + 1, total)
-            if i + 1 < total:
-                at = longest + i
-                seen = None if mask is None else mask[..., : at + 1]
-                turn = cos[:, :, at:at + 1], sin[:, :, at:at + 1]
-                features = self.features(drawn[:, i:i + 1].to(device), turn, seen, cache)[:, -1]
+        features = self(ids, place[:, :, :longest], seen, cache)[:, -1]          # (B, D)
+        drawn, new = torch.empty(batch, total, dtype=torch.long), stepper(self, place, mask, cache)
+        with one_thread(small(self)), torch.inference_mode():
+            for i in range(total):
+                scores = self.head(features)[:, : self.config.codebook].float().cpu()
+                if isinstance(generators, torch.Generator):
+                    scores = F.pad(scores, (0, self.config.vision_vocab - self.config.codebook), value=-torch.inf)
+                drawn[:, i] = choose(scores, temperature, top_p, top_k, generators)
+                if progress:
+                    progress(i + 1, total)
+                if i + 1 < total:
+                    features = new(drawn[:, i].to(device), longest + i)
         split = drawn.split([h * w for h, w in grids], 1)
         return [ids.view(batch, h, w) for ids, (h, w) in zip(split, grids)]
-
-
-def choose(scores: Tensor, temperature: float, top_p: float, top_k: int,
-           generators: list[torch.Generator] | torch.Generator) -> Tensor:
-    """One id per row of scores (B, V): temperature, then top-k (0: all), then top-p, then chance.
-
-    Temperature 0 takes the best. Top-p keeps the smallest set of ids whose probabilities reach p.
-    """
-    if temperature == 0:
-        return scores.argmax(-1)
-    scores = scores / temperature
-    if 0 < top_k < scores.shape[-1]:
-        least = scores.topk(top_k).values[:, -1:]
-        scores = scores.masked_fill(scores < least, -torch.inf)
-    if top_p < 1:
-        ordered, order = scores.sort(descending=False)
-        beneath = ordered.softmax(-1).cumsum(-1) <= 1 - top_p
-        beneath[:, -1] = False                                                   # always keep one
-        scores = scores.masked_fill(beneath.scatter(1, order, beneath), -torch.inf)
-    chances = scores.softmax(-1)
-    if isinstance(generators, torch.Generator):
-        return torch.multinomial(chances, 1, generator=generators)[:, 0]
-    return torch.cat([torch.multinomial(row, 1, generator=g) for row, g in zip(chances, generators)])
