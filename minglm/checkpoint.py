@@ -21,7 +21,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from minglm import parallel
+from minglm import parallel, sharding
 from minglm.shards import read_json, write_json
 
 if TYPE_CHECKING:
@@ -116,14 +116,14 @@ def load(path: Path) -> dict:
 def fill(state: dict, stage: Stage, made: Optimisers, average: EMA) -> None:
     """What a file holds into model, optimisers and average, each rank taking its slices."""
     model = stage.model.state_dict()
-    stage.model.load_state_dict({k: parallel.like(v, model.get(k)) for k, v in state["model"].items()})
+    stage.model.load_state_dict({k: sharding.like(v, model.get(k)) for k, v in state["model"].items()})
     for optimiser, values in zip(made, state["optimisers"], strict=True):
         held = [p for group in optimiser.param_groups for p in group["params"]]
-        values["state"] = {i: {k: parallel.like(v, held[i]) if v.ndim else v for k, v in of.items()}
+        values["state"] = {i: {k: sharding.like(v, held[i]) if v.ndim else v for k, v in of.items()}
                            for i, of in values["state"].items()}
         optimiser.load_state_dict(values)
     for mean, value in zip(average.mean, state["average"], strict=True):
-        mean.copy_(parallel.like(value, mean))
+        mean.copy_(sharding.like(value, mean))
 
 
 # ---------------------------------------------------------------- a folder of shards

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from minglm import checkpoint, parallel
+from minglm import checkpoint, parallel, sharding
 from minglm.device import Device
 
 
@@ -85,7 +85,7 @@ def optimisers(stage: Stage) -> list[torch.optim.Optimizer]:
               dict(params=[p for p in rest if p.ndim < 2], weight_decay=0.0)]
     made = [torch.optim.AdamW([g for g in groups if g["params"]], lr=recipe.lr, betas=(0.9, 0.98), fused=True)]
     if hidden:
-        muon = parallel.ShardedMuon if parallel.is_sharded(hidden[0]) else torch.optim.Muon
+        muon = sharding.ShardedMuon if sharding.is_sharded(hidden[0]) else torch.optim.Muon
         made.append(muon(hidden, lr=recipe.muon_lr, weight_decay=recipe.weight_decay,
                          momentum=0.95, ns_steps=4, adjust_lr_fn="match_rms_adamw"))
     return made
@@ -138,7 +138,7 @@ def gradients(compute: Callable, parts: list[dict], device: Device) -> dict[str,
     """Gradients of the mean loss of a step's parts; returns loss and stats, each its mean."""
     rows = []
     for part in parts:
-        with parallel.unsent(compute, last=part is parts[-1]):
+        with sharding.unsent(compute, last=part is parts[-1]):
             with device.autocast():
                 loss, stats = compute(part)
             (loss / len(parts) if len(parts) > 1 else loss).backward()
@@ -163,8 +163,8 @@ def train(stage: Stage, device: Device, folder: str | Path | None = None, resume
     shared evenly, and FloatingPointError as soon as a loss that is logged or to be saved is not finite.
     """
     recipe, model, folder = stage.recipe, stage.model, Path(folder) if folder else None
-    shares, empty = parallel.shares(recipe.batch, accumulate), parallel.outline(model) if sharded else None
-    compute = parallel.spread(model, stage.loss, device, sharded, recompute)
+    shares, empty = parallel.shares(recipe.batch, accumulate), sharding.outline(model) if sharded else None
+    compute = sharding.spread(model, stage.loss, device, sharded, recompute)
     made, average = optimisers(stage), EMA(model, recipe.ema)
 
     def write(step: int, seconds: float) -> None:
@@ -188,7 +188,7 @@ def train(stage: Stage, device: Device, folder: str | Path | None = None, resume
                     group["lr"] = base * recipe.rate(step)
             values = gradients(compute, parallel.parts(stage.batch, step, shares), device)
             values |= stage.after()
-            norm = parallel.whole(nn.utils.clip_grad_norm_(model.parameters(), recipe.clip))
+            norm = sharding.whole(nn.utils.clip_grad_norm_(model.parameters(), recipe.clip))
             for optimiser in made:
                 optimiser.step()
                 optimiser.zero_grad(set_to_none=True)
@@ -215,4 +215,4 @@ def train(stage: Stage, device: Device, folder: str | Path | None = None, resume
     write(done, spent + time.monotonic() - began)
     average.swap()
     if sharded:
-        stage.model = parallel.collected(model, empty)
+        stage.model = sharding.collected(model, empty)

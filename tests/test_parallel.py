@@ -14,11 +14,11 @@ from parallel_worker import END, KILLED, LONG, PARTS, STEPS, STOP, VARIANTS, bui
 from safetensors.torch import load_file
 from torch import nn
 
-from minglm import batches, checkpoint, parallel, stages
+from minglm import batches, checkpoint, parallel, sharding, stages
 from minglm.__main__ import main
 from minglm.config import preset
 from minglm.device import Device, pick
-from minglm.train import Recipe, Stage
+from minglm.train import Recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -89,7 +89,7 @@ def test_recomputing_keeps_less(exact, folder):
     kept = []
     for recompute in (False, True):
         stage, sizes = build("planner", folder), []
-        compute = parallel.spread(stage.model, stage.loss, pick("cpu"), False, recompute)
+        compute = sharding.spread(stage.model, stage.loss, pick("cpu"), False, recompute)
         with torch.autograd.graph.saved_tensors_hooks(lambda x: (sizes.append(x.numel()), x)[1], lambda x: x):
             compute(stage.batch(0))
         kept.append(sum(sizes))
