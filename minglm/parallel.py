@@ -32,8 +32,8 @@ def ranks() -> int:
 
 
 def restarted() -> bool:
-    """Whether torchrun has started these processes again, because one of them died."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+    """Whether torchrun has started these processes again, because one died; only its own host counts it."""
+    return agreed(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0)
 
 
 def card(name: str) -> Device:

@@ -39,7 +39,7 @@ def train(options: argparse.Namespace) -> None:
     if options.parallel == "fsdp" and not dist.is_torchelastic_launched():
         raise ValueError("--parallel fsdp needs several processes: torchrun --nproc-per-node=2 -m minglm train ...")
     device = parallel.card(options.device)
-    set_threads(options.threads or parallel.fair_threads())
+    set_threads(parallel.fair_threads() if options.threads is None else options.threads)
     names = stages.STAGES if options.stage == "all" else (options.stage,)
     with parallel.group(device), interrupts() as stop:
         until = None if options.minutes is None else time.monotonic() + 60 * options.minutes

@@ -50,11 +50,11 @@ def spread(model: nn.Module, loss: Callable, device: Device, sharded: bool, reco
             block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
     if not dist.is_initialized():
         return loss
-    parallel.same(*model.state_dict().values())       # hosts of several kinds may start from other roundings
+    parallel.same(*model.state_dict().values())              # hosts of several kinds may round the start otherwise
     whole = Loss(model, loss)
     if not sharded:
         return DistributedDataParallel(whole, gradient_as_bucket_view=True)
-    from torch.distributed.fsdp import fully_shard           # takes most of a second, so not above
+    from torch.distributed.fsdp import fully_shard           # its import takes most of a second
 
     how = dict(mesh=init_device_mesh(device.kind, (parallel.ranks(),)),
                ignored_params={p for p in model.parameters() if not p.requires_grad})

@@ -73,7 +73,7 @@ def command(arguments: list[str]) -> int:
         batch = stage.batch
 
         def fatal(step, share):
-            if step == KILLED and parallel.rank() == 1 and not parallel.restarted():
+            if step == KILLED and parallel.rank() == 1 and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
                 os.kill(os.getpid(), signal.SIGKILL)
             return batch(step, share)
 
