@@ -1,6 +1,6 @@
 """What the published code does otherwise than it should, for `compat="hf"`: pixel by pixel the same.
 
-    published (transformers 5.23, diffusers 0.42)             here, by default
+    published (transformers 5.24, diffusers 0.42)             here, by default
     any two apostrophes quote; texts by kind of quote         apostrophes do not; in order of the prompt
     an even number of texts: each gets an attended pad        no pads
     glyph tokens of a batch filled up with seen zeros         filled-up tokens are masked
@@ -12,7 +12,7 @@
 
 What needs no switch, because nobody depends on it: widths that are no multiple of 32 are cut, ids
 beyond the codes can be drawn, the decoder's attention mask is added instead of applied, and editing
-fails with transformers 5.23.
+fails with transformers 5.24.
 
 Shapes: B pictures · S glyph tokens · D features.
 """

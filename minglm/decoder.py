@@ -56,22 +56,25 @@ class DecoderBlock(nn.Module):
         self.fc1, self.fc2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
     def forward(self, x: Tensor, c: Tensor, m: Tensor, rotary: tuple[Tensor, Tensor],
-                mask: Tensor | None, memory: tuple[Tensor, Tensor] | None = None,
+                mask: Tensor | None, memory: tuple[Tensor, Tensor] | None = None, last: bool = False,
                 ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Image tokens x (B, N, D), glyph tokens c (B, S, D), modulation m (B, M).
 
         mask (B, 1, 1, S + N): True = may be looked at. Returns x, c, the keys and values of the
-        image tokens, and (queries, keys) of all tokens, for whoever wants to see the attention.
+        image tokens, and (queries, keys) of all tokens, for whoever wants to see the attention. Behind the
+        last block nobody looks at glyph tokens, so it returns an empty c.
         """
         (shift1, c_shift1, scale1, c_scale1, gate1, c_gate1,
          shift2, c_shift2, scale2, c_scale2, gate2, c_gate2) = self.modulation(m).chunk(12, dim=-1)
         size = c.shape[1]
         h = torch.cat([modulate(c, c_shift1, c_scale1), modulate(x, shift1, scale1)], 1)
-        q, k, v = (rearrange(f(h), "b n (h e) -> b h n e", h=self.heads)
-                   for f in (self.q, self.k, self.v))
+        q, k, v = (rearrange(f(h), "b n (h e) -> b n h e", h=self.heads) for f in (self.q, self.k, self.v))
+        cos, sin = (F.pad(table, (0, 0, size, 0), value=still)[None, :, None]   # (1, S + N, 1, E): glyph tokens
+                    for table, still in zip(rotary, (1.0, 0.0)))                # are not turned
+
         def look(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            q, k = (F.layer_norm(t, t.shape[-1:], eps=1e-5).to(v.dtype) for t in (q, k))
-            q, k = (torch.cat([t[:, :, :size], rotate(t[:, :, size:], *rotary)], 2) for t in (q, k))
+            q, k = (rotate(F.layer_norm(t, t.shape[-1:], eps=1e-5), cos, sin).to(v.dtype) for t in (q, k))
+            q, k, v = (t.transpose(1, 2) for t in (q, k, v))                     # (B, H, S + N, E)
             seen_k, seen_v, seen_mask = k, v, mask
             if memory is not None:  # reference images come first, and are always visible
                 seen_k, seen_v = torch.cat([memory[0], k], 2), torch.cat([memory[1], v], 2)
@@ -80,12 +83,14 @@ class DecoderBlock(nn.Module):
             return rearrange(attention(q, seen_k, seen_v, seen_mask), "b h n e -> b n (h e)"), q, k
 
         h, q, k = recomputed(look, q, k, v)
-        own = k[:, :, size:], v[:, :, size:]
+        own = k[:, :, size:], v[:, size:].transpose(1, 2)
+        if last:
+            h, c, size = h[:, size:], c[:, :0], 0
         h = self.o(h)
         x = x + gate1[:, None] * h[:, size:]
         c = c + c_gate1[:, None] * h[:, :size]
         h = torch.cat([modulate(c, c_shift2, c_scale2), modulate(x, shift2, scale2)], 1)
-        h = recomputed(lambda h: self.fc2(F.gelu(h, approximate="tanh")), self.fc1(h))
+        h = self.fc2(F.gelu(self.fc1(h), approximate="tanh"))
         x = x + gate2[:, None] * h[:, size:]
         c = c + c_gate2[:, None] * h[:, :size]
         return x, c, own, (q, k)
@@ -150,9 +155,9 @@ class Decoder(nn.Module):
         rotary, seen = self.rotary(rows, columns, x.device), None
         for i, block in enumerate(self.blocks):
             past = join([reference[i] for reference in memory]) if memory else None
-            x, c, _, (q, k) = block(x, c, m, rotary, mask, past)
+            x, c, _, (q, k) = block(x, c, m, rotary, mask, past, last=i + 1 == len(self.blocks))
             if i == watch:
-                seen = log_attention(q, k, c.shape[1], mask)
+                seen = log_attention(q, k, glyphs.shape[1], mask)
         out = self.unpatch(x, m, rows)
         return out if watch is None else (out, seen)
 

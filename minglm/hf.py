@@ -15,6 +15,8 @@ ever run, and no pickle is opened.
 from __future__ import annotations
 
 import re
+import tempfile
+from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -166,6 +168,15 @@ def load_folder(path: Path, name: str, config: Config, dtype: torch.dtype) -> di
     return parts
 
 
+def differences(config: Config, read: Config) -> list[str]:
+    """What of a configuration is another after writing and reading, but for rounding, loss weights and limits."""
+    free = ("exact", "preview_weight")
+    parts = ((name, getattr(config, name), getattr(read, name))
+             for name in ("vae", "tokenizer", "planner", "glyph", "decoder", "flow"))
+    return [f"{name}.{f.name} is {getattr(ours, f.name)}, not {getattr(theirs, f.name)}" for name, ours, theirs in parts
+            for f in fields(ours) if f.name not in free and getattr(ours, f.name) != getattr(theirs, f.name)]
+
+
 def save(folder: str | Path, config: Config, bpe: BPE, parts: dict[str, nn.Module], limit: int = 5 * 10 ** 9) -> None:
     """Write a model so that the published pipeline loads it, in the precision that it has, in files of at
     most `limit` bytes.
@@ -175,6 +186,10 @@ def save(folder: str | Path, config: Config, bpe: BPE, parts: dict[str, nn.Modul
     if not isinstance(config.vae, AutoencoderConfig) or config.glyph.places:
         raise ValueError(f"{config.name} is not of the published kind: that needs AutoencoderConfig for its vae and "
                          "a glyph encoder without places")
+    with tempfile.TemporaryDirectory() as place:
+        hf_write.write(Path(place), config, bpe)
+        if lost := differences(config, hf_config.read(Path(place))):
+            raise ValueError(f"the published layout cannot say of {config.name} that {'; '.join(lost)}")
     folder = Path(folder)
     hf_write.write(folder, config, bpe)
     for name, (stem, members) in FOLDERS.items():

@@ -131,6 +131,7 @@ def read(folder: Path) -> Config:
     expect(planner.eoi < planner.vision_vocab < planner.vocab, path, "vision_vocab_size does not hold the codes")
 
     path, values = named(folder, "text_encoder", "model_type", "t5")
+    values = dict(relative_attention_max_distance=128) | values                  # T5's own, where it is not said
     glyph = GlyphConfig(places=False, **take(values, GLYPH, GLYPH_FIXED, path))
     path, values = named(folder, "vae", "_class_name", "AutoencoderKL")
     vae = AutoencoderConfig(**take(values, VAE, VAE_FIXED, path))

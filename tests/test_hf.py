@@ -4,13 +4,14 @@ Tiny published models with random weights, in three odd configurations (publishe
 released one; its full size is compared on the meta device, where nothing is computed.
 """
 
+import shutil
 import sys
 
 import numpy as np
 import pytest
 import torch
 
-from minglm import flow, hf, hf_write, shards
+from minglm import flow, hf, hf_config, hf_write, shards
 from minglm.autoencoder import AutoencoderKL
 from minglm.config import AutoencoderConfig, Config, preset, replace
 from minglm.pipeline import Pipeline, to_tensor
@@ -292,6 +293,25 @@ def test_poster_weights_cannot_be_written_in_the_published_layout(pipe, tmp_path
         pipe.save_pretrained(tmp_path, layout="other")
 
 
+@pytest.mark.parametrize("part, change", [("planner", dict(preview_tokens=4)), ("decoder", dict(rope_theta=500.0)),
+                                          ("tokenizer", dict(post_conv=False))])
+def test_what_the_published_layout_cannot_say_is_refused(bpe, tmp_path, part, change):
+    ours = own(bpe)
+    ours.config = replace(ours.config, **{part: replace(getattr(ours.config, part), **change)})
+    with pytest.raises(ValueError, match=f"{part}.{[*change][0]} is {[*change.values()][0]}, not "):
+        ours.save_pretrained(tmp_path, layout="hf")
+    assert not list(tmp_path.iterdir())
+
+
+def test_glyph_encoders_have_the_distance_of_t5_where_none_is_said(pair, tmp_path):
+    folder = shutil.copytree(pair[2], tmp_path / "copy")
+    path = folder / "text_encoder" / "config.json"
+    values = shards.read_json(path)
+    values.pop("relative_attention_max_distance", None)
+    shards.write_json(path, values)
+    assert hf_config.read(folder).glyph.max_distance == 128
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision(pair, dtype):
     theirs, ours, folder = pair
@@ -370,8 +390,6 @@ def test_full_size_on_meta():
 
 def test_the_preset_is_what_its_own_files_say(tmp_path):
     """The released configuration, written as JSON and read again."""
-    from minglm import hf_config
-
     class Words:
         specials = {"<|image|>": 167855, "<|endoftext|>": 167841}
         has_codes = True

@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from minglm import drawing
 from minglm.config import preset
+from minglm.layers import KVCache
 from minglm.planner import Planner, choose, positions
 
 CONFIG = replace(preset("tiny").planner, codebook=40, vision_vocab=48, vocab=90)
@@ -72,6 +74,28 @@ def test_every_axis_of_the_positions_matters(planner, axis):
 def test_positions_count_only_relatively(planner):
     ids, place = torch.tensor([prompt(6)]), positions([6])[None]
     assert torch.allclose(planner(ids, place + 17), planner(ids, place), atol=1e-4)
+
+@pytest.mark.parametrize("rows, filled", [(1, False), (3, True), (5, True), (8, False)])
+@pytest.mark.parametrize("large", [False, True])
+def test_one_new_token_is_what_the_whole_forward_gives(planner, rows, filled, large, monkeypatch):
+    if large:                                                    # matrices as they are
+        monkeypatch.setattr(drawing, "small", lambda planner: False)
+    g = torch.Generator().manual_seed(rows)
+    ids = torch.randint(0, planner.config.vocab, (rows, 12), generator=g)
+    place = positions([6, (2, 3)])[None].expand(rows, -1, -1)
+    mask = None
+    if filled:                                                   # a third of the rows begins later
+        mask = torch.ones(rows, 1, 1, 12, dtype=torch.bool)
+        mask[::3, ..., :2] = False
+    causal = torch.ones(12, 12, dtype=torch.bool).tril() & (torch.ones(()) > 0 if mask is None else mask)
+    with torch.no_grad():
+        whole = planner(ids, place, causal.expand(rows, 1, 12, 12) | torch.eye(12, dtype=torch.bool))
+        cache = [KVCache(rows, planner.config.kv_heads, 12, planner.config.head_dim, whole) for _ in planner.blocks]
+        begin = causal[..., :9, :9].expand(rows, 1, 9, 9) | torch.eye(9, dtype=torch.bool)
+        planner(ids[:, :9], place[:, :, :9], begin, cache)
+        step = drawing.stepper(planner, place, mask, cache)
+        for at in (9, 10, 11):
+            assert torch.allclose(step(ids[:, at], at), whole[:, at], atol=1e-5)
 
 
 # ---------------------------------------------------------------- generation
