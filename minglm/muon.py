@@ -6,6 +6,8 @@ Adam scales each number of a gradient on its own; Muon treats a matrix as a map,
 in which it changes the same size. That takes a handful of matrix products (Newton-Schulz; Jordan et al.,
 2024). torch.optim.Muon does them matrix by matrix; at our sizes that keeps half a core busy. Here
 matrices of one shape go through the products together: the same numbers but for rounding in bfloat16.
+Of a sharded matrix the momentum stays sharded; to be made orthogonal the update is put together, and
+every rank keeps its slice of the result.
 """
 
 from __future__ import annotations
@@ -14,6 +16,10 @@ from collections import defaultdict
 
 import torch
 from torch import Tensor
+
+from minglm.sharding import like, whole
+
+MOST = 2 ** 24                               # numbers in the matrices taken at a time
 
 
 def orthogonal(updates: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float) -> Tensor:
@@ -45,8 +51,13 @@ class Muon(torch.optim.Muon):
             alike = defaultdict(list)
             for p, update in zip(params, updates):
                 alike[tuple(sorted(p.shape))].append((p, update))
-            for (_, most), pairs in alike.items():
-                lying = [update if len(update) < most else update.mT for _, update in pairs]
-                made = orthogonal(torch.stack(lying), group["ns_coefficients"], group["ns_steps"], group["eps"])
-                made = [one if len(p) < most else one.mT for (p, _), one in zip(pairs, made.to(pairs[0][0].dtype))]
-                torch._foreach_add_([p for p, _ in pairs], made, alpha=-0.2 * most ** 0.5 * group["lr"])
+            for (least, most), pairs in alike.items():
+                for few in batched(pairs, max(1, MOST // (least * most))):
+                    lying = [u if len(u) == least else u.mT for u in (whole(update) for _, update in few)]
+                    made = orthogonal(torch.stack(lying), group["ns_coefficients"], group["ns_steps"], group["eps"])
+                    for (p, _), one in zip(few, made.to(lying[0].dtype)):
+                        p.add_(like(one if len(p) == least else one.mT, p), alpha=-0.2 * most ** 0.5 * group["lr"])
+
+
+def batched(items: list, count: int) -> list[list]:
+    return [items[i:i + count] for i in range(0, len(items), count)]
