@@ -8,13 +8,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 
@@ -58,15 +54,24 @@ def command_line() -> argparse.ArgumentParser:
     one.add_argument("--device", default="auto")
     one.set_defaults(run=generate)
 
-    one = commands.add_parser("train", help="train a stage, or all")
+    one = commands.add_parser("train", help="train a stage, or all", epilog="Several cards: start it by `torchrun "
+                              "--nproc-per-node=CARDS -m minglm train ...`; each process takes one card and its share "
+                              "of every batch, and the losses are those of one process.")
     one.add_argument("stage", help="vae, tokenizer, planner, decoder, or all")
     one.add_argument("--config", default="mini", help="tiny, mini or base")
     one.add_argument("--out", type=Path, help="folder for weights and logs (default: runs/CONFIG)")
     one.add_argument("--steps", type=at_least_one, help="steps of the recipe, instead of its own")
-    one.add_argument("--batch", type=at_least_one, help="samples per step, instead of the recipe's")
+    one.add_argument("--batch", type=at_least_one, help="samples per step, over all processes, instead of the recipe's")
     one.add_argument("--minutes", type=float, help="stop after so long; --resume goes on")
-    one.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
-    one.add_argument("--threads", type=int)
+    one.add_argument("--resume", action="store_true", help="go on from the last checkpoint, of any number of processes")
+    one.add_argument("--save-every", type=float, default=120.0, metavar="SECONDS", help="between checkpoints")
+    one.add_argument("--accumulate", type=at_least_one, default=1, metavar="PARTS",
+                     help="compute a batch in so many parts, one after the other, to need less memory")
+    one.add_argument("--checkpoint-activations", action="store_true",
+                     help="keep no insides of blocks for the backward pass: less memory, about a third more work")
+    one.add_argument("--parallel", choices=("ddp", "fsdp"), default="ddp",
+                     help="under torchrun: ddp, every card holds the model, or fsdp, every card a slice of it")
+    one.add_argument("--threads", type=int, help="cpu threads of each process")
     one.add_argument("--device", default="auto")
     one.set_defaults(run=train)
 
@@ -180,57 +185,10 @@ def generate(options: argparse.Namespace) -> None:
         print("OCR reads:", " | ".join(done["read"]) or "nothing")
 
 
-@contextmanager
-def interrupts() -> Iterator[list]:
-    """A list that fills when Ctrl-C is pressed, so that a run can end behind a whole step."""
-    pressed = []
-    before = signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
-    try:
-        yield pressed
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def train(options: argparse.Namespace) -> None:
-    from tqdm import tqdm
+    from minglm.run import train
 
-    from minglm import stages
-    from minglm.config import preset
-    from minglm.device import pick, set_threads
-    from minglm.plot import loss_curve
-    from minglm.train import train as loop
-
-    config, device = preset(options.config), pick(options.device)
-    if options.config not in stages.RECIPES:
-        raise ValueError(f"no recipe for config {options.config!r}: choose one of {', '.join(stages.RECIPES)}")
-    names = stages.STAGES if options.stage == "all" else (options.stage,)
-    folder = options.out or Path("runs") / options.config
-    set_threads(options.threads)
-    until = None if options.minutes is None else time.monotonic() + 60 * options.minutes
-    with interrupts() as stop:
-        for name in names:
-            recipe = stages.RECIPES[options.config].get(name)
-            changes = dict(steps=options.steps, batch=options.batch)
-            if recipe:
-                recipe = replace(recipe, **{k: v for k, v in changes.items() if v})
-            stage = stages.build(name, config, device, recipe, folder)
-            place, minutes = folder / "training" / name, 0.0
-            with tqdm(total=recipe.steps, desc=name, unit="step", smoothing=0.05) as bar:
-                for step in loop(stage, device, place, options.resume):
-                    if not bar.n:                            # resumed steps are no sign of speed
-                        bar.n = bar.initial = bar.last_print_n = step.number - 1
-                    bar.update(step.number - bar.n)
-                    minutes = step.seconds / 60
-                    if step.number % 20 == 0:
-                        bar.set_postfix_str(f"loss {step.loss:.4f}, {step.samples_per_second:.0f} samples/s")
-                    if (stop or until and time.monotonic() > until) and step.number < step.steps:
-                        print(f"{name}: {step.number} of {step.steps} steps; go on with --resume")
-                        return
-            loss_curve(place / "log.csv", place / "loss.png")
-            stages.finish(stage, config, folder)
-            spent = f"{minutes:.0f} minutes of training" if minutes else "trained before"
-            print(f"{name}: weights and logs in {folder}, {spent}, "
-                  f"peak memory {device.peak_memory() / 2**30:.1f} GiB")
+    train(options)
 
 
 def evaluate(options: argparse.Namespace) -> None:

@@ -1,7 +1,8 @@
 """What a training step sees: its size, its posters, its noise, all from the number of the step.
 
 A batch is a pure function of (stage, step): posters by index, noise from a CPU generator seeded
-with the step. So runs resume exactly, and devices agree.
+with the step. So runs resume exactly, and devices agree. Of several ranks each makes only its
+share: which samples, is a slice. What is drawn for a batch in one go is drawn whole and cut.
 
 Shapes: B batch · H, W image size.
 """
@@ -23,6 +24,7 @@ from minglm.train import Recipe
 SIZES = ((128, 128), (96, 160), (160, 96))
 SEEDS = dict(vae=1, tokenizer=2, planner=3, decoder=4)  # one stream of posters per stage
 POOL = 4                                     # batches sorted together by length of text
+WHOLE = slice(None)                          # all samples of a batch
 
 
 def generator(stage: str, step: int) -> torch.Generator:
@@ -36,10 +38,10 @@ def batch_size(step: int, recipe: Recipe) -> tuple[int, int]:
     return SIZES[1 + step // 3 % 2] if late and step % 3 == 0 else SIZES[0]
 
 
-def drawn(stage: str, step: int, recipe: Recipe, size: tuple[int, int]) -> list[Poster]:
+def drawn(stage: str, step: int, recipe: Recipe, size: tuple[int, int], share: slice = WHOLE) -> list[Poster]:
     """The posters of one step."""
     first = step * recipe.batch
-    return [draw(SEEDS[stage], first + i, *size) for i in range(recipe.batch)]
+    return [draw(SEEDS[stage], first + i, *size) for i in range(recipe.batch)[share]]
 
 
 def pixels(batch: list[Poster]) -> Tensor:
@@ -49,7 +51,7 @@ def pixels(batch: list[Poster]) -> Tensor:
 
 def alike(stage: str, step: int, recipe: Recipe, length: Callable[[Poster], int]) -> list[Poster]:
     """The posters of one step, alike in `length`, so that little of a batch is padding: POOL
-    batches are drawn together and sorted."""
+    batches are drawn together and sorted. (Drawing is cheap: a poster is painted when asked for.)"""
     group, place = divmod(step, POOL)
     larger = Recipe(steps=recipe.steps, batch=POOL * recipe.batch)
     pool = drawn(stage, group, larger, batch_size(group, replace(recipe, steps=recipe.steps // POOL)))

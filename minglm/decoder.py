@@ -19,7 +19,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from minglm.config import DecoderConfig
-from minglm.layers import attention, frequencies, recomputed, rotate
+from minglm.layers import attention, frequencies, recomputed, rotate, side_by_side
 
 Memory = list[tuple[Tensor, Tensor]]         # keys and values (B, H, N, E) of each block
 
@@ -68,7 +68,8 @@ class DecoderBlock(nn.Module):
          shift2, c_shift2, scale2, c_scale2, gate2, c_gate2) = self.modulation(m).chunk(12, dim=-1)
         size = c.shape[1]
         h = torch.cat([modulate(c, c_shift1, c_scale1), modulate(x, shift1, scale1)], 1)
-        q, k, v = (rearrange(f(h), "b n (h e) -> b n h e", h=self.heads) for f in (self.q, self.k, self.v))
+        q, k, v = (rearrange(t, "b n (h e) -> b n h e", h=self.heads)
+                   for t in side_by_side(h, self.q, self.k, self.v))
         cos, sin = (F.pad(table, (0, 0, size, 0), value=still)[None, :, None]   # (1, S + N, 1, E): glyph tokens
                     for table, still in zip(rotary, (1.0, 0.0)))                # are not turned
 

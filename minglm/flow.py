@@ -29,10 +29,12 @@ def mix(data: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
     return (1 - sigma) * data + sigma * noise
 
 
-def loss(velocity: Tensor, data: Tensor, noise: Tensor, weight: Tensor) -> Tensor:
-    """Weighted mean square error of a velocity, whose target is noise - data; all (B, C, h, w)."""
+def loss(velocity: Tensor, data: Tensor, noise: Tensor, weight: Tensor, total: Tensor | None = None) -> Tensor:
+    """Weighted mean square error of a velocity, whose target is noise - data; all (B, C, h, w).
+
+    total: the sum of weights to divide by, where these are not all samples of a batch."""
     error = (velocity.float() - (noise - data)).square().mean(1, keepdim=True)
-    return (error * weight).sum() / weight.sum()
+    return (error * weight).sum() / (weight.sum() if total is None else total)
 
 
 def schedule(steps: int, tokens: int, config: FlowConfig) -> tuple[list[float], list[float]]:

@@ -18,7 +18,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from minglm.config import GlyphConfig
-from minglm.layers import RMSNorm
+from minglm.layers import RMSNorm, side_by_side
 from minglm.text import glyph_ids
 
 MOST_CHARACTERS, MOST_STRINGS = 16, 8        # sizes of the place tables; beyond, the last entry
@@ -45,13 +45,14 @@ class GlyphBlock(nn.Module):
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         """x (R, L, D); bias (R, H, L, L) holds position bias and mask."""
         h = self.norm1(x)
-        q, k, v = (rearrange(f(h), "r l (h d) -> r h l d", h=self.heads)
-                   for f in (self.q, self.k, self.v))
+        q, k, v = (rearrange(t, "r l (h d) -> r h l d", h=self.heads)
+                   for t in side_by_side(h, self.q, self.k, self.v))
         scores = (q @ k.transpose(-1, -2)).float() + bias
         out = scores.softmax(-1).to(v.dtype) @ v
         x = x + self.o(rearrange(out, "r h l d -> r l (h d)"))
         h = self.norm2(x)
-        return x + self.down(F.gelu(self.gate(h), approximate="tanh") * self.up(h))
+        gate, up = side_by_side(h, self.gate, self.up)
+        return x + self.down(F.gelu(gate, approximate="tanh") * up)
 
 
 class GlyphEncoder(nn.Module):

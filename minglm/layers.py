@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -36,6 +37,16 @@ def frequencies(width: int, theta: float, exact: bool = False) -> Tensor:
     """
     share = torch.arange(0, width, 2, dtype=torch.float32) / width
     return 1 / theta ** share if exact else theta ** -share
+
+
+def side_by_side(x: Tensor, *linears: nn.Linear) -> tuple[Tensor, ...]:
+    """Several linear maps of one x; in training as one product, which reads, casts and differentiates x once.
+    Without gradients each matrix is used where it lies."""
+    if not torch.is_grad_enabled():
+        return tuple(linear(x) for linear in linears)
+    bias = None if linears[0].bias is None else torch.cat([linear.bias for linear in linears])
+    weight = torch.cat([linear.weight for linear in linears])
+    return F.linear(x, weight, bias).split([linear.out_features for linear in linears], -1)
 
 
 def recomputed(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:

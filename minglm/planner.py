@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from minglm.config import PlannerConfig
 from minglm.device import one_thread
 from minglm.drawing import choose, small, stepper
-from minglm.layers import KVCache, RMSNorm, attention, frequencies, recomputed, rotate, swiglu
+from minglm.layers import KVCache, RMSNorm, attention, frequencies, recomputed, rotate, side_by_side, swiglu
 
 Grid = tuple[int, int]
 
@@ -66,8 +66,8 @@ class PlannerBlock(nn.Module):
                 cache: KVCache | None) -> Tensor:
         """x (B, N, D); mask (B, 1, N, M), True = may look, or None: every earlier token."""
         h = self.norm1(x)
-        q, k, v = (rearrange(f(h), "b n (h e) -> b h n e", e=self.head_dim)
-                   for f in (self.q, self.k, self.v))
+        q, k, v = (rearrange(t, "b n (h e) -> b h n e", e=self.head_dim)
+                   for t in side_by_side(h, self.q, self.k, self.v))
         q, k = rotate(torch.cat([q, k], 1), *rotary).split([q.shape[1], k.shape[1]], 1)
         causal = mask is None and x.shape[1] > 1
         if cache is not None:

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from minglm import flow, vae as vae_module, weights
-from minglm.batches import SEEDS, alike, batch_size, drawn, generator, pixels, planned, text_bytes
+from minglm import flow, parallel, vae as vae_module, weights
+from minglm.batches import SEEDS, WHOLE, alike, batch_size, drawn, generator, pixels, planned, text_bytes
 from minglm.captions import corpus
 from minglm.config import Config
 from minglm.decoder import Decoder
@@ -56,12 +56,12 @@ def vae_stage(config: Config, device: Device, recipe: Recipe) -> Stage:
     model.start_from_pca(pixels([draw(0, i) for i in range(512)]))
     model.to(device.device)
 
-    def batch(step: int) -> dict:
+    def batch(step: int, share: slice = WHOLE) -> dict:
         height, width = batch_size(step, recipe)
-        posters_ = drawn("vae", step, recipe, (height, width))
+        posters_ = drawn("vae", step, recipe, (height, width), share)
         s, c = config.vae.scale, config.vae.channels
         noise = 0.1 * torch.randn(recipe.batch, c, height // s, width // s,
-                                  generator=generator("vae", step))
+                                  generator=generator("vae", step))[share]
         return device.to(dict(images=pixels(posters_), weight=1 + 3 * text_mask(posters_), noise=noise))
 
     return Stage("vae", model, batch, lambda b: vae_module.loss(model, **b), recipe)
@@ -99,8 +99,10 @@ def tokenizer_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE) ->
     table = word_table(bpe, [draw(0, i).caption for i in range(2000)])
     rarity = torch.log(2000 / (1 + table.sum(0))).to(device.device)
 
-    def batch(step: int) -> dict:
-        posters_ = drawn("tokenizer", step, recipe, batch_size(step, recipe))
+    seen = []                                # features, ids and chance of the parts of a step
+
+    def batch(step: int, share: slice = WHOLE) -> dict:
+        posters_ = drawn("tokenizer", step, recipe, batch_size(step, recipe), share)
         words = word_table(bpe, [p.caption for p in posters_])
         images, weight = pixels(posters_), 1 - 0.7 * text_mask(posters_)
         if step % 4 == 3 and posters_[0].height % 64 == posters_[0].width % 64 == 0:
@@ -118,17 +120,23 @@ def tokenizer_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE) ->
         words = word_loss(scores, b["words"], rarity)
         error = (reconstruction.float() - F.avg_pool2d(b["images"], 2)).square() * b["weight"]
         if model.training:
-            revise_codes(quantiser, model.usage, z.detach(), ids, b["generator"])
-        share = model.usage / model.usage.sum()
-        perplexity = torch.exp(-(share * (share + 1e-9).log()).sum())
+            seen.append((z.detach(), ids, b["generator"]))
         value = words + 10 * error.mean() + 0.5 * commitment
-        return value, dict(words=words.detach(), pixels=error.mean().detach(),
-                           commitment=commitment.detach(), perplexity=perplexity)
+        return value, dict(words=words.detach(), pixels=error.mean().detach(), commitment=commitment.detach())
+
+    def after() -> dict:
+        """Codes follow the features of the whole batch, whichever part and rank they were found in."""
+        z, ids = (parallel.gather(torch.cat(found)) for found in list(zip(*seen))[:2])
+        revise_codes(model.tokenizer.quantiser, model.usage, z, ids, seen[0][2])
+        parallel.same(model.tokenizer.quantiser.codes, model.usage)              # sums may round by chance on a card
+        seen.clear()
+        share = model.usage / model.usage.sum()
+        return dict(perplexity=torch.exp(-(share * (share + 1e-9).log()).sum()))
 
     def hidden(name: str) -> bool:
         return "blocks" in name or "alignment.image" in name
 
-    return Stage("tokenizer", model, batch, loss, recipe, hidden)
+    return Stage("tokenizer", model, batch, loss, recipe, hidden, after)
 
 
 # ---------------------------------------------------------------- planner
@@ -140,8 +148,8 @@ def planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE,
     model = Planner(config.planner).to(device.device)
     tokenizer = tokenizer.to(device.device).eval()
 
-    def batch(step: int) -> dict:
-        posters_ = alike("planner", step, recipe, lambda p: len(p.caption.encode()))
+    def batch(step: int, share: slice = WHOLE) -> dict:
+        posters_ = alike("planner", step, recipe, lambda p: len(p.caption.encode()))[share]
         rows, columns = posters_[0].height // CELL, posters_[0].width // CELL
         grid = preview_grid(rows, columns, config.planner.preview_tokens)
         prompts = [prompt_ids(bpe, p.caption, rows, columns, grid, config.planner.vision_vocab,
@@ -189,27 +197,27 @@ def decoder_stage(config: Config, device: Device, recipe: Recipe, vae: VAE,
     vae, tokenizer = vae.to(device.device).eval(), tokenizer.to(device.device).eval()
     scale, heads = config.vae.scale, config.decoder.heads // 2
 
-    def batch(step: int) -> dict:
+    def batch(step: int, share: slice = WHOLE) -> dict:
         drawn_, g = alike("decoder", step, recipe, text_bytes), generator("decoder", step)
         size = drawn_[0].height, drawn_[0].width
         count, shape = recipe.batch, (recipe.batch, config.vae.channels, size[0] // scale, size[1] // scale)
         kept = torch.rand(count, 2, generator=g)
         without = (kept[:, 0] < 0.1)                                             # no words
         no_prior = torch.where(without, kept[:, 1] < 0.7, kept[:, 1] < 0.04)     # no ids
-        texts = [[] if skip else [r.text.upper() for r in p.regions]
-                 for p, skip in zip(drawn_, without.tolist())]
-        glyphs = collate(texts)
-        shown = [p if not skip else replace(p, regions=()) for p, skip in zip(drawn_, without.tolist())]
-        align, rasters = lettering(shown, glyphs["index"])
-        rng = random.Random(f"plan/{step}")
+        rng, noise, u = random.Random(f"plan/{step}"), torch.randn(shape, generator=g), torch.rand(count, generator=g)
         plans = [p if skip else planned(rng, p) for p, skip in zip(drawn_, without.tolist())]
+        drawn_, plans, without = drawn_[share], plans[share], without[share]     # so far the whole batch
+        shown = [p if not skip else replace(p, regions=()) for p, skip in zip(drawn_, without.tolist())]
+        glyphs = collate([[r.text.upper() for r in p.regions] for p in shown])
+        align, rasters = lettering(shown, glyphs["index"])
         data = dict(images=pixels(drawn_), plans=pixels(plans), text=F.max_pool2d(text_mask(drawn_), scale),
-                    noise=torch.randn(shape, generator=g), u=1 - torch.rand(count, generator=g),
-                    keep=~no_prior, align=align, rasters=rasters, **glyphs)
+                    noise=noise[share], u=1 - u[share], keep=~no_prior[share], align=align, rasters=rasters, **glyphs)
         data = device.to(data)
+        sums = dict(weight=(1 + 3 * data["text"]).sum(), text=data["text"].sum(), align=data["align"].sum(),
+                    drawing=(data["rasters"].amax(-1) > 0).sum())
         with torch.no_grad(), device.autocast():
             images, plans = data.pop("images"), data.pop("plans")
-            return data | dict(latents=vae.encode(images).float(), prior=tokenizer.encode(plans))
+            return data | dict(latents=vae.encode(images).float(), prior=tokenizer.encode(plans), sums=sums)
 
     def loss(b: dict) -> tuple[Tensor, dict]:
         tokens = b["latents"].shape[2] * b["latents"].shape[3] // config.decoder.patch ** 2
@@ -217,16 +225,15 @@ def decoder_stage(config: Config, device: Device, recipe: Recipe, vae: VAE,
         features = gather(model.glyph(b["ids"], b["mask"], b["places"]), b["index"])
         velocity, seen = model.decoder(flow.mix(b["latents"], b["noise"], sigma), 1000 * b["u"] - 1,
                                        b["prior"], features, b["tokens"], b["keep"], watch=ALIGN)
-        weight = 1 + 3 * b["text"]
-        flow_loss = flow.loss(velocity, b["latents"], b["noise"], weight)
-        text_loss = flow.loss(velocity.detach(), b["latents"], b["noise"], b["text"])
-        on_text = b["align"].sum().clamp_min(1e-6)
+        sums = b["sums"]
+        flow_loss = flow.loss(velocity, b["latents"], b["noise"], 1 + 3 * b["text"], sums["weight"])
+        text_loss = flow.loss(velocity.detach(), b["latents"], b["noise"], b["text"], sums["text"])
         shown = rearrange(seen[:, :heads].clamp_min(-20), "b (t h) n s -> b t h n s", t=2)
-        align = -(b["align"][:, :, None] * shown).sum() / (heads // 2) / on_text
+        align = -(b["align"][:, :, None] * shown).sum() / (heads // 2) / sums["align"].clamp_min(1e-6)
         has = b["rasters"].amax(-1) > 0
         drawing = F.binary_cross_entropy_with_logits(model.draw(features).float(), b["rasters"],
                                                      reduction="none").mean(-1)
-        drawing = (drawing * has).sum() / has.sum().clamp_min(1)
+        drawing = (drawing * has).sum() / sums["drawing"].clamp_min(1e-6)
         value = flow_loss + 0.1 * align + drawing
         return value, dict(flow=flow_loss.detach(), text=text_loss, align=align.detach(),
                            drawing=drawing.detach())

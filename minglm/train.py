@@ -11,16 +11,17 @@ stopped. The caller owns the loop and decides what to print, plot, or when to st
 from __future__ import annotations
 
 import csv
-import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from minglm import checkpoint, parallel, sharding
 from minglm.device import Device
+from minglm.muon import Muon
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,11 @@ class Stage:
 
     name: str
     model: nn.Module                         # everything the optimiser changes
-    batch: Callable[[int], dict]             # step number -> tensors on the device
+    batch: Callable[..., dict]               # step number (and which samples) -> tensors on the device
     loss: Callable[[dict], tuple[Tensor, dict[str, Tensor]]]
     recipe: Recipe
     muon: Callable[[str], bool] = lambda name: False  # names of the hidden matrices
+    after: Callable[[], dict[str, Tensor]] = dict     # once a step, behind its losses; more numbers to log
 
 
 @dataclass
@@ -84,8 +86,8 @@ def optimisers(stage: Stage) -> list[torch.optim.Optimizer]:
               dict(params=[p for p in rest if p.ndim < 2], weight_decay=0.0)]
     made = [torch.optim.AdamW([g for g in groups if g["params"]], lr=recipe.lr, betas=(0.9, 0.98), fused=True)]
     if hidden:
-        made.append(torch.optim.Muon(hidden, lr=recipe.muon_lr, weight_decay=recipe.weight_decay,
-                                     momentum=0.95, ns_steps=4, adjust_lr_fn="match_rms_adamw"))
+        made.append(Muon(hidden, lr=recipe.muon_lr, weight_decay=recipe.weight_decay,
+                         momentum=0.95, ns_steps=4, adjust_lr_fn="match_rms_adamw"))
     return made
 
 
@@ -107,62 +109,6 @@ class EMA:
             value = p.detach().clone()
             p.data.copy_(m)
             m.copy_(value)
-
-
-def to_cpu(value):
-    """A nested structure with every tensor on the CPU, as checkpoints hold them."""
-    if isinstance(value, Tensor):
-        return value.detach().cpu()
-    if isinstance(value, dict):
-        return {k: to_cpu(v) for k, v in value.items()}
-    return [to_cpu(v) for v in value] if isinstance(value, (list, tuple)) else value
-
-
-def save(path: Path, state: dict) -> None:
-    """Write a checkpoint so that a crash at any moment leaves the old or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    torch.save(to_cpu(state), temporary)
-    os.replace(temporary, path)
-
-
-def load(path: Path) -> dict:
-    """Read a checkpoint; only tensors and plain values are ever unpickled.
-
-    Raises ValueError naming the file if it is damaged.
-    """
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"cannot read checkpoint {path}: {reason}") from error
-
-
-def restore(checkpoint: Path, stage: Stage, made: list[torch.optim.Optimizer], average: EMA) -> tuple[int, float]:
-    """Put a checkpoint's state into model, optimisers and average; returns its step and seconds.
-
-    A run may be made longer or shorter, so `steps` may differ from the recipe it was begun with.
-    Raises ValueError if it is of another stage, recipe or size.
-    """
-    state, recipe = load(checkpoint), asdict(replace(stage.recipe, steps=0))
-    wanted = {"stage", "recipe", "step", "seconds", "model", "average", "optimisers"}
-    if not isinstance(state, dict) or wanted - state.keys():
-        raise ValueError(f"{checkpoint} is not a checkpoint of this program")
-    if state["stage"] != stage.name:
-        raise ValueError(f"{checkpoint} is of stage {state['stage']!r}, not {stage.name!r}")
-    if changed := [f"{k} {state['recipe'].get(k)}, not {v}" for k, v in recipe.items() if state["recipe"].get(k) != v]:
-        raise ValueError(f"{checkpoint} is of another recipe: {', '.join(changed)}")
-    try:
-        stage.model.load_state_dict(state["model"])
-        for optimiser, values in zip(made, state["optimisers"], strict=True):
-            optimiser.load_state_dict(values)
-        for mean, value in zip(average.mean, state["average"], strict=True):
-            mean.copy_(value)
-    except (RuntimeError, ValueError) as error:
-        raise ValueError(f"{checkpoint} is of a model of another size: {str(error).splitlines()[-1].strip()}") from error
-    return state["step"], state["seconds"]
 
 
 class Log:
@@ -188,30 +134,49 @@ class Log:
             writer.writerow(row)
 
 
+def gradients(compute: Callable, parts: list[dict], device: Device) -> dict[str, Tensor]:
+    """Gradients of the mean loss of a step's parts; returns loss and stats, each its mean."""
+    rows = []
+    for part in parts:
+        with sharding.unsent(compute, last=part is parts[-1]):
+            with device.autocast():
+                loss, stats = compute(part)
+            (loss / len(parts) if len(parts) > 1 else loss).backward()
+        rows.append(dict(loss=loss.detach(), **stats))
+    return parallel.mean(rows)
+
+
 def train(stage: Stage, device: Device, folder: str | Path | None = None, resume: bool = False,
-          save_every: float = 120.0, log_every: int = 20) -> Iterator[Step]:
+          save_every: float = 120.0, log_every: int = 20, accumulate: int = 1, sharded: bool = False,
+          recompute: bool = False) -> Iterator[Step]:
     """Train `stage` to the end of its recipe, yielding after every step.
 
-    folder: where checkpoint.pt and log.csv go (None: nowhere). resume: go on from the
-    checkpoint there, if there is one. A checkpoint is written every `save_every` seconds, when
-    the caller stops the loop, and at the end. When the generator is exhausted the model holds
-    the averaged parameters. Raises ValueError for a checkpoint of another stage or recipe, and
-    FloatingPointError as soon as a loss that is logged or to be saved is not finite.
+    folder: where checkpoints and log.csv go (None: nowhere). resume: go on from the checkpoint
+    there, if there is one. A checkpoint is written every `save_every` seconds, when the caller
+    stops the loop, and at the end. When the generator is exhausted the model holds the averaged
+    parameters. accumulate: parts in which a rank computes its share of a batch, for less memory.
+    Inside `parallel.group` each rank runs this same loop, and all must stop it at the same step;
+    `sharded` means FSDP instead of DDP, and rank 0 alone then ends with a model, on the CPU.
+    recompute: keep no insides of blocks for the backward pass.
+
+    Raises ValueError for a checkpoint of another stage or recipe and for a batch that cannot be
+    shared evenly, and FloatingPointError as soon as a loss that is logged or to be saved is not finite.
     """
-    recipe, model = stage.recipe, stage.model
+    recipe, model, folder = stage.recipe, stage.model, Path(folder) if folder else None
+    shares, empty = parallel.shares(recipe.batch, accumulate), sharding.outline(model) if sharded else None
+    compute = sharding.spread(model, stage.loss, device, sharded, recompute)
     made, average = optimisers(stage), EMA(model, recipe.ema)
-    checkpoint = Path(folder) / "checkpoint.pt" if folder else None
-    start, spent = 0, 0.0
-    if resume and checkpoint and checkpoint.exists():
-        start, spent = restore(checkpoint, stage, made, average)
-    log = Log(Path(folder) / "log.csv", start) if folder else None
 
     def write(step: int, seconds: float) -> None:
-        if checkpoint:
-            save(checkpoint, dict(stage=stage.name, recipe=asdict(replace(recipe, steps=0)), step=step, seconds=seconds,
-                                  model=model.state_dict(), average=average.mean,
-                                  optimisers=[o.state_dict() for o in made]))
+        if folder:
+            checkpoint.write(folder, stage, made, average, step, seconds, sharded)
 
+    start, spent = 0, 0.0
+    if resume and (found := checkpoint.latest(folder)):
+        start, spent = checkpoint.restore(found, stage, made, average)
+    elif parallel.ranks() > 1:
+        write(0, 0.0)                        # or a restart would go on from an earlier run's
+    log = Log(folder / "log.csv", start) if folder and not parallel.rank() else None
     began = saved = recent = time.monotonic()
     done, speed, marked = start, 0.0, start
     try:
@@ -219,22 +184,19 @@ def train(stage: Stage, device: Device, folder: str | Path | None = None, resume
             model.train()
             for optimiser in made:
                 for group in optimiser.param_groups:
-                    base = recipe.muon_lr if isinstance(optimiser, torch.optim.Muon) else recipe.lr
+                    base = recipe.muon_lr if isinstance(optimiser, Muon) else recipe.lr
                     group["lr"] = base * recipe.rate(step)
-            batch = stage.batch(step)
-            with device.autocast():
-                loss, stats = stage.loss(batch)
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+            values = gradients(compute, parallel.parts(stage.batch, step, shares), device)
+            values |= stage.after()
+            norm = sharding.whole(nn.utils.clip_grad_norm_(model.parameters(), recipe.clip))
             for optimiser in made:
                 optimiser.step()
                 optimiser.zero_grad(set_to_none=True)
             average.update(step)
             done, now = step + 1, time.monotonic()
-            values = dict(loss=loss.detach(), **stats, grad=norm.detach())
-            result = Step(done, recipe.steps, spent + now - began, speed, values)
-            logged, due = done % log_every == 0 or done == recipe.steps, now - saved > save_every
-            if (logged or due) and not torch.isfinite(loss.detach().cpu()):       # before it is saved
+            result = Step(done, recipe.steps, spent + now - began, speed, values | dict(grad=norm.detach()))
+            logged, due = done % log_every == 0 or done == recipe.steps, parallel.agreed(now - saved > save_every)
+            if (logged or due) and not torch.isfinite(values["loss"].cpu()):      # before it is saved
                 raise FloatingPointError(f"the loss of {stage.name} is {result.loss} at step {done}")
             if logged:
                 speed = (done - marked) * recipe.batch / max(1e-9, now - recent)
@@ -252,3 +214,5 @@ def train(stage: Stage, device: Device, folder: str | Path | None = None, resume
         raise
     write(done, spent + time.monotonic() - began)
     average.swap()
+    if sharded:
+        stage.model = sharding.collected(model, empty)

@@ -15,13 +15,14 @@ from torch import nn
 
 from minglm import batches, stages
 from minglm.__main__ import main
+from minglm.checkpoint import load
 from minglm.config import preset
 from minglm.device import pick
 from minglm.layout import fits, is_han
 from minglm.pipeline import Pipeline
 from minglm.posters import draw
 from minglm.tokenizer import Tokenizer
-from minglm.train import EMA, Recipe, Stage, load, optimisers, train
+from minglm.train import EMA, Recipe, Stage, optimisers, train
 from minglm.vae import VAE
 
 ROOT = Path(__file__).resolve().parent.parent

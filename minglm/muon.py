@@ -1,0 +1,63 @@
+"""Muon, the optimiser of hidden matrices: every update is made orthogonal before it is taken.
+
+Shapes: n matrices of R rows and C columns, R <= C.
+
+Adam scales each number of a gradient on its own; Muon treats a matrix as a map, and gives all directions
+in which it changes the same size. That takes a handful of matrix products (Newton-Schulz; Jordan et al.,
+2024). torch.optim.Muon does them matrix by matrix; at our sizes that keeps half a core busy. Here
+matrices of one shape go through the products together: the same numbers but for rounding in bfloat16.
+Of a sharded matrix the momentum stays sharded; to be made orthogonal the update is put together, and
+every rank keeps its slice of the result.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import torch
+from torch import Tensor
+
+from minglm.sharding import like, whole
+
+MOST = 2 ** 24                               # numbers in the matrices taken at a time
+
+
+def orthogonal(updates: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float) -> Tensor:
+    """The orthogonal matrices nearest to `updates` (n, R, C), roughly: singular values of 0.7 to 1.2."""
+    a, b, c = coefficients
+    x = updates.bfloat16()
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=eps)
+    for _ in range(steps):
+        gram = x @ x.mT                                                          # (n, R, R)
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x
+
+
+class Muon(torch.optim.Muon):
+    """torch.optim.Muon, many matrices at a time. Its learning rates are matched to AdamW's."""
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            grads = [p.grad for p in params]
+            for p in params:
+                if "momentum_buffer" not in self.state[p]:
+                    self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+            momenta = [self.state[p]["momentum_buffer"] for p in params]
+            torch._foreach_lerp_(momenta, grads, 1 - group["momentum"])
+            updates = torch._foreach_lerp(grads, momenta, group["momentum"])     # Nesterov's look ahead
+            torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
+            alike = defaultdict(list)
+            for p, update in zip(params, updates):
+                alike[tuple(sorted(p.shape))].append((p, update))
+            for (least, most), pairs in alike.items():
+                for few in batched(pairs, max(1, MOST // (least * most))):
+                    lying = [u if len(u) == least else u.mT for u in (whole(update) for _, update in few)]
+                    made = orthogonal(torch.stack(lying), group["ns_coefficients"], group["ns_steps"], group["eps"])
+                    for (p, _), one in zip(few, made.to(lying[0].dtype)):
+                        p.add_(like(one if len(p) == least else one.mT, p), alpha=-0.2 * most ** 0.5 * group["lr"])
+
+
+def batched(items: list, count: int) -> list[list]:
+    return [items[i:i + count] for i in range(0, len(items), count)]
