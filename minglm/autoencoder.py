@@ -51,7 +51,7 @@ class Level(nn.Module):
             return x
         if self.down:  # padded below and on the right only
             return self.resize(F.pad(x, (0, 1, 0, 1)))
-        return self.resize(F.interpolate(x, scale_factor=2, mode="nearest"))
+        return self.resize(F.interpolate(x, (2 * x.shape[2], 2 * x.shape[3]), mode="nearest"))
 
 
 class Half(nn.Module):

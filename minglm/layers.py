@@ -41,8 +41,9 @@ def frequencies(width: int, theta: float, exact: bool = False) -> Tensor:
 
 def side_by_side(x: Tensor, *linears: nn.Linear) -> tuple[Tensor, ...]:
     """Several linear maps of one x; in training as one product, which reads, casts and differentiates x once.
-    Without gradients each matrix is used where it lies."""
-    if not torch.is_grad_enabled():
+    Without gradients each matrix is used where it lies, and so are large ones, for the backward pass would keep
+    their copy."""
+    if not torch.is_grad_enabled() or linears[0].weight.numel() > 2 ** 20:
         return tuple(linear(x) for linear in linears)
     bias = None if linears[0].bias is None else torch.cat([linear.bias for linear in linears])
     weight = torch.cat([linear.weight for linear in linears])

@@ -122,15 +122,15 @@ class Planner(nn.Module):
         target = torch.cat([grids, end], 1)                                      # (B, T)
         device, count = target.device, target.shape[1]
         longest = max(map(len, prompts)) + count - 1
-        ids = torch.zeros(len(prompts), longest, dtype=torch.long, device=device)
+        ids = torch.zeros(len(prompts), longest, dtype=torch.long)
         place = torch.zeros(len(prompts), 3, longest, dtype=torch.long)
         for b, prompt in enumerate(prompts):
-            size = len(prompt) + count - 1
-            ids[b, :len(prompt)] = torch.tensor(prompt, device=device)
-            ids[b, len(prompt):size] = grids[b]
-            place[b, :, :size] = positions([len(prompt), tuple(preview.shape[1:]), tuple(large.shape[1:])])
+            ids[b, :len(prompt)] = torch.tensor(prompt)
+            place[b, :, :len(prompt) + count - 1] = positions(
+                [len(prompt), tuple(preview.shape[1:]), tuple(large.shape[1:])])
         first = torch.tensor([len(prompt) - 1 for prompt in prompts])
         where = (first[:, None] + torch.arange(count)).to(device)                # (B, T)
+        ids = ids.to(device).scatter(1, where[:, 1:], grids)                     # each grid behind its prompt
         features = self(ids, place.to(device))
         features = features.gather(1, where[..., None].expand(-1, -1, features.shape[-1]))
         scores = self.head(features).float()
