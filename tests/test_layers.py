@@ -26,6 +26,18 @@ def test_rms_norm_counts_in_float32():
     assert norm(x).dtype == torch.float16 and torch.allclose(norm(x).float(), torch.ones(1, 8), atol=1e-3)
 
 
+@pytest.mark.parametrize("shape", [(7,), (2, 5, 7)])
+def test_gradients_of_the_rms_norm_are_those_of_its_formula(shape):
+    norm, x = RMSNorm(7, 1e-3), (3 * random(*shape)).requires_grad_()
+    with torch.no_grad():
+        norm.weight.copy_(random(7, seed=1))
+    g = random(*shape, seed=2)
+    ours = torch.autograd.grad(norm(x), (x, norm.weight), g)
+    formula = x / (x.square().mean(-1, keepdim=True) + 1e-3).sqrt() * norm.weight
+    for a, b in zip(ours, torch.autograd.grad(formula, (x, norm.weight), g)):
+        assert torch.allclose(a, b, atol=1e-5)
+
+
 def test_frequencies_fall_from_one():
     f = frequencies(8, 10000.0)
     assert torch.allclose(f, torch.tensor([1, 0.1, 0.01, 0.001]))
