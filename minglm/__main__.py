@@ -18,6 +18,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command. Returns the exit code."""
     try:
         options = command_line().parse_args(arguments)
+        if getattr(options, "simulate_npu", False):
+            simulate(options)
         return options.run(options) or 0
     except (ValueError, OSError) as error:
         print(f"minglm: {error}", file=sys.stderr)
@@ -25,6 +27,14 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("minglm: stopped", file=sys.stderr)
         return 1
+
+
+def simulate(options: argparse.Namespace) -> None:
+    """Give this process a simulated npu, and take it unless another device was named."""
+    from minglm import simnpu
+
+    simnpu.install()
+    options.device = "npu" if options.device == "auto" else options.device
 
 
 class Parser(argparse.ArgumentParser):
@@ -52,6 +62,7 @@ def command_line() -> argparse.ArgumentParser:
     one.add_argument("--read", action="store_true", help="read the poster back by OCR")
     one.add_argument("--json", action="store_true", help="print what was done as JSON")
     one.add_argument("--device", default="auto")
+    one.add_argument("--simulate-npu", action="store_true", help="on a simulated Ascend card, which counts what it does")
     one.set_defaults(run=generate)
 
     one = commands.add_parser("train", help="train a stage, or all", epilog="Several cards: start it by `torchrun "
@@ -73,6 +84,7 @@ def command_line() -> argparse.ArgumentParser:
                      help="under torchrun: ddp, every card holds the model, or fsdp, every card a slice of it")
     one.add_argument("--threads", type=int, help="cpu threads of each process")
     one.add_argument("--device", default="auto")
+    one.add_argument("--simulate-npu", action="store_true", help="on a simulated Ascend card, which counts what it does")
     one.set_defaults(run=train)
 
     one = commands.add_parser("evaluate", help="score weights on prompts never trained on")

@@ -112,7 +112,7 @@ def pick(name: str | torch.device | Device = "auto") -> Device:
         raise ValueError(f"device {name!r}{origin} is not available: "
                          f"cards 0 to {module.device_count() - 1} are visible")
     module.set_device(int(index))
-    return Device(torch.device(kind, int(index)))
+    return Device(torch.device(kind, module.current_device()))  # a simulated card is number 0 to its process
 
 
 def unavailable(kind: str) -> str:

@@ -44,7 +44,7 @@ class TrainedRMSNorm(torch.autograd.Function):
     def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         """d x = r (g w - x r^2 mean(g w x)), d weight = sum of g x r, for a gradient g of the result."""
         x, weight, r = ctx.saved_tensors
-        along = (x * r).mul_(grad).view(-1, x.shape[-1])
+        along = (x * r).mul_(grad).reshape(-1, x.shape[-1])
         share = (along @ weight).view(r.shape).mul_(r).mul_(r).div_(-x.shape[-1])
         return (grad * weight).mul_(r).addcmul_(x, share), along.sum(0), None
 

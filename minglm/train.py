@@ -11,9 +11,11 @@ stopped. The caller owns the loop and decides what to print, plot, or when to st
 from __future__ import annotations
 
 import csv
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -59,7 +61,7 @@ class Stage:
 
 @dataclass
 class Step:
-    """What happened at one step. `loss` and `stats` are read from the device when asked for."""
+    """What happened at one step. `loss` and `stats` are read from the device when first asked for, at once."""
 
     number: int                              # steps done so far, so the first is 1
     steps: int
@@ -69,11 +71,11 @@ class Step:
 
     @property
     def loss(self) -> float:
-        return float(self.values["loss"])
+        return self.stats["loss"]
 
-    @property
+    @cached_property
     def stats(self) -> dict[str, float]:
-        return {name: float(value) for name, value in self.values.items()}
+        return dict(zip(self.values, torch.stack([value.float() for value in self.values.values()]).tolist()))
 
 
 def optimisers(stage: Stage) -> list[torch.optim.Optimizer]:
@@ -196,7 +198,7 @@ def train(stage: Stage, device: Device, folder: str | Path | None = None, resume
             done, now = step + 1, time.monotonic()
             result = Step(done, recipe.steps, spent + now - began, speed, values | dict(grad=norm.detach()))
             logged, due = done % log_every == 0 or done == recipe.steps, parallel.agreed(now - saved > save_every)
-            if (logged or due) and not torch.isfinite(values["loss"].cpu()):      # before it is saved
+            if (logged or due) and not math.isfinite(result.loss):  # before it is saved
                 raise FloatingPointError(f"the loss of {stage.name} is {result.loss} at step {done}")
             if logged:
                 speed = (done - marked) * recipe.batch / max(1e-9, now - recent)

@@ -101,6 +101,19 @@ def test_npu_reason_without_the_package(monkeypatch):
     devices._load_torch_npu.cache_clear()
 
 
+def test_npu_reason_without_cann(monkeypatch, tmp_path):
+    if hasattr(torch, "npu"):
+        pytest.skip("torch-npu is loaded")
+    error = "libhccl.so: cannot open shared object file: No such file or directory"
+    (tmp_path / "torch_npu.py").write_text(f"raise ImportError({error!r})")
+    monkeypatch.syspath_prepend(tmp_path)
+    devices._load_torch_npu.cache_clear()
+    usable, reason = devices.npu_status()
+    assert not usable and "installed but cannot be loaded" in reason and "CANN" in reason and error in reason
+    assert f"[--] npu              {reason}" in doctor.text(doctor.report())
+    devices._load_torch_npu.cache_clear()
+
+
 FAKE_NPU = """
 import torch
 class Cards:                                     # what torch-npu would install as torch.npu
@@ -109,6 +122,7 @@ class Cards:                                     # what torch-npu would install 
     def is_available(self): return self.count > 0
     def device_count(self): return self.count
     def set_device(self, index): self.current = index
+    def current_device(self): return self.current
     def synchronize(self): pass
     def max_memory_allocated(self): return 7
     def get_amp_supported_dtype(self): return [torch.bfloat16]

@@ -1,0 +1,90 @@
+"""Every training stage on the simulated npu against the CPU. Run by test_simnpu.py in a process of its own.
+
+Losses are compared in float32 throughout: autocast is off, and so is the bfloat16 inside Muon, whose rounding would
+turn a last bit into a third digit within 20 steps.
+"""
+
+import json
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+
+from minglm import simcount, simnpu, stages
+from minglm.__main__ import main
+from minglm.device import Device, pick
+from minglm.train import train
+
+TABLE = json.loads((Path(__file__).parent.parent / "data" / "npu_operators.json").read_text())
+BUDGET = 1                                   # host syncs in 20 steps: all numbers of the log by one read
+
+torch.set_num_threads(1)
+simnpu.install(forbidden=TABLE["cpu"])       # what torch_npu would silently run on the CPU
+CPU, NPU = Device(torch.device("cpu")), pick("npu")
+
+
+@pytest.fixture
+def float32(monkeypatch):
+    monkeypatch.setattr(Device, "autocast", lambda self, dtype=None: nullcontext())
+    monkeypatch.setattr(torch.Tensor, "bfloat16", lambda self: self)
+
+
+@pytest.fixture(scope="module")
+def run(config, folder):
+    """Train a stage some steps; returns its losses, read at the end, and what the card counted."""
+    def run(name, device, steps=20, place=None, stop=None, resume=False):
+        recipe = replace(stages.RECIPES["tiny"][name], steps=steps, batch=2, warmup=2)
+        stage, found = stages.build(name, config, device, recipe, folder), []
+        with simnpu.counting(budget=None if place else BUDGET) as seen:
+            loop = train(stage, device, place, resume)
+            for step in loop:
+                found.append(step.values["loss"])
+                if step.number == stop:
+                    loop.close()
+                    break
+        return torch.stack(found).cpu(), seen
+    return cache(run)
+
+
+@pytest.mark.parametrize("name", stages.STAGES)
+def test_losses_are_those_of_the_cpu(run, float32, name):
+    (wanted, _), (found, seen) = run(name, CPU), run(name, NPU)
+    assert len(found) == 20 and (found - wanted).abs().max() <= 1e-5, (found - wanted).tolist()
+    assert seen.launches > 2000 and seen.syncs == BUDGET and seen.unfused == 0
+
+
+@pytest.mark.parametrize("name", stages.STAGES)
+def test_a_resumed_run_has_the_losses_of_an_undisturbed_one(run, float32, name, tmp_path):
+    first, _ = run(name, NPU, place=tmp_path, stop=10)
+    second, _ = run(name, NPU, place=tmp_path, resume=True)
+    assert torch.equal(torch.cat([first, second]), run(name, NPU)[0])
+
+
+@pytest.mark.parametrize("name", stages.STAGES)
+def test_every_operator_has_a_kernel(run, name):
+    """With autocast, as `minglm train` runs; and the losses are the CPU's up to bfloat16."""
+    found, seen = run(name, NPU, steps=4)
+    missing = {operator for operator in seen.operators if not operator.startswith("npu_")}
+    assert missing - {*TABLE["native"], *TABLE["decomposed"]} == set() and len(missing) > 30
+    assert seen.syncs == BUDGET
+    assert torch.allclose(found, run(name, CPU, steps=4)[0], rtol=2e-2)
+
+
+def test_the_planner_runs_on_fused_kernels(run):
+    operators = run("planner", NPU, steps=4)[1].operators
+    for kernel in ("npu_rms_norm", "npu_rotary_mul", "npu_swiglu"):
+        assert operators[kernel] >= operators[f"{kernel}_backward"] > 0
+    assert operators["npu_fusion_attention_v3"] > 0 and operators["npu_fusion_attention_grad_v3"] > 0
+
+
+def test_the_command_trains_and_paints(folder, tmp_path, capfd, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = simcount.total.launches
+    assert main("train vae --config tiny --steps 2 --batch 2 --threads 1 --simulate-npu --out run".split()) == 0
+    assert simcount.total.launches - before > 200 and "peak memory" in capfd.readouterr().out
+    assert main(["generate", 'a red card with "HI" at the top', "--weights", str(folder), "--steps", "2", "--json",
+                 "--simulate-npu"]) == 0
+    assert json.loads(capfd.readouterr().out)["device"] == "npu" and Path("poster.png").exists()
