@@ -34,7 +34,7 @@ def simulate(options: argparse.Namespace) -> None:
     from minglm import simnpu
 
     simnpu.install()
-    options.device = "npu" if options.device == "auto" else options.device
+    options.device = simnpu.CARD if options.device == "auto" else options.device
 
 
 class Parser(argparse.ArgumentParser):

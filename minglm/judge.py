@@ -21,8 +21,8 @@ from minglm.posters import COLOURS, PLACES, Poster, sprite, things
 
 READABLE_WIDTH = 256                         # small pictures are enlarged to about this for the OCR
 SURE = 0.9                                   # score above which a text nobody asked for is counted
-# What one font draws alike no reader can tell apart.
-LATIN_TWINS = str.maketrans({"0": "o", "O": "o", "I": "l", "1": "l", "|": "l"})
+# What one font draws alike no reader can tell apart. Latin without case: a capital I looks like l.
+LATIN_TWINS = str.maketrans({"0": "o", "i": "l", "1": "l", "|": "l"})
 HAN_TWINS = str.maketrans({"カ": "力", "ロ": "口", "ニ": "二", "エ": "工", "ハ": "八", "タ": "夕",
                            "曰": "日", "黒": "黑"})
 
@@ -66,8 +66,8 @@ class Judge:
 
 def canon(text: str, latin: bool) -> str:
     """Letters, digits and Han only, without case, look-alikes merged as the target's script asks."""
-    text = unicodedata.normalize("NFKC", text).translate(LATIN_TWINS if latin else HAN_TWINS)
-    return "".join(c for c in text.casefold() if c.isalnum())
+    text = unicodedata.normalize("NFKC", text).casefold().translate(LATIN_TWINS if latin else HAN_TWINS)
+    return "".join(c for c in text if c.isalnum())
 
 
 def edit_distance(a: str, b: str) -> int:

@@ -37,6 +37,13 @@ def test_look_alikes_merge_only_in_their_script():
     assert canon("ロ", False) == "口" and canon("ロ", True) != "口"
 
 
+@pytest.mark.parametrize("word", ["WINTER", "SILK", "HI"])
+def test_a_word_read_in_small_letters_is_right(word):
+    for read in (word, word.lower(), word.capitalize(), word.replace("I", "l"), word.replace("I", "1")):
+        assert similarity(word, read) == 1, read
+    assert score_text([word], lines(word.lower())) == dict(right=[1], ned=[1], kept=1, asked=1, extra=False)
+
+
 def test_similarity_is_one_minus_distance_over_the_longer():
     assert similarity("HOUSE", "house") == 1
     assert similarity("HOUSE", "HORSE") == pytest.approx(4 / 5)
