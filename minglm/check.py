@@ -4,7 +4,7 @@
     check.grouped_attention(my_attention)
 
 They are written in check_tokens (notebooks 01 to 04), check_planner (05, 06), check_decoder (07, 08), check_writing
-(00, 09, 10) and check_real (14), on the machinery of minglm.answers.
+(00, 09, 10), check_npu (13) and check_real (14), on the machinery of minglm.answers.
 """
 
 # ruff: noqa: F401
@@ -19,4 +19,5 @@ from minglm.check_decoder import (
 from minglm.check_writing import (
     edit_distance, glyph_attention, glyph_ids, greedy_plan, move_right, noise_of_seeds, relative_buckets,
     word_accuracy)
+from minglm.check_npu import clip, fused_mask, shard, time_features
 from minglm.check_real import planner_size, roofline

@@ -20,6 +20,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from minglm import ops, simcount, simnpu
 from minglm.simnpu import SimTensor, chance, unwrap, wrap
@@ -90,21 +91,29 @@ class Fused(torch.autograd.Function):
         context.save_for_backward(*inputs)
         simnpu.same_device(name, inputs)
         simcount.count(name)
-        return wrap(reference(*map(unwrap, inputs)))
+        return tell(name, inputs, wrap(reference(*map(unwrap, inputs))))
 
     @staticmethod
     def backward(context, *gradients):
-        simcount.count(GRADIENTS.get(context.name, f"{context.name}_backward"))
+        name, inputs = GRADIENTS.get(context.name, f"{context.name}_backward"), context.saved_tensors
+        simcount.count(name)
         needed = context.needs_input_grad[2:]
-        inner = [x if x is None else x._inner.detach().requires_grad_(need)
-                 for x, need in zip(context.saved_tensors, needed)]
+        inner = [x if x is None else x._inner.detach().requires_grad_(need) for x, need in zip(inputs, needed)]
         with torch.enable_grad():
             results = context.reference(*inner)
         pairs = [(r, g._inner) for r, g in zip(results if isinstance(results, tuple) else (results,), gradients)
                  if g is not None]
         found = iter(torch.autograd.grad([r for r, _ in pairs], [x for x, need in zip(inner, needed) if need],
                                          [g for _, g in pairs]))
-        return None, None, *(wrap(next(found)) if need else None for need in needed)
+        return None, None, *tell(name, (inputs, gradients), [wrap(next(found)) if need else None for need in needed])
+
+
+def tell(name: str, inputs: tuple, outputs):
+    """Tell dispatch modes that ask for it (minglm.dispatch) of a kernel, for they see no operator; gives the outputs."""
+    for mode in _get_current_dispatch_mode_stack():
+        if hasattr(mode, "launched"):
+            mode.launched(name, inputs, outputs)
+    return outputs
 
 
 def attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, *, scale=None, enable_gqa=False):
@@ -200,6 +209,7 @@ def install() -> None:
     """See `simnpu.install`."""
     if libraries:
         return
+    torch.autograd.set_multithreading_enabled(False)         # a thread for the card's backward pass may abort at exit
     if hasattr(torch, "npu"):
         raise ValueError("cannot simulate an npu: torch-npu is loaded already")
     try:

@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 
 import answers_decoder
+import answers_npu
 import answers_planner
 import answers_tokens
 import answers_writing
@@ -13,7 +14,7 @@ import pytest
 from minglm import check
 from minglm.check import Wrong
 
-PARTS = (answers_tokens, answers_planner, answers_decoder, answers_writing)
+PARTS = (answers_tokens, answers_planner, answers_decoder, answers_writing, answers_npu)
 RIGHT = {name: answer for part in PARTS for name, answer in part.RIGHT.items()}
 WRONG = [row for part in PARTS for row in part.WRONG]
 
