@@ -5,8 +5,8 @@
 Every stage runs in a process of its own. A step is what train() does with a batch: forward, backward, clipping,
 optimisers and the running average; making a batch is timed apart, and counted in samples/s. Floating-point
 operations are those of matrix products and convolutions, counted from the operators that run (Muon's too). The
-peak is the best of large square products in the precision of training, measured between the steps. Launches are operators
-that compute, views left out. Times are medians.
+peak is the best of large square products in the precision of training, measured between the steps. Launches are what
+minglm.dispatch records. Times are medians.
 """
 
 import argparse
@@ -19,28 +19,14 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
 
-from minglm import stages
+from minglm import dispatch, stages
 from minglm.config import preset
 from minglm.device import Device, pick, set_threads
 from minglm.train import train
 
 ROOT = Path(__file__).resolve().parents[1]
 SQUARE = 2048                                # side of the matrices that give the peak
-
-
-class Launches(TorchDispatchMode):
-    """Counts operators that compute something."""
-
-    count = 0
-
-    def __torch_dispatch__(self, function, types, arguments=(), options=None):
-        out = function(*arguments, **(options or {}))
-        alias = any(r.alias_info is not None and not r.alias_info.is_write for r in function._schema.returns)
-        self.count += not alias and "detach" not in str(function)
-        return out
 
 
 def seconds(device: Device, function) -> float:
@@ -57,14 +43,12 @@ def measure(name: str, options) -> dict:
     folder = ROOT / "data" / "weights" / options.config
     recipe = replace(stages.RECIPES[options.config][name], steps=10 ** 6)
     stage = stages.build(name, config, device, recipe, folder)
-    making = [seconds(device, lambda: batches.append(stage.batch(i))) for batches in [[]] for i in range(4)]
+    making = [seconds(device, lambda: stage.batch(i)) for i in range(4)]
     batches = [stage.batch(i) for i in range(4)]                                 # so that sizes of pictures take turns
     run = train(replace(stage, batch=lambda step: batches[step % 4]), device)
     for _ in range(4):
         next(run)
-    with FlopCounterMode(display=False) as flops, Launches() as launches:
-        for _ in range(4):
-            next(run)
+    launches = dispatch.record(lambda: [next(run) for _ in range(4)], stage.model).launches
     a, b = (torch.randn(SQUARE, SQUARE, device=device.device) for _ in range(2))
 
     def product():
@@ -75,13 +59,13 @@ def measure(name: str, options) -> dict:
     for _ in range(options.repeats):
         steps.append(seconds(device, lambda: [next(run) for _ in range(4)]) / 4)
         peaks.append(min(seconds(device, product) for _ in range(3)))
-    step, each = median(steps), flops.get_total_flops() / 4
+    step, each = median(steps), sum(launch.flops for launch in launches) / 4
     a, b = a.bfloat16(), b.bfloat16()                                            # without the casting
     peak = 2 * SQUARE ** 3 / min(min(peaks), *(seconds(device, lambda: a @ b) for _ in range(5)))
     return dict(stage=name, batch=recipe.batch, samples_per_second=round(recipe.batch / (step + median(making)), 1),
                 step_ms=round(1000 * step, 1), batch_ms=round(1000 * median(making), 1), gflop=round(each / 1e9, 1),
                 gflops=round(each / step / 1e9, 1), peak_gflops=round(peak / 1e9, 1),
-                share=round(each / step / peak, 3), launches=launches.count // 4,
+                share=round(each / step / peak, 3), launches=len(launches) // 4,
                 peak_mib=round(device.peak_memory() / 2 ** 20))
 
 

@@ -1,8 +1,9 @@
 """minglm: GLM-Image, small enough to read, train and run on a laptop.
 
-The reading order of the package is the flow of the data: config, layout, posters, text, layers, vae,
-autoencoder, tokenizer, planner, glyph, decoder, flow, painting, editing, pipeline; then stages, train,
-device, judge; and for the released model shards, hf, compat.
+The reading order of the package is the flow of the data: config, layout, posters, text, ops, layers, vae,
+autoencoder, tokenizer, planner, drawing, glyph, decoder, flow, painting, editing, pipeline; then batches,
+stages, train, muon, checkpoint, run, device, judge; for the released model shards, hf, compat; for several cards
+parallel, sharding; and for an Ascend card without one simnpu, simcard, simcount, dispatch, dryrun.
 """
 
 import os

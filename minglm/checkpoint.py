@@ -39,10 +39,15 @@ def write(folder: Path, stage: Stage, made: Optimisers, average: EMA, step: int,
     elif not parallel.rank():
         save(folder / "checkpoint.pt", state | dict(model=stage.model.state_dict(), average=average.mean,
                                                     optimisers=[o.state_dict() for o in made]))
-    for path in before if not parallel.rank() else []:
+    if not parallel.rank():
+        remove([path for path in before if sharded or path.is_dir()])            # a file has been replaced already
+
+
+def remove(paths: list[Path]) -> None:
+    for path in paths:
         if path.is_dir():
             shutil.rmtree(path)
-        elif sharded:
+        else:
             path.unlink()
 
 
@@ -59,7 +64,7 @@ def restore(path: Path, stage: Stage, made: Optimisers, average: EMA) -> tuple[i
     """Put a checkpoint's state into model, optimisers and average; returns its step and seconds.
 
     A run may be made longer or shorter, so `steps` may differ from the recipe it was begun with.
-    Raises ValueError if it is of another stage, recipe or size.
+    Raises ValueError if it is damaged or of another stage, recipe or size.
     """
     state = read_json(path / "run.json") if path.is_dir() else load(path)
     recipe, wanted = asdict(replace(stage.recipe, steps=0)), {"stage", "recipe", "step", "seconds"}
@@ -76,7 +81,7 @@ def restore(path: Path, stage: Stage, made: Optimisers, average: EMA) -> tuple[i
         else:
             fill(state, stage, made, average)
     except (RuntimeError, ValueError) as error:
-        raise ValueError(f"{path} is of a model of another size: {str(error).splitlines()[-1].strip()}") from error
+        raise ValueError(f"{path} is damaged or of a model of another size: {str(error).splitlines()[-1].strip()}") from error
     return state["step"], state["seconds"]
 
 

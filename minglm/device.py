@@ -173,19 +173,23 @@ def _peak_process_memory() -> int:
     return peak if sys.platform == "darwin" else peak * 1024  # kilobytes, but bytes on a Mac
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # on Linux
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
 def set_threads(count: int | None = None) -> int:
     """Use `count` cpu threads, never more than there are cores, and return the number.
 
     Without `count`: all cores if idle threads sleep (OMP_WAIT_POLICY=PASSIVE), else one, because
     threads that spin while they wait make small models up to ten times slower on a busy machine.
     """
-    affinity = getattr(os, "sched_getaffinity", None)  # the cores this process may use, on Linux
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     if count is None:
-        count = cores if os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE" else 1
+        count = cores() if os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE" else 1
     if count < 1:
         raise ValueError(f"threads must be at least 1, not {count}")
-    torch.set_num_threads(min(count, cores))
+    torch.set_num_threads(min(count, cores()))
     return torch.get_num_threads()
 
 

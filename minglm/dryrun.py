@@ -28,7 +28,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import backend_registration
 from torch.utils.checkpoint import checkpoint
 
-from minglm import flow, train, weights
+from minglm import flow, layers, ops, train, weights
 from minglm.config import Config
 from minglm.cost import BYTES, GLYPHS, PROMPT, Card
 from minglm.text import preview_grid
@@ -92,6 +92,8 @@ def fake_card(fused: bool = True) -> Iterator[torch.device]:
             sys.modules["torch_npu"] = TORCH_NPU
             stack.callback(sys.modules.pop, "torch_npu")
         stack.enter_context(patch.object(F, "scaled_dot_product_attention", partial(attention, statistics=16 if fused else 1)))
+        if not fused:
+            stack.enter_context(patch.object(layers, "rms_norm", lambda x, *rest: ops.TrainedRMSNorm.apply(x.float(), *rest)))
         stack.enter_context(patch.object(torch, "tensor", tensor))
         stack.enter_context(FakeTensorMode())
         stack.enter_context(torch.autograd.set_multithreading_enabled(False))    # fakes are of one thread
@@ -234,7 +236,9 @@ def table(config: Config, height: int, width: int, card: Card, batch: int = 1, c
         for checkpointing in (False, True):
             with fake_card() as device:
                 memory = step(stage, config, height, width, batch, device, checkpointing=checkpointing)
-            kept, block = (memory.kept + block, block) if checkpointing else (memory.kept, memory.block)
+            if not checkpointing:
+                block = memory.block                         # what one block keeps while it is computed again
+            kept = memory.kept + (block if checkpointing else 0)
             for count in cards:
                 numbers = [*per_card(memory, count), kept]
                 lines.append(f"{stage:<9}{parameters(memory):>16,}{'every block' if checkpointing else 'off':>15}{count:>7}"

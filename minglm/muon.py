@@ -13,6 +13,7 @@ every rank keeps its slice of the result.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -34,12 +35,17 @@ def orthogonal(updates: Tensor, coefficients: tuple[float, float, float], steps:
 
 
 class Muon(torch.optim.Muon):
-    """torch.optim.Muon, many matrices at a time. Its learning rates are matched to AdamW's."""
+    """torch.optim.Muon, many matrices at a time, with Nesterov momentum and learning rates matched to AdamW's."""
+
+    def __init__(self, params: Iterable, **options):
+        super().__init__(params, nesterov=True, adjust_lr_fn="match_rms_adamw", **options)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
         for group in self.param_groups:
             params = [p for p in group["params"] if p.grad is not None]
+            if not params:
+                continue
             grads = [p.grad for p in params]
             for p in params:
                 if "momentum_buffer" not in self.state[p]:

@@ -41,6 +41,7 @@ class TrainedRMSNorm(torch.autograd.Function):
         return (x * r).mul_(weight)
 
     @staticmethod
+    @torch.autograd.function.once_differentiable             # r is taken as constant: a second time would be wrong
     def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         """d x = r (g w - x r^2 mean(g w x)), d weight = sum of g x r, for a gradient g of the result."""
         x, weight, r = ctx.saved_tensors
@@ -82,14 +83,13 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None,
     if q.is_cpu and q.requires_grad and q.dtype == torch.bfloat16:
         return plain_attention(q, k, v, mask, causal)
     batch, heads, count, width = q.shape
-    if count == 1 and heads != k.shape[1] and not exact:  # the heads of a group see the same, so they can be rows of one
+    if count == 1 and heads != k.shape[1] and not (causal or exact):  # heads of a group see the same: they can be rows of one
         grouped = q.reshape(batch, k.shape[1], -1, width)
         return F.scaled_dot_product_attention(grouped, k, v, attn_mask=mask).view(q.shape)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=heads != k.shape[1])
 
 
-def plain_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None,
-                    causal: bool = False) -> Tensor:
+def plain_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
     """The same, written out. Training short sequences in bfloat16 on a CPU it is three times
     faster than the fused operator, whose backward pass is slow there."""
     group = q.shape[1] // k.shape[1]

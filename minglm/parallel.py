@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
-from minglm.device import Device, pick
+from minglm.device import Device, cores, pick
 
 
 # ---------------------------------------------------------------- the processes
@@ -45,7 +45,7 @@ def card(name: str) -> Device:
 def fair_threads() -> int | None:
     """This process's share of the cores of a host that several share; None: it has them all."""
     here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-    return max(1, (os.cpu_count() or 1) // here) if here > 1 else None
+    return max(1, cores() // here) if here > 1 else None
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch.distributed as dist
 from tqdm import tqdm
 
-from minglm import parallel, stages
+from minglm import checkpoint, parallel, stages
 from minglm.config import preset
 from minglm.device import Device, set_threads
 from minglm.plot import loss_curve
@@ -41,26 +41,30 @@ def train(options: argparse.Namespace) -> None:
     device = parallel.card(options.device)
     set_threads(parallel.fair_threads() if options.threads is None else options.threads)
     names = stages.STAGES if options.stage == "all" else (options.stage,)
+    folder = options.out or Path("runs") / options.config
     with parallel.group(device), interrupts() as stop:
+        resume = options.resume or parallel.restarted()
+        if dist.is_initialized() and not resume and not parallel.rank():
+            for name in names:               # or a restart would go on from an earlier run's
+                checkpoint.remove(checkpoint.everything(folder / "training" / name))
         until = None if options.minutes is None else time.monotonic() + 60 * options.minutes
         for name in names:
-            if not train_stage(name, options, device, stop, until):
+            if not train_stage(name, folder, options, device, resume, stop, until):
                 break
 
 
-def train_stage(name: str, options: argparse.Namespace, device: Device, stop: list, until: float | None) -> bool:
+def train_stage(name: str, folder: Path, options: argparse.Namespace, device: Device, resume: bool, stop: list,
+                until: float | None) -> bool:
     """Train one stage and write its weights; False if it was stopped before its end."""
     config, leader, minutes = preset(options.config), not parallel.rank(), 0.0
-    folder = options.out or Path("runs") / options.config
     place = folder / "training" / name
     recipe = stages.RECIPES[options.config].get(name)
     if recipe:
         recipe = replace(recipe, steps=options.steps or recipe.steps, batch=options.batch or recipe.batch)
     with parallel.leader_first():
         stage = stages.build(name, config, device, recipe, folder)
-    run = loop(stage, device, place, options.resume or parallel.restarted(), options.save_every,
-               accumulate=options.accumulate, sharded=options.parallel == "fsdp",
-               recompute=options.checkpoint_activations)
+    run = loop(stage, device, place, resume, options.save_every, accumulate=options.accumulate,
+               sharded=options.parallel == "fsdp", recompute=options.checkpoint_activations)
     with tqdm(total=recipe.steps, desc=name, unit="step", smoothing=0.05, disable=not leader) as bar:
         for step in run:
             if not bar.n:                                    # resumed steps are no sign of speed
@@ -71,6 +75,7 @@ def train_stage(name: str, options: argparse.Namespace, device: Device, stop: li
                 bar.set_postfix_str(f"loss {step.loss:.4f}, {step.samples_per_second:.0f} samples/s")
             enough = bool(stop) or until is not None and time.monotonic() > until
             if parallel.agreed(enough) and step.number < step.steps:
+                run.close()                                  # writes the checkpoint; an error is raised here
                 if leader:
                     print(f"{name}: {step.number} of {step.steps} steps; go on with --resume")
                 return False

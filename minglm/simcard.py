@@ -209,7 +209,6 @@ def install() -> None:
     """See `simnpu.install`."""
     if libraries:
         return
-    torch.autograd.set_multithreading_enabled(False)         # a thread for the card's backward pass may abort at exit
     if hasattr(torch, "npu"):
         raise ValueError("cannot simulate an npu: torch-npu is loaded already")
     try:
@@ -217,6 +216,7 @@ def install() -> None:
     except ImportError:
         raise ValueError(f"cannot simulate an npu with torch {torch.__version__}, which has no devices written in "
                          "Python: use 2.13") from None
+    torch.autograd.set_multithreading_enabled(False)         # a thread for the card's backward pass may abort at exit
     setup("npu", backend_module=Card("torch.npu"))
     torch.serialization.register_package(5, lambda storage: None, refuse_loading)
     library, others = torch.library.Library("aten", "IMPL"), torch.library.Library("_", "IMPL")

@@ -88,8 +88,7 @@ def optimisers(stage: Stage) -> list[torch.optim.Optimizer]:
               dict(params=[p for p in rest if p.ndim < 2], weight_decay=0.0)]
     made = [torch.optim.AdamW([g for g in groups if g["params"]], lr=recipe.lr, betas=(0.9, 0.98), fused=True)]
     if hidden:
-        made.append(Muon(hidden, lr=recipe.muon_lr, weight_decay=recipe.weight_decay,
-                         momentum=0.95, ns_steps=4, adjust_lr_fn="match_rms_adamw"))
+        made.append(Muon(hidden, lr=recipe.muon_lr, weight_decay=recipe.weight_decay, momentum=0.95, ns_steps=4))
     return made
 
 
@@ -136,6 +135,13 @@ class Log:
             writer.writerow(row)
 
 
+def check(stage: Stage, step: Step) -> None:
+    """Raise FloatingPointError unless the loss and the gradient of a step, and so the parameters behind it, are finite."""
+    for name in ("loss", "grad"):
+        if not math.isfinite(step.stats[name]):
+            raise FloatingPointError(f"the {name} of {stage.name} is {step.stats[name]} at step {step.number}")
+
+
 def gradients(compute: Callable, parts: list[dict], device: Device) -> dict[str, Tensor]:
     """Gradients of the mean loss of a step's parts; returns loss and stats, each its mean."""
     rows = []
@@ -162,7 +168,7 @@ def train(stage: Stage, device: Device, folder: str | Path | None = None, resume
     recompute: keep no insides of blocks for the backward pass.
 
     Raises ValueError for a checkpoint of another stage or recipe and for a batch that cannot be
-    shared evenly, and FloatingPointError as soon as a loss that is logged or to be saved is not finite.
+    shared evenly, and FloatingPointError as soon as a loss or gradient that is logged or to be saved is not finite.
     """
     recipe, model, folder = stage.recipe, stage.model, Path(folder) if folder else None
     shares, empty = parallel.shares(recipe.batch, accumulate), sharding.outline(model) if sharded else None
@@ -176,8 +182,6 @@ def train(stage: Stage, device: Device, folder: str | Path | None = None, resume
     start, spent = 0, 0.0
     if resume and (found := checkpoint.latest(folder)):
         start, spent = checkpoint.restore(found, stage, made, average)
-    elif parallel.ranks() > 1:
-        write(0, 0.0)                        # or a restart would go on from an earlier run's
     log = Log(folder / "log.csv", start) if folder and not parallel.rank() else None
     began = saved = recent = time.monotonic()
     done, speed, marked = start, 0.0, start
@@ -198,8 +202,8 @@ def train(stage: Stage, device: Device, folder: str | Path | None = None, resume
             done, now = step + 1, time.monotonic()
             result = Step(done, recipe.steps, spent + now - began, speed, values | dict(grad=norm.detach()))
             logged, due = done % log_every == 0 or done == recipe.steps, parallel.agreed(now - saved > save_every)
-            if (logged or due) and not math.isfinite(result.loss):  # before it is saved
-                raise FloatingPointError(f"the loss of {stage.name} is {result.loss} at step {done}")
+            if logged or due:                # before it is saved
+                check(stage, result)
             if logged:
                 speed = (done - marked) * recipe.batch / max(1e-9, now - recent)
                 marked, recent, result.samples_per_second = done, now, speed
@@ -212,6 +216,8 @@ def train(stage: Stage, device: Device, folder: str | Path | None = None, resume
                 saved = time.monotonic()
             yield result
     except GeneratorExit:
+        if folder:
+            check(stage, result)
         write(done, spent + time.monotonic() - began)
         raise
     write(done, spent + time.monotonic() - began)

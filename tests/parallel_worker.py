@@ -53,7 +53,7 @@ def compare(folder: Path, out: Path) -> None:
     for variant, options in VARIANTS.items():
         for name in stages.STAGES:
             found[f"{name}, {variant}"] = losses(build(name, folder), **options)
-        losses(build("planner", folder, END), out / variant, STOP, **options)
+        losses(build("planner", folder, END), out / variant, STOP, save_every=0, **options)
         stage = build("planner", folder, END)
         found[f"from one to {variant}"] = losses(stage, out / f"one-{variant}", resume=True, **options)
         losses(build("planner", folder, LONG), out / f"undisturbed-{variant}", **options)

@@ -224,6 +224,16 @@ def test_training_stops_after_its_minutes_and_goes_on(capfd):
     assert {"checkpoint.pt", "log.csv", "loss.png"} <= set(os.listdir("run/training/vae"))
 
 
+def test_a_stop_that_cannot_be_saved_is_an_error(capfd, monkeypatch):
+    def full(path, state):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("minglm.checkpoint.save", full)
+    assert main("train vae --config tiny --steps 4 --batch 2 --threads 1 --out run --minutes 1e-9".split()) == 2
+    said = capfd.readouterr()
+    assert "No space left" in said.err and "--resume" not in said.out
+
+
 def test_ctrl_c_ends_training_behind_a_whole_step(capfd, monkeypatch):
     command = ["train", "vae", "--config", "tiny", "--steps", "40", "--batch", "2", "--threads", "1", "--out", "run"]
     from minglm import stages

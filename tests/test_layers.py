@@ -36,6 +36,9 @@ def test_gradients_of_the_rms_norm_are_those_of_its_formula(shape):
     formula = x / (x.square().mean(-1, keepdim=True) + 1e-3).sqrt() * norm.weight
     for a, b in zip(ours, torch.autograd.grad(formula, (x, norm.weight), g)):
         assert torch.allclose(a, b, atol=1e-5)
+    once, = torch.autograd.grad(norm(x), x, g, create_graph=True)
+    with pytest.raises(RuntimeError):        # a second derivative is refused, not wrong
+        torch.autograd.grad(once.sum(), x)
 
 
 def test_frequencies_fall_from_one():

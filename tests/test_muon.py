@@ -1,11 +1,15 @@
 """Our Muon against torch's, which takes matrix by matrix, and against what it is for."""
 
+from functools import partial
+
 import pytest
 import torch
 
+from minglm import muon
 from minglm.muon import Muon, orthogonal
 
-OPTIONS = dict(lr=0.02, weight_decay=0.1, momentum=0.95, ns_steps=4, adjust_lr_fn="match_rms_adamw")
+OPTIONS = dict(lr=0.02, weight_decay=0.1, momentum=0.95, ns_steps=4)
+THEIRS = partial(torch.optim.Muon, adjust_lr_fn="match_rms_adamw")
 SHAPES = [(16, 16), (48, 16), (16, 16), (16, 48), (20, 33), (48, 16)]
 
 
@@ -20,8 +24,10 @@ def trained(kind, steps=6, shapes=SHAPES):
     return params, optimiser
 
 
-def test_the_same_as_matrix_by_matrix():
-    ours, theirs = trained(Muon)[0], trained(torch.optim.Muon)[0]
+@pytest.mark.parametrize("most", [muon.MOST, 1])                 # all of a shape together, or one by one
+def test_the_same_as_matrix_by_matrix(monkeypatch, most):
+    monkeypatch.setattr(muon, "MOST", most)
+    ours, theirs = trained(Muon)[0], trained(THEIRS)[0]
     start = trained(Muon, steps=0)[0]
     for a, b, before in zip(ours, theirs, start):
         assert torch.allclose(a, b, atol=4e-3)                   # updates are in bfloat16
@@ -31,7 +37,7 @@ def test_the_same_as_matrix_by_matrix():
 def test_its_state_is_that_of_torch(tmp_path):
     """So checkpoints of either can be continued by the other."""
     _, ours = trained(Muon)
-    _, theirs = trained(torch.optim.Muon)
+    _, theirs = trained(THEIRS)
     a, b = ours.state_dict(), theirs.state_dict()
     assert a["state"].keys() == b["state"].keys()
     for key, state in a["state"].items():
@@ -47,8 +53,10 @@ def test_updates_become_orthogonal(shape):
     assert values.min() > 0.4 and values.max() < 1.4             # of a random matrix they spread from 0 up
 
 
-def test_a_zero_gradient_moves_nothing():
+def test_no_gradient_or_a_zero_one_moves_nothing():
     p = torch.nn.Parameter(torch.ones(4, 4))
+    optimiser = Muon([p], **OPTIONS | dict(weight_decay=0.0))
+    optimiser.step()
     p.grad = torch.zeros(4, 4)
-    Muon([p], **OPTIONS | dict(weight_decay=0.0)).step()
+    optimiser.step()
     assert torch.equal(p, torch.ones(4, 4))

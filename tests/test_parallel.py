@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from parallel_worker import END, KILLED, LONG, PARTS, STEPS, STOP, VARIANTS, build, in_single_precision, losses
 from safetensors.torch import load_file
 from torch import nn
@@ -103,7 +104,7 @@ def test_two_ranks_go_on_where_one_stopped(stopped, two, variant):
     assert two[f"from one to {variant}"] == pytest.approx(stopped[1][STOP:], rel=1e-4)
 
 
-@pytest.mark.parametrize("variant, file", [("ddp", "checkpoint.pt"), ("fsdp", "shards-2")])
+@pytest.mark.parametrize("variant, file", [("ddp", "checkpoint.pt"), ("fsdp", f"shards-{STOP + 1}")])
 def test_one_process_goes_on_where_two_ranks_stopped(exact, stopped, two, folder, variant, file):
     out, whole = stopped
     assert [p.name for p in checkpoint.everything(out / variant)] == [file]
@@ -159,6 +160,20 @@ def test_a_killed_rank_costs_nothing(stopped, two, folder, tmp_path, variant):
     found, wanted = ([{k: v for k, v in row.items() if k not in clocks} for row in log] for log in logs)
     assert found == wanted and [row["step"] for row in found] == ["20", str(LONG)] and 20 < KILLED < LONG
     assert (tmp_path / "planner" / "model.safetensors").exists()
+
+
+def test_a_run_that_starts_anew_leaves_no_stage_to_go_on_from(tmp_path):
+    """Or a stage whose turn comes after a restart would go on from an earlier run's checkpoint."""
+    for name in ("vae", "tokenizer"):
+        checkpoint.save(tmp_path / "training" / name / "checkpoint.pt", {})
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        assert main(["train", "all", "--config", "tiny", "--steps", "2", "--batch", "2", "--minutes", "1e-9", "--device", "cpu",
+                     "--threads", "1", "--out", str(tmp_path)]) == 0
+    finally:
+        dist.destroy_process_group()
+    assert checkpoint.load(tmp_path / "training" / "vae" / "checkpoint.pt")["step"] == 1
+    assert not (tmp_path / "training" / "tokenizer" / "checkpoint.pt").exists()
 
 
 # ---------------------------------------------------------------- the data

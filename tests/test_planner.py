@@ -7,8 +7,9 @@ import torch
 
 from minglm import drawing
 from minglm.config import preset
+from minglm.drawing import choose
 from minglm.layers import KVCache
-from minglm.planner import Planner, choose, positions
+from minglm.planner import Planner, positions
 
 CONFIG = replace(preset("tiny").planner, codebook=40, vision_vocab=48, vocab=90)
 GRIDS = [(2, 2), (3, 4)]
@@ -74,6 +75,7 @@ def test_every_axis_of_the_positions_matters(planner, axis):
 def test_positions_count_only_relatively(planner):
     ids, place = torch.tensor([prompt(6)]), positions([6])[None]
     assert torch.allclose(planner(ids, place + 17), planner(ids, place), atol=1e-4)
+
 
 @pytest.mark.parametrize("rows, filled", [(1, False), (3, True), (5, True), (8, False)])
 @pytest.mark.parametrize("large", [False, True])

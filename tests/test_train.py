@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from parallel_worker import losses
 from torch import nn
 
 from minglm import batches, stages
@@ -44,17 +45,6 @@ def toy(recipe=RECIPE, name="toy", fault=None):
         return error * (float("nan") if b["broken"] else 1), dict(error=error.detach())
 
     return Stage(name, model, batch, loss, recipe, lambda name: name == "0.weight")
-
-
-def losses(stage, folder=None, stop=None, **options):
-    """The losses of a run, closed behind step `stop`."""
-    found, run = [], train(stage, CPU, folder, **options)
-    for step in run:
-        found.append(step.loss)
-        if step.number == stop:
-            run.close()
-            break
-    return found
 
 
 def parameters(stage):
@@ -208,6 +198,23 @@ def test_a_crash_while_saving_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     with pytest.raises(OSError):
         losses(toy(), tmp_path, resume=True)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+def test_a_stopped_run_that_has_gone_wrong_leaves_the_old_checkpoint(tmp_path):
+    losses(toy(), tmp_path, 3)
+    with pytest.raises(FloatingPointError, match="the loss of toy is nan at step 6"):
+        losses(toy(fault=5), tmp_path, 6, resume=True)
+    assert load(tmp_path / "checkpoint.pt")["step"] == 3
+
+
+def test_a_gradient_that_is_not_finite_is_not_saved(tmp_path):
+    """The loss is, but not the parameters behind it."""
+    stage = toy()
+    loss, weight = stage.loss, stage.model[0].weight
+    stage.loss = lambda b: (loss(b)[0] + (0 * weight).sum().sqrt(), {})          # whose slope at 0 is infinite
+    with pytest.raises(FloatingPointError, match="the grad of toy is (nan|inf) at step 1"):
+        losses(stage, tmp_path, save_every=0)
+    assert not (tmp_path / "checkpoint.pt").exists()
 
 
 def test_checkpoints_are_plain_and_on_the_cpu(tmp_path):
