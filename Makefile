@@ -4,7 +4,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 OMP_WAIT_POLICY ?= PASSIVE
-export OMP_WAIT_POLICY
+GOMP_SPINCOUNT ?= 1000
+export OMP_WAIT_POLICY GOMP_SPINCOUNT
 
 .PHONY: help demo test lab train evaluate bench clean
 

@@ -35,8 +35,8 @@ def anywhere(name: str, learner: Callable) -> Callable:
         for out, device in ((here, HOST), (there, ELSEWHERE)):
             for x in (x for x in tree_leaves(out) if isinstance(x, Tensor)):
                 if x.device != device:
-                    raise Wrong(f"{name}: the question was on {device}, the answer is on {x.device}. Name no device, "
-                                "and bring what is new to the tensor that came in, not the other way round")
+                    raise Wrong(f"{name}: the question was on {device}, the answer is on {x.device} (meta stands for any device but the host). Name "
+                                "no device, and bring what is new to the tensor that came in, not the other way round")
                 if x.dtype == torch.float64:
                     raise Wrong(f"{name}: the answer is float64, which an npu refuses, and so is all that meets it")
         return here
@@ -51,7 +51,7 @@ def anywhere(name: str, learner: Callable) -> Callable:
         if isinstance(error, (DataDependentOutputException, DynamicOutputShapeException)):
             raise Wrong(f"{name}: {line} the host waits for the device, because it needs a number from there (.item(), "
                         "float() and if do that): go on with tensors") from error
-        raise Wrong(f"{name}: with tensors on another device than the host your code stops {line}: {error}") from error
+        raise Wrong(f"{name}: with tensors on another device than the host your code stops {line}: {error} (meta stands for that device)") from error
 
     return answer
 
@@ -105,6 +105,7 @@ def fused_mask(learner: Callable[[Tensor, int], Tensor]) -> None:
             "later tokens may be looked at: a column may not lie behind its row": real,
             "a token may look at itself: column <= row": (column < row) & real,
             "rows and columns are exchanged: a row looks at columns": right.mT,
+            "a row that is padding follows the same rule: only columns are forbidden for being padding": right & real.mT,
             "attention has heads: the mask needs an axis of 1 for them": right[:, 0]})
 
     def boolean(told: Tensor, n: int) -> Tensor:
@@ -132,7 +133,7 @@ def shard(learner: Callable[[Tensor, Tensor, int], list[tuple[Tensor, Tensor]]])
                 feed(x, [(torch.cat(pair), d) for *pair, d in zip(gates, ups, downs[::-1])])})
 
     def together(x: Tensor, gate_up: Tensor, down: Tensor, cards: int) -> Tensor:
-        parts, m = learner(gate_up, down, cards), down.shape[1] // cards
+        parts, m = list(learner(gate_up, down, cards)), down.shape[1] // cards
         shapes = [tuple(tuple(w.shape) for w in part) for part in parts]
         wanted = ((2 * m, len(down)), (len(down), m))
         if len(parts) != cards or any(shape != wanted for shape in shapes):

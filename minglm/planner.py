@@ -136,11 +136,11 @@ class Planner(nn.Module):
         scores = self.head(features).float()
         each = F.cross_entropy(scores.transpose(1, 2), target, reduction="none")
         weight = torch.ones(count, device=device)
-        small = preview[0].numel()
-        weight[:small] = self.config.preview_weight
+        coarse = preview[0].numel()
+        weight[:coarse] = self.config.preview_weight
         right = (scores.argmax(-1) == target).float()
         return (each * weight).sum() / (len(prompts) * weight.sum()), dict(
-            preview=each[:, :small].mean().detach(), large=each[:, small:-1].mean().detach(),
+            preview=each[:, :coarse].mean().detach(), large=each[:, coarse:-1].mean().detach(),
             right=right[:, :-1].mean())
 
     @torch.no_grad()

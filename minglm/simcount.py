@@ -17,12 +17,13 @@ class Counters:
     to_card: int = 0                         # bytes
     to_host: int = 0                         # bytes
     unfused: int = 0                         # attentions whose float mask rules out the fused kernel
-    peak: int = 0                            # most bytes of tensors alive at once
+    peak: int = 0                            # most bytes of tensors alive at once; under FSDP too many, see below
     operators: Counter = field(default_factory=Counter, repr=False)  # all that arrived, as "add.Tensor" or "mm"
     trace: list[str] | None = field(default=None, repr=False)        # the launches in order, if asked for
     budget: int | None = None                # syncs allowed
 
 
+# FSDP frees the storage of a tensor that goes on living, which is not seen here.
 total = Counters()
 watching = [total]
 alive = 0                                    # bytes

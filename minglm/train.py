@@ -121,10 +121,11 @@ class Log:
             with path.open(newline="") as file:
                 rows = [row for row in csv.DictReader(file) if int(row["step"]) <= done]
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.path, self.header = path, None
-        path.write_text("")
+        self.path, self.header = path.with_suffix(".tmp"), None                  # a crash leaves the old one or this
+        self.path.write_text("")
         for row in rows:
             self.add(row)
+        self.path = self.path.replace(path)
 
     def add(self, row: dict) -> None:
         with self.path.open("a", newline="") as file:

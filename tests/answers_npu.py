@@ -82,6 +82,7 @@ WRONG = [
     ("fused_mask", lambda t, n: mask(t, n).tril(-1), "look at itself"),
     ("fused_mask", lambda t, n: mask(t, n).mT, "exchanged"),
     ("fused_mask", lambda t, n: mask(t, n)[:, 0], "an axis of 1"),
+    ("fused_mask", lambda t, n: mask(t, n) & mask(t, n, causal=False).mT, "a row that is padding"),
     ("fused_mask", lambda t, n: mask(t, n) & torch.ones(n, n, dtype=torch.bool), "at least two devices"),
     ("fused_mask", lambda t, n: torch.stack([mask(t[i:i + 1], n)[0] for i in range(len(t)) if t[i] > 0]),
      "the host waits"),
