@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from minglm.config import PlannerConfig
 from minglm.device import one_thread
 from minglm.drawing import choose, small, stepper
-from minglm.layers import KVCache, RMSNorm, attention, frequencies, recomputed, rotate, side_by_side, swiglu
+from minglm.layers import KVCache, RMSNorm, attention, frequencies, rotate, side_by_side, swiglu
 
 Grid = tuple[int, int]
 
@@ -74,7 +74,7 @@ class PlannerBlock(nn.Module):
             k, v = cache.append(k, v)
         h = self.o(rearrange(attention(q, k, v, mask, causal, self.exact), "b h n e -> b n (h e)"))
         x = x + self.norm2(h)
-        return x + self.norm4(recomputed(lambda both: self.down(swiglu(both)), self.gate_up(self.norm3(x))))
+        return x + self.norm4(self.down(swiglu(self.gate_up(self.norm3(x)))))
 
 
 class Planner(nn.Module):
