@@ -18,9 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command. Returns the exit code."""
     try:
         options = command_line().parse_args(arguments)
-        if getattr(options, "simulate_npu", False):
-            simulate(options)
-        return options.run(options) or 0
+        return (simulated if getattr(options, "simulate_npu", False) else options.run)(options) or 0
     except (ValueError, OSError) as error:
         print(f"minglm: {error}", file=sys.stderr)
         return 2
@@ -29,12 +27,16 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
-def simulate(options: argparse.Namespace) -> None:
-    """Give this process a simulated npu, and take it unless another device was named."""
-    from minglm import simnpu
+def simulated(options: argparse.Namespace) -> int | None:
+    """Run the command on a simulated npu, unless another device was named, and say what it was asked to do."""
+    from minglm import simcount, simnpu
 
     simnpu.install()
     options.device = simnpu.CARD if options.device == "auto" else options.device
+    with simcount.counting() as seen:
+        code = options.run(options)
+    print(f"simulated npu: {seen}", file=sys.stderr)
+    return code
 
 
 class Parser(argparse.ArgumentParser):

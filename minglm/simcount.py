@@ -22,6 +22,10 @@ class Counters:
     trace: list[str] | None = field(default=None, repr=False)        # the launches in order, if asked for
     budget: int | None = None                # syncs allowed
 
+    def __str__(self) -> str:
+        return (f"{self.launches:,} launches, {self.syncs:,} host syncs, {self.to_card / 1e6:,.1f} MB to the card and "
+                f"{self.to_host / 1e6:,.1f} back, at most {self.peak / 1e6:,.0f} MB held")
+
 
 # FSDP frees the storage of a tensor that goes on living, which is not seen here.
 total = Counters()
