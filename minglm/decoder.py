@@ -19,7 +19,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from minglm.config import DecoderConfig
-from minglm.layers import attention, frequencies, recomputed, rotate, side_by_side
+from minglm.layers import Linear, attention, frequencies, rotate, side_by_side
 
 Memory = list[tuple[Tensor, Tensor]]         # keys and values (B, H, N, E) of each block
 
@@ -51,9 +51,9 @@ class DecoderBlock(nn.Module):
         width, inner = config.width, config.heads * config.head_dim
         self.heads = config.heads
         self.modulation = nn.Linear(config.time_width, 12 * width)
-        self.q, self.k, self.v = (nn.Linear(width, inner) for _ in range(3))
-        self.o = nn.Linear(inner, width)
-        self.fc1, self.fc2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.q, self.k, self.v = (Linear(width, inner) for _ in range(3))
+        self.o = Linear(inner, width)
+        self.fc1, self.fc2 = Linear(width, 4 * width, gelu=True), Linear(4 * width, width)
 
     def forward(self, x: Tensor, c: Tensor, m: Tensor, rotary: tuple[Tensor, Tensor],
                 mask: Tensor | None, memory: tuple[Tensor, Tensor] | None = None, last: bool = False,
@@ -72,26 +72,21 @@ class DecoderBlock(nn.Module):
                    for t in side_by_side(h, self.q, self.k, self.v))
         cos, sin = (F.pad(table, (0, 0, size, 0), value=still)[None, :, None]   # (1, S + N, 1, E): glyph tokens
                     for table, still in zip(rotary, (1.0, 0.0)))                # are not turned
-
-        def look(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            q, k = (rotate(F.layer_norm(t, t.shape[-1:], eps=1e-5), cos, sin).to(v.dtype) for t in (q, k))
-            q, k, v = (t.transpose(1, 2) for t in (q, k, v))                     # (B, H, S + N, E)
-            seen_k, seen_v, seen_mask = k, v, mask
-            if memory is not None:  # reference images come first, and are always visible
-                seen_k, seen_v = torch.cat([memory[0], k], 2), torch.cat([memory[1], v], 2)
-                if mask is not None:
-                    seen_mask = F.pad(mask, (memory[0].shape[2], 0), value=True)
-            return rearrange(attention(q, seen_k, seen_v, seen_mask), "b h n e -> b n (h e)"), q, k
-
-        h, q, k = recomputed(look, q, k, v)
-        own = k[:, :, size:], v[:, size:].transpose(1, 2)
+        q, k = (rotate(F.layer_norm(t, t.shape[-1:], eps=1e-5), cos, sin).to(v.dtype) for t in (q, k))
+        q, k, v = (t.transpose(1, 2) for t in (q, k, v))                         # (B, H, S + N, E)
+        seen_k, seen_v = k, v
+        if memory is not None:  # reference images come first, and are always visible
+            seen_k, seen_v = torch.cat([memory[0], k], 2), torch.cat([memory[1], v], 2)
+            mask = None if mask is None else F.pad(mask, (memory[0].shape[2], 0), value=True)
+        h = rearrange(attention(q, seen_k, seen_v, mask), "b h n e -> b n (h e)")
+        own = k[:, :, size:], v[:, :, size:]
         if last:
             h, c, size = h[:, size:], c[:, :0], 0
         h = self.o(h)
         x = x + gate1[:, None] * h[:, size:]
         c = c + c_gate1[:, None] * h[:, :size]
         h = torch.cat([modulate(c, c_shift2, c_scale2), modulate(x, shift2, scale2)], 1)
-        h = self.fc2(F.gelu(self.fc1(h), approximate="tanh"))
+        h = self.fc2(self.fc1(h))
         x = x + gate2[:, None] * h[:, size:]
         c = c + c_gate2[:, None] * h[:, :size]
         return x, c, own, (q, k)

@@ -26,7 +26,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import backend_registration
-from torch.utils.checkpoint import checkpoint
 
 from minglm import flow, layers, ops, train, weights
 from minglm.config import Config
@@ -40,11 +39,12 @@ RESERVED = 4e9                               # bytes of a card for its runtime a
 # ---------------------------------------------------------------- a card for fake tensors
 
 class Kernel(torch.autograd.Function):
-    """A fused operator as autograd sees it: the shape it returns, and the tensors its backward needs."""
+    """A fused operator as autograd sees it: the shape it returns (None: as its first input lies in memory), and the
+    tensors its backward needs."""
 
     @staticmethod
     def forward(ctx, shape, statistics, with_output: bool, *inputs):
-        out = inputs[0].new_empty(shape)
+        out = torch.empty_like(inputs[0]) if shape is None else inputs[0].new_empty(shape)
         extra = inputs[0].new_empty(statistics, dtype=torch.float32)
         ctx.save_for_backward(*inputs, extra, *[out][:with_output])
         return out
@@ -59,10 +59,12 @@ def swiglu(both: Tensor, dim: int) -> Tensor:
     return Kernel.apply((*both.shape[:-1], both.shape[-1] // 2), 0, False, both)
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None, statistics: int = 16, **options) -> Tensor:
-    """One fused operator, which keeps float32 statistics of each query: npu_fusion_attention's are 2 x 8."""
+def attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None, fused: bool = True, **options) -> Tensor:
+    """One operator, which keeps float32 statistics of each query: npu_fusion_attention's are 2 x 8. The one PyTorch has
+    on a CPU keeps one number, and lays out its result as q lies."""
     masks = [] if attn_mask is None else [attn_mask]
-    return Kernel.apply((*q.shape[:-1], v.shape[-1]), (*q.shape[:-1], statistics), True, q, k, v, *masks)
+    shape, statistics = ((*q.shape[:-1], v.shape[-1]), 16) if fused else (None, 1)
+    return Kernel.apply(shape, (*q.shape[:-1], statistics), True, q, k, v, *masks)
 
 
 def tensor(*args, make=torch.tensor, device=None, **options) -> Tensor:
@@ -91,9 +93,9 @@ def fake_card(fused: bool = True) -> Iterator[torch.device]:
         if fused and "torch_npu" not in sys.modules:
             sys.modules["torch_npu"] = TORCH_NPU
             stack.callback(sys.modules.pop, "torch_npu")
-        stack.enter_context(patch.object(F, "scaled_dot_product_attention", partial(attention, statistics=16 if fused else 1)))
+        stack.enter_context(patch.object(F, "scaled_dot_product_attention", partial(attention, fused=fused)))
         if not fused:
-            stack.enter_context(patch.object(layers, "rms_norm", lambda x, *rest: ops.TrainedRMSNorm.apply(x.float(), *rest)))
+            stack.enter_context(patch.object(ops, "trained", lambda x: torch.is_grad_enabled()))
         stack.enter_context(patch.object(torch, "tensor", tensor))
         stack.enter_context(FakeTensorMode())
         stack.enter_context(torch.autograd.set_multithreading_enabled(False))    # fakes are of one thread
@@ -153,7 +155,7 @@ def step(stage: str, config: Config, height: int, width: int, batch: int, device
         hook(lambda *_: marks.append(kept.bytes))
     if checkpointing:
         for block in model.blocks:
-            block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
+            layers.recompute(block)
     with torch.autograd.graph.saved_tensors_hooks(kept, lambda tensor: tensor):
         value = loss(model)
     value.backward()

@@ -7,14 +7,13 @@ Attention and the rotation itself are in ops.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from minglm.ops import attention, plain_attention, rms_norm, rotate, swiglu  # noqa: F401  (found here too)
+from minglm.ops import attention, linear, plain_attention, rms_norm, rotate, swiglu  # noqa: F401  (found here too)
 
 
 class RMSNorm(nn.Module):
@@ -39,25 +38,31 @@ def frequencies(width: int, theta: float, exact: bool = False) -> Tensor:
     return 1 / theta ** share if exact else theta ** -share
 
 
+class Linear(nn.Linear):
+    """nn.Linear by way of ops.linear; gelu: GELU's tanh form behind it."""
+
+    def __init__(self, inner: int, outer: int, bias: bool = True, gelu: bool = False, exact: bool = False):
+        super().__init__(inner, outer, bias)
+        self.gelu, self.exact = gelu, exact
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight, self.bias, self.gelu, self.exact)
+
+
 def side_by_side(x: Tensor, *linears: nn.Linear) -> tuple[Tensor, ...]:
     """Several linear maps of one x; in training as one product, which reads, casts and differentiates x once.
     Without gradients each matrix is used where it lies, and so are large ones, for the backward pass would keep
     their copy."""
     if not torch.is_grad_enabled() or linears[0].weight.numel() > 2 ** 20:
-        return tuple(linear(x) for linear in linears)
-    bias = None if linears[0].bias is None else torch.cat([linear.bias for linear in linears])
-    weight = torch.cat([linear.weight for linear in linears])
-    return F.linear(x, weight, bias).split([linear.out_features for linear in linears], -1)
+        return tuple(each(x) for each in linears)
+    bias = None if linears[0].bias is None else torch.cat([each.bias for each in linears])
+    weight = torch.cat([each.weight for each in linears])
+    return linear(x, weight, bias).split([each.out_features for each in linears], -1)
 
 
-def recomputed(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-    """function(*inputs), whose inner results are not kept for the backward pass but computed again.
-
-    For cheap functions of wide tensors: less memory for hardly more time.
-    """
-    if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
-        return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
-    return function(*inputs)
+def recompute(block: nn.Module) -> None:
+    """From now on keep no insides of `block` for the backward pass, but compute them again: less memory for more time."""
+    block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
 
 
 class KVCache:

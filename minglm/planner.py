@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from minglm.config import PlannerConfig
 from minglm.device import one_thread
 from minglm.drawing import choose, small, stepper
-from minglm.layers import KVCache, RMSNorm, attention, frequencies, rotate, side_by_side, swiglu
+from minglm.layers import KVCache, Linear, RMSNorm, attention, frequencies, rotate, side_by_side, swiglu
 
 Grid = tuple[int, int]
 
@@ -56,11 +56,11 @@ class PlannerBlock(nn.Module):
         width, head = config.width, config.head_dim
         self.head_dim, self.exact = head, config.exact
         self.norm1, self.norm2, self.norm3, self.norm4 = (RMSNorm(width, config.eps) for _ in range(4))
-        self.q = nn.Linear(width, config.heads * head)
-        self.k, self.v = (nn.Linear(width, config.kv_heads * head) for _ in range(2))
-        self.o = nn.Linear(config.heads * head, width, bias=False)
-        self.gate_up = nn.Linear(width, 2 * config.mlp, bias=False)
-        self.down = nn.Linear(config.mlp, width, bias=False)
+        self.q = Linear(width, config.heads * head, exact=config.exact)
+        self.k, self.v = (Linear(width, config.kv_heads * head, exact=config.exact) for _ in range(2))
+        self.o = Linear(config.heads * head, width, bias=False, exact=config.exact)
+        self.gate_up = Linear(width, 2 * config.mlp, bias=False, exact=config.exact)
+        self.down = Linear(config.mlp, width, bias=False, exact=config.exact)
 
     def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None,
                 cache: KVCache | None) -> Tensor:

@@ -12,16 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
-from functools import partial
 
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.checkpoint import checkpoint
 
 from minglm import parallel
 from minglm.device import Device
+from minglm.layers import recompute
 
 
 class Loss(nn.Module):
@@ -45,7 +44,7 @@ def spread(model: nn.Module, loss: Callable, device: Device, sharded: bool, reco
     blocks = [module for module in model.modules() if type(module).__name__.endswith("Block")]
     if recompute:
         for block in blocks:
-            block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
+            recompute(block)
     if not dist.is_initialized():
         return loss
     parallel.same(*model.state_dict().values())              # hosts of several kinds may round the start otherwise

@@ -110,7 +110,7 @@ def test_checkpointing_saves_memory(found, stage):
 @pytest.mark.parametrize("stage", ["planner", "decoder"])
 def test_a_real_step_keeps_what_a_fake_one_foretells(found, stage, checkpointed):
     real, foretold = found[f"real {stage}{checkpointed}"], found[f"foretold {stage}{checkpointed}"]
-    assert foretold["kept"] == pytest.approx(real["kept"], rel=0.005)
+    assert foretold["kept"] == pytest.approx(real["kept"], rel=0.01)            # oneDNN keeps a slice where F.linear keeps its copy
     assert {k: v for k, v in real.items() if k not in ("kept", "block")} == {
         k: v for k, v in foretold.items() if k not in ("kept", "block")}
 
