@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import warnings
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -35,7 +36,7 @@ from minglm import flow, hf, hf_config  # noqa: E402
 from minglm.device import set_threads  # noqa: E402
 from minglm.glyph import collate  # noqa: E402
 from minglm.pipeline import Pipeline  # noqa: E402
-from minglm.planner import positions  # noqa: E402
+from minglm.planner import Planner, positions  # noqa: E402
 
 SMALL = dict(spare=128, vision=(48, 1, 2, 96, 8, 16), vae=((8, 8, 8, 8), 1, 4), channels=16, glm4=True, sides=(64, 256))
 SIZES = dict(  # widths as in tests/published.py; side of the picture; pictures of a training step
@@ -69,8 +70,15 @@ def doubled(plan: torch.Tensor) -> torch.Tensor:
 
 # ---------------------------------------------------------------- what is timed
 
+def rounding_freely(planner: Planner) -> Planner:
+    """The same planner with `exact` off, as minglm's own presets have it."""
+    copy = Planner(replace(planner.config, exact=False))
+    copy.load_state_dict(planner.state_dict())
+    return copy.to(planner.embed.weight.dtype).eval()
+
+
 def planner_generation(ours, theirs, size: str, batch: int):
-    """Whole plans: preview and large grid, tokens drawn with temperature and top-p."""
+    """Whole plans: preview and large grid, tokens drawn with temperature, top-k and top-p from one generator."""
     side, cells = SIZES[size]["side"], SIZES[size]["side"] // 32
     prompts = [PROMPT] * batch
 
@@ -189,8 +197,8 @@ def training(model, part: str, size: str, ours: bool, autocast: bool):
 
 # ---------------------------------------------------------------- measuring
 
-def alternate(mine, other, repeats: int) -> tuple[float, float]:
-    """Median seconds of each, taking turns after one call of each to warm up."""
+def milliseconds(mine, other, repeats: int) -> tuple[float, float]:
+    """The median of each, taking turns after one call of each to warm up."""
     times = ([], [])
     for turn in range(repeats + 1):
         for which, function in enumerate((mine, other)):
@@ -198,7 +206,7 @@ def alternate(mine, other, repeats: int) -> tuple[float, float]:
             function()
             if turn:
                 times[which].append(time.perf_counter() - began)
-    return median(times[0]), median(times[1])
+    return 1000 * median(times[0]), 1000 * median(times[1])
 
 
 def grown_by(folder: str, part: str, size: str, ours: bool, autocast: bool) -> float:
@@ -235,7 +243,7 @@ def compare(size: str, options) -> list[dict]:
 
     def race(what: str, pair, bar: float, **tolerance) -> None:
         assert dtype != torch.float32 or torch.allclose(pair[0](), pair[1](), **tolerance), f"{what}: other results"
-        add(what, *(1000 * seconds for seconds in alternate(*pair, options.repeats)), bar)
+        add(what, *milliseconds(*pair, options.repeats), bar)
 
     with tempfile.TemporaryDirectory() as folder:
         write_snapshot(folder, size)
@@ -243,7 +251,13 @@ def compare(size: str, options) -> list[dict]:
         theirs = diffusers.GlmImagePipeline.from_pretrained(folder, torch_dtype=dtype)
         theirs.set_progress_bar_config(disable=True)
         for batch in (1, 8):
-            race(f"planner generation, batch {batch}", planner_generation(ours, theirs, size, batch), 2)
+            race(f"planner generation, batch {batch}, to the last bit", planner_generation(ours, theirs, size, batch), 2)
+        exact, ours.planner = ours.planner, rounding_freely(ours.planner)
+        for batch in (1, 8):
+            pair = planner_generation(ours, theirs, size, batch)
+            agree = (pair[0]() == pair[1]()).float().mean()
+            add(f"planner generation, batch {batch}, {agree:.0%} of ids theirs", *milliseconds(*pair, options.repeats), 2)
+        ours.planner = exact
         for batch in (1, 4):
             race(f"decoder sampling with guidance, batch {batch}", decoder_sampling(ours, theirs, size, batch), 1.3, atol=1e-3)
         del ours, theirs

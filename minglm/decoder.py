@@ -132,14 +132,14 @@ class Decoder(nn.Module):
 
     def forward(self, latents: Tensor, time: Tensor, ids: Tensor, glyphs: Tensor,
                 glyph_mask: Tensor | None = None, prior_keep: Tensor | None = None,
-                memory: list[Memory] | None = None, watch: int | None = None):
+                memory: list[Memory] | None = None, watch: int | None = None, heads: int | None = None):
         """Velocity of `latents`.
 
         latents (B, C, h, w); time (B,) or, of all, (1,), unshifted, 0..999; ids (B, h/4, w/4), one per 2x2 image
         tokens; glyphs (B, S, glyph width), S may be 0; glyph_mask (B, S), True = a token;
         prior_keep (B,), False drops the ids; memory: keys and values of reference images.
         Returns (B, C, h, w); with `watch`, also the log attention of block `watch` from image
-        tokens to glyph tokens, (B, H, N, S).
+        tokens to glyph tokens, (B, H, N, S), or of its first `heads` heads only.
         """
         x, mask, patch = self.embed(latents, ids, prior_keep), None, self.config.patch
         rows, columns = latents.shape[2] // patch, latents.shape[3] // patch
@@ -153,7 +153,7 @@ class Decoder(nn.Module):
             past = join([reference[i] for reference in memory]) if memory else None
             x, c, _, (q, k) = block(x, c, m, rotary, mask, past, last=i + 1 == len(self.blocks))
             if i == watch:
-                seen = log_attention(q, k, glyphs.shape[1], mask)
+                seen = log_attention(q[:, :heads], k[:, :heads], glyphs.shape[1], mask)
         out = self.unpatch(x, m, rows)
         return out if watch is None else (out, seen)
 

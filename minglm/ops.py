@@ -5,6 +5,7 @@ the last axis. The tensor's device chooses. A fused operator reads and writes me
 reference makes a pass for every line, and is one launch instead of five to ten. Attention needs no
 name of its own: PyTorch's operator reaches npu_fusion_attention there, as long as masks are boolean.
 The calls are checked against the real library's signatures and run on a simulator; not run on a card.
+Training on a CPU takes the operators of gradients.py.
 """
 
 from __future__ import annotations
@@ -14,12 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minglm.device import fused
-
-
-def trained(x: Tensor) -> bool:
-    """Whether to take the operators below whose gradients are worked out by hand: in training on a CPU, where PyTorch
-    puts these things together from small operators and differentiates each."""
-    return x.is_cpu and torch.is_grad_enabled()
+from minglm.gradients import TrainedAttention, TrainedLinear, TrainedRMSNorm, TrainedRotation, trained
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -33,26 +29,6 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     f = x.float()
     f = f * torch.rsqrt(f.pow(2).mean(-1, keepdim=True) + eps)
     return weight * f.to(x.dtype)
-
-
-class TrainedRMSNorm(torch.autograd.Function):
-    """RMS norm in half the time, and there are four of them in a block of the planner."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        size = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        r = size.square_().div_(x.shape[-1]).add_(eps).rsqrt_()                  # 1 / rms(x), (..., 1)
-        ctx.save_for_backward(x, weight, r)
-        return (x * r).mul_(weight)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable             # r is taken as constant: a second time would be wrong
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        """d x = r (g w - x r^2 mean(g w x)), d weight = sum of g x r, for a gradient g of the result."""
-        x, weight, r = ctx.saved_tensors
-        along = (x * r).mul_(grad).reshape(-1, x.shape[-1])
-        share = (along @ weight).view(r.shape).mul_(r).mul_(r).div_(-x.shape[-1])
-        return (grad * weight).mul_(r).addcmul_(x, share), along.sum(0), None
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False, exact: bool = False) -> Tensor:
@@ -71,25 +47,6 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False, e
     return F.gelu(x, approximate="tanh") if gelu else x
 
 
-class TrainedLinear(torch.autograd.Function):
-    """oneDNN's product and its gradient; PyTorch has none for it. The weight's is left to PyTorch, which is faster there."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        x, weight = ctx.saved_tensors
-        wanted, back = ctx.needs_input_grad, None
-        if wanted[0]:
-            back = torch.ops.mkldnn._linear_pointwise(grad, weight.t(), None, "none", [], "")
-        grad = grad.flatten(0, -2)
-        return back, grad.t() @ x.flatten(0, -2) if wanted[1] else None, grad.sum(0) if wanted[2] else None
-
-
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate the first cos.shape[-1] channels of x, pairing channel i with i + half (NeoX order).
 
@@ -99,35 +56,12 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     r, rest = x[..., :width], x[..., width:]
     if npu := fused(x):
         r = npu.npu_rotary_mul(r.float(), cos, sin, rotary_mode="half").to(x.dtype)
-    elif trained(x):
+    elif trained(x) and not (cos.requires_grad or sin.requires_grad):
         r = TrainedRotation.apply(r, cos, sin)
     else:
         a, b = r.chunk(2, dim=-1)
         r = (r.float() * cos + torch.cat([-b, a], -1).float() * sin).to(x.dtype)
     return torch.cat([r, rest], -1) if rest.shape[-1] else r
-
-
-class TrainedRotation(torch.autograd.Function):
-    """The rotation in half the passes over memory; its gradient is the rotation back."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        ctx.save_for_backward(cos, sin)
-        return TrainedRotation.turn(x, cos, sin)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
-        cos, sin = ctx.saved_tensors
-        return TrainedRotation.turn(grad, cos, -sin.roll(sin.shape[-1] // 2, -1)), None, None
-
-    @staticmethod
-    def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        out = torch.empty_like(x, dtype=torch.float32)
-        (a, b), (first, second), (c, d), (s, t) = (z.chunk(2, -1) for z in (x.float(), out, cos, sin))
-        torch.mul(a, c, out=first).addcmul_(b, s, value=-1)
-        torch.mul(b, d, out=second).addcmul_(a, t)
-        return out.to(x.dtype)
 
 
 def swiglu(both: Tensor) -> Tensor:
@@ -170,30 +104,3 @@ def plain_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None,
     if mask is not None:
         scores = scores.masked_fill(~mask, -1e9)
     return scores.softmax(-1) @ v
-
-
-class TrainedAttention(torch.autograd.Function):
-    """plain_attention with its gradient worked out by hand, which keeps the weights and nothing else of their size.
-    Training short sequences in bfloat16 on a CPU it is three times faster than PyTorch's fused operator, whose
-    backward pass is slow there. Heads of a group see the same keys, so here they are rows of one."""
-
-    @staticmethod
-    def forward(ctx, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        batch, heads, count, width = q.shape
-        groups = k.shape[1]
-        rows = q.reshape(batch, groups, -1, width)                               # (B, G, H / G N, D)
-        scores = (rows * width ** -0.5) @ k.mT                                   # (B, G, H / G N, M)
-        if mask is not None:
-            scores.view(batch, groups, heads // groups, count, -1).masked_fill_(~mask.unsqueeze(-3), -1e9)
-        weights = scores.softmax(-1)
-        ctx.save_for_backward(rows, k, v, weights)
-        return (weights @ v).view(batch, heads, count, -1)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        """d v = w^T g, d scores = w (g v^T - mean of it under w), d q = d scores k, d k = d scores^T q."""
-        rows, k, v, weights = ctx.saved_tensors
-        g = grad.reshape(*weights.shape[:-1], -1)
-        scores = torch._softmax_backward_data(g @ v.mT, weights, -1, weights.dtype).mul_(rows.shape[-1] ** -0.5)
-        return (scores @ k).view(grad.shape[:-1] + k.shape[-1:]), scores.mT @ rows, weights.mT @ g, None

@@ -179,10 +179,10 @@ class Planner(nn.Module):
             own = torch.eye(longest, dtype=torch.bool, device=device)
             seen = mask[..., :longest] & causal | own
         features = self(ids, place[:, :, :longest], seen, cache)[:, -1]          # (B, D)
-        drawn, new = torch.empty(batch, total, dtype=torch.long), stepper(self, place, mask, cache)
+        drawn, (new, head) = torch.empty(batch, total, dtype=torch.long), stepper(self, place, mask, cache)
         with one_thread(small(self)), torch.inference_mode():
             for i in range(total):
-                scores = self.head(features)[:, : self.config.codebook].float().cpu()
+                scores = head(features)[:, : self.config.codebook].float().cpu()
                 if isinstance(generators, torch.Generator):
                     scores = F.pad(scores, (0, self.config.vision_vocab - self.config.codebook), value=-torch.inf)
                 drawn[:, i] = choose(scores, temperature, top_p, top_k, generators)

@@ -18,9 +18,8 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 
-from minglm import parallel
+from minglm import layers, parallel
 from minglm.device import Device
-from minglm.layers import recompute
 
 
 class Loss(nn.Module):
@@ -44,7 +43,7 @@ def spread(model: nn.Module, loss: Callable, device: Device, sharded: bool, reco
     blocks = [module for module in model.modules() if type(module).__name__.endswith("Block")]
     if recompute:
         for block in blocks:
-            recompute(block)
+            layers.recompute(block)
     if not dist.is_initialized():
         return loss
     parallel.same(*model.state_dict().values())              # hosts of several kinds may round the start otherwise

@@ -224,11 +224,11 @@ def decoder_stage(config: Config, device: Device, recipe: Recipe, vae: VAE,
         sigma = flow.shift(b["u"], tokens, config.flow)
         features = gather(model.glyph(b["ids"], b["mask"], b["places"]), b["index"])
         velocity, seen = model.decoder(flow.mix(b["latents"], b["noise"], sigma), 1000 * b["u"] - 1,
-                                       b["prior"], features, b["tokens"], b["keep"], watch=ALIGN)
+                                       b["prior"], features, b["tokens"], b["keep"], watch=ALIGN, heads=heads)
         sums = b["sums"]
         flow_loss = flow.loss(velocity, b["latents"], b["noise"], 1 + 3 * b["text"], sums["weight"])
         text_loss = flow.loss(velocity.detach(), b["latents"], b["noise"], b["text"], sums["text"])
-        shown = rearrange(seen[:, :heads].clamp_min(-20), "b (t h) n s -> b t h n s", t=2)
+        shown = rearrange(seen.clamp_min(-20), "b (t h) n s -> b t h n s", t=2)
         align = -(b["align"][:, :, None] * shown).sum() / (heads // 2) / sums["align"].clamp_min(1e-6)
         has = b["rasters"].amax(-1) > 0
         drawing = F.binary_cross_entropy_with_logits(model.draw(features).float(), b["rasters"],

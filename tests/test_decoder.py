@@ -219,3 +219,5 @@ def test_watch_returns_the_attention_on_glyphs(decoder):
     assert torch.equal(out, decoder(latents, time, ids, glyphs, mask))
     assert seen.shape == (2, CONFIG.heads, 24, 3)
     assert 0 < seen.exp().sum(-1).max() < 1 and seen[1, :, :, 1:].exp().max() == 0
+    _, first = decoder(latents, time, ids, glyphs, mask, watch=1, heads=1)
+    assert torch.allclose(first, seen[:, :1], atol=1e-6)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from minglm.layers import KVCache, RMSNorm, attention, frequencies, plain_attention, rotate
+from minglm.gradients import TrainedAttention, TrainedRotation
+from minglm.layers import KVCache, Linear, RMSNorm, attention, frequencies, plain_attention, rotate
 
 
 def random(*shape, seed=0):
@@ -41,6 +42,52 @@ def test_gradients_of_the_rms_norm_are_those_of_its_formula(shape):
         torch.autograd.grad(once.sum(), x)
 
 
+# ---------------------------------------------------------------- linear maps
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("gelu", [True, False])
+@pytest.mark.parametrize("shape", [(1, 6), (5, 6), (2, 7, 6), (2, 3, 4, 6)])
+def test_a_linear_map_and_its_gradients_are_pytorchs(shape, gelu, bias):
+    ours, theirs = Linear(6, 9, bias, gelu), torch.nn.Linear(6, 9, bias)
+    theirs.load_state_dict(ours.state_dict())
+    wide = random(*shape[:-1], 2 * shape[-1])
+    x, g = wide[..., ::2].requires_grad_(), random(9)            # neither lies in one piece
+    g = g.expand(*shape[:-1], 9)
+
+    def wanted(x):
+        return torch.nn.functional.gelu(theirs(x), approximate="tanh") if gelu else theirs(x)
+
+    assert torch.allclose(ours(x), wanted(x), atol=1e-5)
+    found = torch.autograd.grad(ours(x), (x, *ours.parameters()), g)
+    for a, b in zip(found, torch.autograd.grad(wanted(x), (x, *theirs.parameters()), g), strict=True):
+        assert torch.allclose(a, b, atol=1e-5) and b.abs().max() > 0.01
+    with torch.no_grad():
+        assert torch.allclose(ours(x), wanted(x), atol=1e-5)
+
+
+def test_a_linear_map_gives_gradients_to_what_wants_them_alone():
+    layer, x = Linear(6, 9).requires_grad_(False), random(2, 6).requires_grad_()
+    layer(x).sum().backward()
+    assert torch.allclose(x.grad, layer.weight.sum(0).expand(2, 6), atol=1e-5) and layer.weight.grad is None
+    layer.requires_grad_(True)
+    layer(random(2, 6)).sum().backward()
+    assert torch.equal(layer.bias.grad, torch.full((9,), 2.0))
+
+
+def test_an_exact_linear_map_is_pytorchs_to_the_last_bit():
+    layer, x = Linear(300, 200, exact=True), random(33, 300)
+    with torch.no_grad():
+        assert torch.equal(layer(x), torch.nn.functional.linear(x, layer.weight, layer.bias))
+
+
+def test_a_linear_map_obeys_autocast():
+    layer = Linear(6, 9, gelu=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(random(2, 6)).dtype == torch.bfloat16
+
+
+# ---------------------------------------------------------------- rotary
+
 def test_frequencies_fall_from_one():
     f = frequencies(8, 10000.0)
     assert torch.allclose(f, torch.tensor([1, 0.1, 0.01, 0.001]))
@@ -57,6 +104,18 @@ def test_rotation_keeps_norms_and_starts_at_the_identity():
     turned = rotate(x, *tables(torch.arange(6)))
     assert torch.allclose(turned.norm(dim=-1), x.norm(dim=-1), atol=1e-5)
     assert torch.equal(turned[:, :, 0], x[:, :, 0]) and not torch.allclose(turned[:, :, 1], x[:, :, 1])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gradients_of_the_rotation_are_those_of_its_formula(dtype):
+    x, cos, sin, g = (random(2, 3, 5, 8, seed=i) for i in range(4))
+    x, g = x.to(dtype).requires_grad_(), g.to(dtype)
+    a, b = x.chunk(2, -1)
+    formula = (x.float() * cos + torch.cat([-b, a], -1).float() * sin).to(dtype)
+    found = TrainedRotation.apply(x, cos, sin)
+    assert found.dtype == dtype and torch.allclose(found, formula, atol=1e-6 if dtype == torch.float32 else 0.04)
+    (found,), (wanted,) = (torch.autograd.grad(y, x, g) for y in (found, formula))
+    assert torch.allclose(found, wanted, atol=1e-6 if dtype == torch.float32 else 0.04) and wanted.abs().max() > 1
 
 
 def test_rotated_products_depend_on_the_distance_alone():
@@ -126,13 +185,26 @@ def test_attention_equals_a_loop(groups, kind, trained):
     assert torch.allclose(out.detach(), naive(q.detach(), k, v, allowed), atol=1e-5)
 
 
-def test_written_out_attention_has_the_gradients_of_the_fused_one():
+@pytest.mark.parametrize("function", [plain_attention, TrainedAttention.apply])
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("mask", [MASK[:, None, None], torch.ones(5, 5, dtype=torch.bool).tril(), None])
+def test_written_out_attention_has_the_gradients_of_the_fused_one(mask, groups, function):
     made = []
-    for function in (plain_attention, torch.nn.functional.scaled_dot_product_attention):
-        q, k, v = (random(2, 3, 5, 4, seed=i).requires_grad_() for i in range(3))
-        function(q, k, v, MASK[:, None, None]).square().sum().backward()
-        made.append(torch.cat([x.grad.flatten() for x in (q, k, v)]))
+    for attend in (function, lambda *given: torch.nn.functional.scaled_dot_product_attention(*given, enable_gqa=True)):
+        q, k, v = (random(2, heads, 5, 4, seed=i).requires_grad_() for i, heads in enumerate((4, groups, groups)))
+        out = attend(q, k, v, mask)
+        out.square().sum().backward()
+        made.append(torch.cat([out.flatten(), *(x.grad.flatten() for x in (q, k, v))]))
     assert torch.allclose(*made, atol=1e-5) and made[0].abs().max() > 0.1
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_trained_in_half_precision(causal):
+    q, k, v = (random(2, heads, 5, 4, seed=i).bfloat16().requires_grad_() for i, heads in enumerate((4, 2, 2)))
+    mask = None if causal else MASK[:, None, None]
+    found, wanted = (torch.autograd.grad(f(q, k, v, mask, causal).float().sin().sum(), (q, k, v)) for f in (attention, plain_attention))
+    for a, b in zip(found, wanted):
+        assert torch.allclose(a, b, atol=0.05) and b.abs().max() > 0.3
 
 
 def test_more_keys_than_queries():

@@ -78,10 +78,13 @@ def test_positions_count_only_relatively(planner):
 
 
 @pytest.mark.parametrize("rows, filled", [(1, False), (3, True), (5, True), (8, False)])
-@pytest.mark.parametrize("large", [False, True])
-def test_one_new_token_is_what_the_whole_forward_gives(planner, rows, filled, large, monkeypatch):
-    if large:                                                    # matrices as they are
+@pytest.mark.parametrize("how", ["packed", "exact", "large"])
+def test_one_new_token_is_what_the_whole_forward_gives(planner, rows, filled, how, monkeypatch):
+    if how == "large":                                           # matrices as they are
         monkeypatch.setattr(drawing, "small", lambda planner: False)
+    if how == "exact":
+        state, planner = planner.state_dict(), Planner(replace(planner.config, exact=True)).eval()
+        planner.load_state_dict(state)
     g = torch.Generator().manual_seed(rows)
     ids = torch.randint(0, planner.config.vocab, (rows, 12), generator=g)
     place = positions([6, (2, 3)])[None].expand(rows, -1, -1)
@@ -95,9 +98,11 @@ def test_one_new_token_is_what_the_whole_forward_gives(planner, rows, filled, la
         cache = [KVCache(rows, planner.config.kv_heads, 12, planner.config.head_dim, whole) for _ in planner.blocks]
         begin = causal[..., :9, :9].expand(rows, 1, 9, 9) | torch.eye(9, dtype=torch.bool)
         planner(ids[:, :9], place[:, :, :9], begin, cache)
-        step = drawing.stepper(planner, place, mask, cache)
+        step, head = drawing.stepper(planner, place, mask, cache)
         for at in (9, 10, 11):
-            assert torch.allclose(step(ids[:, at], at), whole[:, at], atol=1e-5)
+            features = step(ids[:, at], at)
+            assert torch.allclose(features, whole[:, at], atol=1e-5)
+            assert torch.allclose(head(features), planner.head(features), atol=1e-5)
 
 
 # ---------------------------------------------------------------- generation

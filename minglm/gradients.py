@@ -1,0 +1,108 @@
+"""The same arithmetic for training on a CPU, with gradients worked out by hand.
+
+Shapes: B batch · N, M tokens · H heads · G key/value heads · D, E widths.
+
+Autograd differentiates what it is given, operator by operator, and keeps what each of them may need. Knowing
+the whole formula one can do with fewer passes over memory and keep less. `ops.py` decides when these are taken;
+the tests hold each to the gradient that autograd finds.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+
+def trained(x: Tensor) -> bool:
+    """Whether these are to be taken for x: on a CPU, while gradients are recorded."""
+    return x.is_cpu and torch.is_grad_enabled()
+
+
+class TrainedRMSNorm(torch.autograd.Function):
+    """RMS norm in half the time, and there are four of them in a block of the planner."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        size = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        r = size.square_().div_(x.shape[-1]).add_(eps).rsqrt_()                  # 1 / rms(x), (..., 1)
+        ctx.save_for_backward(x, weight, r)
+        return (x * r).mul_(weight)
+
+    @staticmethod
+    @once_differentiable                                     # r is taken as constant: a second time would be wrong
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        """d x = r (g w - x r^2 mean(g w x)), d weight = sum of g x r, for a gradient g of the result."""
+        x, weight, r = ctx.saved_tensors
+        along = (x * r).mul_(grad).reshape(-1, x.shape[-1])
+        share = (along @ weight).view(r.shape).mul_(r).mul_(r).div_(-x.shape[-1])
+        return (grad * weight).mul_(r).addcmul_(x, share), along.sum(0), None
+
+
+class TrainedLinear(torch.autograd.Function):
+    """oneDNN's product and its gradient; PyTorch has none for it. The weight's is left to PyTorch, which is faster there."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        wanted, back = ctx.needs_input_grad, None
+        if wanted[0]:
+            back = torch.ops.mkldnn._linear_pointwise(grad, weight.t(), None, "none", [], "")
+        grad = grad.flatten(0, -2)
+        return back, grad.t() @ x.flatten(0, -2) if wanted[1] else None, grad.sum(0) if wanted[2] else None
+
+
+class TrainedRotation(torch.autograd.Function):
+    """The rotation in half the passes over memory; its gradient is the rotation back."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        return TrainedRotation.turn(x, cos, sin)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
+        cos, sin = ctx.saved_tensors
+        return TrainedRotation.turn(grad, cos, -sin.roll(sin.shape[-1] // 2, -1)), None, None
+
+    @staticmethod
+    def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        out = torch.empty_like(x, dtype=torch.float32)
+        (a, b), (first, second), (c, d), (s, t) = (z.chunk(2, -1) for z in (x.float(), out, cos, sin))
+        torch.mul(a, c, out=first).addcmul_(b, s, value=-1)
+        torch.mul(b, d, out=second).addcmul_(a, t)
+        return out.to(x.dtype)
+
+
+class TrainedAttention(torch.autograd.Function):
+    """plain_attention with its gradient worked out by hand, which keeps the weights and nothing else of their size.
+    Training short sequences in bfloat16 on a CPU it is three times faster than PyTorch's fused operator, whose
+    backward pass is slow there. Heads of a group see the same keys, so here they are rows of one."""
+
+    @staticmethod
+    def forward(ctx, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        batch, heads, count, width = q.shape
+        groups = k.shape[1]
+        rows = q.reshape(batch, groups, -1, width)                               # (B, G, H / G N, D)
+        scores = (rows * width ** -0.5) @ k.mT                                   # (B, G, H / G N, M)
+        if mask is not None:
+            scores.view(batch, groups, heads // groups, count, -1).masked_fill_(~mask.unsqueeze(-3), -1e9)
+        weights = scores.softmax(-1)
+        ctx.save_for_backward(rows, k, v, weights)
+        return (weights @ v).view(batch, heads, count, -1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        """d v = w^T g, d scores = w (g v^T - mean of it under w), d q = d scores k, d k = d scores^T q."""
+        rows, k, v, weights = ctx.saved_tensors
+        g = grad.reshape(*weights.shape[:-1], -1)
+        scores = torch._softmax_backward_data(g @ v.mT, weights, -1, weights.dtype).mul_(rows.shape[-1] ** -0.5)
+        return (scores @ k).view(grad.shape[:-1] + k.shape[-1:]), scores.mT @ rows, weights.mT @ g, None
