@@ -1,6 +1,6 @@
 """minglm against the published implementation: the same random weights, threads, dtype and sizes, in one run.
 
-    python benchmarks/against_hf.py [--size mini large] [--repeats 5] [--threads 2]
+    python benchmarks/against_hf.py [--size mini large] [--rows generation sampling step] [--repeats 5] [--threads 2]
 
 Ours and theirs take turns, so that a busy machine slows both; the table gives medians and their ratio.
 Before anything is timed, both must give the same ids, latents and losses. Peak memory of a training step is
@@ -241,7 +241,12 @@ def compare(size: str, options) -> list[dict]:
         print(f"| {size} | {what} | {mine:,.1f} {unit} | {other:,.1f} {unit} | {ratio:.2f} | "
               f"{'<=' if unit == 'MiB' else '>='} {bar}{'' if kept else ', MISSED'} |", flush=True)
 
+    def chosen(what: str) -> bool:
+        return any(words in what for words in options.rows)
+
     def race(what: str, pair, bar: float, **tolerance) -> None:
+        if not chosen(what):
+            return
         assert dtype != torch.float32 or torch.allclose(pair[0](), pair[1](), **tolerance), f"{what}: other results"
         add(what, *milliseconds(*pair, options.repeats), bar)
 
@@ -254,15 +259,18 @@ def compare(size: str, options) -> list[dict]:
             race(f"planner generation, batch {batch}, to the last bit", planner_generation(ours, theirs, size, batch), 2)
         exact, ours.planner = ours.planner, rounding_freely(ours.planner)
         for batch in (1, 8):
-            pair = planner_generation(ours, theirs, size, batch)
-            agree = (pair[0]() == pair[1]()).float().mean()
-            add(f"planner generation, batch {batch}, {agree:.0%} of ids theirs", *milliseconds(*pair, options.repeats), 2)
+            what, pair = f"planner generation, batch {batch}, rounded freely", planner_generation(ours, theirs, size, batch)
+            if chosen(what):
+                agree = (pair[0]() == pair[1]()).float().mean()
+                add(f"{what} ({agree:.0%} of ids theirs)", *milliseconds(*pair, options.repeats), 2)
         ours.planner = exact
         for batch in (1, 4):
             race(f"decoder sampling with guidance, batch {batch}", decoder_sampling(ours, theirs, size, batch), 1.3, atol=1e-3)
         del ours, theirs
         for part, autocast in product(("planner", "decoder"), (True, False)):
             what = f"{part} training step, {'bfloat16 autocast' if autocast else 'float32'}"
+            if not chosen(what):
+                continue
             pair = [training(module(folder, part, mine), part, size, mine, autocast) for mine in (True, False)]
             race(what, pair, 1.2, rtol=0.01 if autocast else 1e-4)
             del pair
@@ -274,6 +282,7 @@ def compare(size: str, options) -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", nargs="+", choices=tuple(SIZES), default=tuple(SIZES))
+    parser.add_argument("--rows", nargs="+", default=[""], help="only rows that contain one of these words")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of generation and sampling")

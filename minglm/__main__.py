@@ -104,7 +104,7 @@ def command_line() -> argparse.ArgumentParser:
     one = commands.add_parser("cost", help="what a picture costs, stage by stage, from first principles")
     one.add_argument("--config", default="glm_image", help="tiny, mini, base or glm_image")
     one.add_argument("--size", type=size, default=(1024, 1024), help="HEIGHTxWIDTH, multiples of 32")
-    one.add_argument("--steps", type=int, default=50)
+    one.add_argument("--steps", type=int, help="of the decoder (default: 50)")
     one.add_argument("--card", default="h100", help="h100, h800, ascend-910b or laptop")
     one.add_argument("--no-guidance", action="store_true")
     one.add_argument("--train", action="store_true", help="the memory of a training step instead, on 1, 8 and 64 cards")
@@ -250,9 +250,12 @@ def cost(options: argparse.Namespace) -> None:
     if options.train:
         from minglm import dryrun
 
+        if options.steps is not None or options.no_guidance:
+            raise ValueError("--train is about one training step: --steps and --no-guidance say nothing there")
         print(dryrun.table(preset(options.config), *options.size, CARDS[options.card]))
         return
-    print(table(preset(options.config), *options.size, CARDS[options.card], options.steps, not options.no_guidance))
+    steps = 50 if options.steps is None else options.steps
+    print(table(preset(options.config), *options.size, CARDS[options.card], steps, not options.no_guidance))
 
 
 def doctor(options: argparse.Namespace) -> None:

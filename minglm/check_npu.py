@@ -35,8 +35,9 @@ def anywhere(name: str, learner: Callable) -> Callable:
         for out, device in ((here, HOST), (there, ELSEWHERE)):
             for x in (x for x in tree_leaves(out) if isinstance(x, Tensor)):
                 if x.device != device:
-                    raise Wrong(f"{name}: the question was on {device}, the answer is on {x.device} (meta stands for any device but the host). Name "
-                                "no device, and bring what is new to the tensor that came in, not the other way round")
+                    raise Wrong(f"{name}: the question was on {device}, the answer is on {x.device} (meta stands for any "
+                                "device but the host). Name no device, and bring what is new to the tensor that came in, "
+                                "not the other way round")
                 if x.dtype == torch.float64:
                     raise Wrong(f"{name}: the answer is float64, which an npu refuses, and so is all that meets it")
         return here
@@ -51,7 +52,8 @@ def anywhere(name: str, learner: Callable) -> Callable:
         if isinstance(error, (DataDependentOutputException, DynamicOutputShapeException)):
             raise Wrong(f"{name}: {line} the host waits for the device, because it needs a number from there (.item(), "
                         "float() and if do that): go on with tensors") from error
-        raise Wrong(f"{name}: with tensors on another device than the host your code stops {line}: {error} (meta stands for that device)") from error
+        raise Wrong(f"{name}: with tensors on another device than the host your code stops {line}: {error} "
+                    "(meta stands for that device)") from error
 
     return answer
 

@@ -53,7 +53,7 @@ class DecoderBlock(nn.Module):
         self.modulation = nn.Linear(config.time_width, 12 * width)
         self.q, self.k, self.v = (Linear(width, inner) for _ in range(3))
         self.o = Linear(inner, width)
-        self.fc1, self.fc2 = Linear(width, 4 * width, gelu=True), Linear(4 * width, width)
+        self.fc1, self.fc2 = Linear(width, 4 * width), Linear(4 * width, width)
 
     def forward(self, x: Tensor, c: Tensor, m: Tensor, rotary: tuple[Tensor, Tensor],
                 mask: Tensor | None, memory: tuple[Tensor, Tensor] | None = None, last: bool = False,
@@ -86,7 +86,7 @@ class DecoderBlock(nn.Module):
         x = x + gate1[:, None] * h[:, size:]
         c = c + c_gate1[:, None] * h[:, :size]
         h = torch.cat([modulate(c, c_shift2, c_scale2), modulate(x, shift2, scale2)], 1)
-        h = self.fc2(self.fc1(h))
+        h = self.fc2(self.fc1(h, gelu=True))
         x = x + gate2[:, None] * h[:, size:]
         c = c + c_gate2[:, None] * h[:, :size]
         return x, c, own, (q, k)

@@ -2,8 +2,9 @@
 
 Before a device can compute an operator, the host has to infer shapes, find memory and launch it. A small operator
 takes longer to launch than to compute, and the device stands idle. GLM-Image was trained on Ascend with remedies for
-that, named in its launch article (mindspore.cn, 2026-01-14) and digests of it, without numbers: dispatch through a pipeline of host
-threads, fused operators, gradients that travel during the backward pass, and AdamW with the average in one step.
+that, named in its launch article (mindspore.cn, 2026-01-14) and digests of it, without numbers: dispatch through a
+pipeline of host threads, fused operators, gradients that travel during the backward pass, and AdamW with the average
+in one step.
 
 What is replayed is real: `record` notes the operators of a step while it runs, on whatever device. How long each takes
 is a model: the constants marked as assumed are guesses, and none was measured on a card. Times are microseconds.

@@ -26,16 +26,21 @@ def small(planner: nn.Module) -> bool:
     return planner.embed.weight.is_cpu and sum(p.numel() for p in planner.blocks[0].parameters()) < 2 ** 22
 
 
-def product(weight: Tensor, bias: Tensor | None, rows: int, small: bool, exact: bool) -> Callable[[Tensor], Tensor]:
+def light(planner: nn.Module) -> bool:
+    """Whether a CPU may hold a second copy of its matrices while drawing lasts: up to a gigabyte."""
+    return planner.embed.weight.is_cpu and sum(p.nbytes for p in planner.blocks.parameters()) < 2 ** 30
+
+
+def product(weight: Tensor, bias: Tensor | None, rows: int, anew: bool, exact: bool) -> Callable[[Tensor], Tensor]:
     """A function x (rows, D) -> x weight^T + bias, called once for every id to draw.
 
-    A small matrix is laid out anew for it: transposed, which is read faster and from four rows on gives the same
-    sums to the last bit; or, where those do not matter, packed by oneDNN, which is for several rows faster still.
+    anew: the matrix is copied into another layout. Transposed it is read faster, and from four rows on gives the same
+    sums to the last bit; where those do not matter, oneDNN packs it, which is for several rows faster still.
     """
-    if small and not exact and rows > 1 and weight.dtype == torch.float32 and torch.backends.mkldnn.is_available():
+    if anew and not exact and rows > 1 and weight.dtype == torch.float32 and torch.backends.mkldnn.is_available():
         packed = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
         return lambda x: torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
-    laid = weight.t().contiguous().t() if small and (rows >= 4 or not exact) else weight
+    laid = weight.t().contiguous().t() if anew and (rows >= 4 or not exact) else weight
     return lambda x: F.linear(x, laid, bias)
 
 
@@ -48,7 +53,7 @@ def stepper(planner: nn.Module, place: Tensor, mask: Tensor | None, cache: list[
     cos, sin = planner.rotary(place)                                             # (B, 1, M, R)
     first, second = sin.chunk(2, -1)
     sin = torch.cat([-first, second], -1)
-    made = partial(product, rows=len(place), small=small(planner), exact=planner.config.exact)
+    made = partial(product, rows=len(place), anew=light(planner), exact=planner.config.exact)
     steps = [block_stepper(block, planner.config, kept, made) for block, kept in zip(planner.blocks, cache)]
 
     def step(ids: Tensor, at: int) -> Tensor:

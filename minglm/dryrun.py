@@ -235,12 +235,10 @@ def table(config: Config, height: int, width: int, card: Card, batch: int = 1, c
              f"{RESERVED / 1e9:.0f} of {card.name}'s {card.memory / 1e9:.0f} GB for runtime and collectives", "",
              f"{'stage':<9}{'parameters':>16}{'checkpointing':>15}{'cards':>7}" + "".join(f"{c:>13}" for c in columns) + "  fits"]
     for stage in ("planner", "decoder"):
-        for checkpointing in (False, True):
-            with fake_card() as device:
-                memory = step(stage, config, height, width, batch, device, checkpointing=checkpointing)
-            if not checkpointing:
-                block = memory.block                         # what one block keeps while it is computed again
-            kept = memory.kept + (block if checkpointing else 0)
+        with fake_card() as device:
+            plain, checkpointed = (step(stage, config, height, width, batch, device, checkpointing=c) for c in (False, True))
+        for memory, checkpointing in ((plain, False), (checkpointed, True)):
+            kept = memory.kept + (plain.block if checkpointing else 0)           # a block is computed again
             for count in cards:
                 numbers = [*per_card(memory, count), kept]
                 lines.append(f"{stage:<9}{parameters(memory):>16,}{'every block' if checkpointing else 'off':>15}{count:>7}"

@@ -39,14 +39,14 @@ def frequencies(width: int, theta: float, exact: bool = False) -> Tensor:
 
 
 class Linear(nn.Linear):
-    """nn.Linear by way of ops.linear; gelu: GELU's tanh form behind it."""
+    """nn.Linear by way of ops.linear."""
 
-    def __init__(self, inner: int, outer: int, bias: bool = True, gelu: bool = False, exact: bool = False):
+    def __init__(self, inner: int, outer: int, bias: bool = True, exact: bool = False):
         super().__init__(inner, outer, bias)
-        self.gelu, self.exact = gelu, exact
+        self.exact = exact
 
-    def forward(self, x: Tensor) -> Tensor:
-        return linear(x, self.weight, self.bias, self.gelu, self.exact)
+    def forward(self, x: Tensor, gelu: bool = False) -> Tensor:
+        return linear(x, self.weight, self.bias, gelu, self.exact)
 
 
 def side_by_side(x: Tensor, *linears: nn.Linear) -> tuple[Tensor, ...]:

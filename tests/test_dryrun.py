@@ -136,4 +136,5 @@ def test_full_size_needs_several_cards(found):
 
 def test_a_bad_size_is_one_line(capsys):
     assert main(["cost", "--train", "--size", "100x100"]) == 2
+    assert main(["cost", "--train", "--steps", "20"]) == 2
     assert "100x100" in capsys.readouterr().err

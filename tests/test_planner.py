@@ -81,7 +81,7 @@ def test_positions_count_only_relatively(planner):
 @pytest.mark.parametrize("how", ["packed", "exact", "large"])
 def test_one_new_token_is_what_the_whole_forward_gives(planner, rows, filled, how, monkeypatch):
     if how == "large":                                           # matrices as they are
-        monkeypatch.setattr(drawing, "small", lambda planner: False)
+        monkeypatch.setattr(drawing, "light", lambda planner: False)
     if how == "exact":
         state, planner = planner.state_dict(), Planner(replace(planner.config, exact=True)).eval()
         planner.load_state_dict(state)
