@@ -4,7 +4,7 @@
 
 Ours and theirs take turns, so that a busy machine slows both; the table gives medians and their ratio.
 Before anything is timed, both must give the same ids, latents and losses. Peak memory of a training step is
-measured in a process of its own for each side: what the resident set grows by, from before the model
+measured in processes of their own, the median of three for each side: what the resident set grows by, from before the model
 is built to its highest point.
 """
 
@@ -223,10 +223,10 @@ def grown_by(folder: str, part: str, size: str, ours: bool, autocast: bool) -> f
 
 
 def memory(folder: str, part: str, size: str, ours: bool, autocast: bool, threads: int) -> float:
-    """The same in a process of its own."""
+    """The same in a process of its own; the median of three, since it depends on how the allocator happens to fill up."""
     command = [sys.executable, __file__, "--size", size, "--threads", str(threads),
                "--grow", folder, part, "ours" if ours else "theirs", "bfloat16" if autocast else "float32"]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+    return median(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]) for _ in range(3))
 
 
 def compare(size: str, options) -> list[dict]:

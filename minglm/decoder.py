@@ -19,7 +19,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from minglm.config import DecoderConfig
-from minglm.layers import Linear, attention, frequencies, rotate, side_by_side
+from minglm.layers import Linear, attention, frequencies, modulate, rotate, side_by_side
 
 Memory = list[tuple[Tensor, Tensor]]         # keys and values (B, H, N, E) of each block
 
@@ -32,11 +32,6 @@ def sinusoid(values: Tensor, width: int, exact: bool = False) -> Tensor:
         falling = torch.exp(-math.log(10000.0) * torch.arange(width // 2) / (width // 2))
     angles = values.float()[:, None] * falling.to(values.device)
     return torch.cat([angles.cos(), angles.sin()], -1)
-
-
-def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """layer_norm(x) (1 + scale) + shift. x (B, N, D); shift, scale (B, D)."""
-    return F.layer_norm(x, x.shape[-1:], eps=1e-5) * (1 + scale[:, None]) + shift[:, None]
 
 
 def mlp(inner: int, middle: int, activation: nn.Module, outer: int | None = None) -> nn.Sequential:

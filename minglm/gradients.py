@@ -58,6 +58,25 @@ class TrainedLinear(torch.autograd.Function):
         return back, grad.t() @ x.flatten(0, -2) if wanted[1] else None, grad.sum(0) if wanted[2] else None
 
 
+class TrainedModulation(torch.autograd.Function):
+    """layer_norm(x) (1 + scale) + shift, which does not keep the normalised x; x (B, N, D), shift and scale (B, D)."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
+        normal, mean, r = torch.native_layer_norm(x, x.shape[-1:], None, None, eps)
+        ctx.save_for_backward(x, scale, mean, r)
+        return torch.addcmul(shift[:, None], normal, 1 + scale[:, None])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        x, scale, mean, r = ctx.saved_tensors
+        along = (x - mean).mul_(r).mul_(grad).sum(1)
+        inner = grad * (1 + scale[:, None])
+        back = torch.ops.aten.native_layer_norm_backward(inner, x, x.shape[-1:], mean, r, None, None, [True, False, False])[0]
+        return back, grad.sum(1), along, None
+
+
 class TrainedRotation(torch.autograd.Function):
     """The rotation in half the passes over memory; its gradient is the rotation back."""
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from minglm.ops import attention, linear, plain_attention, rms_norm, rotate, swiglu  # noqa: F401  (found here too)
+from minglm.ops import attention, linear, modulate, plain_attention, rms_norm, rotate, swiglu  # noqa: F401  (found here too)
 
 
 class RMSNorm(nn.Module):

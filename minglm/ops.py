@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minglm.device import fused
-from minglm.gradients import TrainedAttention, TrainedLinear, TrainedRMSNorm, TrainedRotation, trained
+from minglm.gradients import TrainedAttention, TrainedLinear, TrainedModulation, TrainedRMSNorm, TrainedRotation, trained
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -29,6 +29,13 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     f = x.float()
     f = f * torch.rsqrt(f.pow(2).mean(-1, keepdim=True) + eps)
     return weight * f.to(x.dtype)
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor, eps: float = 1e-5) -> Tensor:
+    """layer_norm(x) (1 + scale) + shift. x (B, N, D); shift, scale (B, D)."""
+    if trained(x) and x.dtype == scale.dtype == torch.float32:
+        return TrainedModulation.apply(x, shift, scale, eps)
+    return F.layer_norm(x, x.shape[-1:], eps=eps) * (1 + scale[:, None]) + shift[:, None]
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False, exact: bool = False) -> Tensor:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from minglm.gradients import TrainedAttention, TrainedRotation
+from minglm.gradients import TrainedAttention, TrainedModulation, TrainedRotation
 from minglm.layers import KVCache, Linear, RMSNorm, attention, frequencies, plain_attention, rotate
 
 
@@ -40,6 +40,15 @@ def test_gradients_of_the_rms_norm_are_those_of_its_formula(shape):
     once, = torch.autograd.grad(norm(x), x, g, create_graph=True)
     with pytest.raises(RuntimeError):        # a second derivative is refused, not wrong
         torch.autograd.grad(once.sum(), x)
+
+
+def test_gradients_of_the_modulation_are_those_of_its_formula():
+    x, shift, scale = (random(*shape, seed=i).requires_grad_() for i, shape in enumerate(((2, 5, 8), (2, 8), (2, 8))))
+    normal = (x - x.mean(-1, keepdim=True)) / (x.var(-1, keepdim=True, correction=0) + 1e-5).sqrt()
+    formula, found = normal * (1 + scale[:, None]) + shift[:, None], TrainedModulation.apply(x, shift, scale, 1e-5)
+    assert torch.allclose(found, formula, atol=1e-5)
+    for a, b in zip(*(torch.autograd.grad(y, (x, shift, scale), random(2, 5, 8, seed=3)) for y in (found, formula))):
+        assert torch.allclose(a, b, atol=1e-5) and b.abs().max() > 0.5
 
 
 # ---------------------------------------------------------------- linear maps
