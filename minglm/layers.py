@@ -1,4 +1,4 @@
-"""The pieces shared by the transformers: RMS norm, rotary frequencies, KV cache.
+"""The pieces shared by the transformers: RMS norm, rotary frequencies, linear maps, KV cache.
 
 Shapes: B batch · N tokens · H heads · G key/value heads · D head width. Rotary tables are real cosines
 and sines, never complex numbers, because accelerators such as Ascend have no complex kernels.
