@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from minglm.gradients import onednn
 from minglm.layers import KVCache
 from minglm.ops import attention, rms_norm, swiglu
 
@@ -40,7 +41,7 @@ def product(weight: Tensor, bias: Tensor | None, rows: int, anew: bool, exact: b
     """
     if anew and not exact and rows > 1 and weight.dtype == torch.float32 and torch.backends.mkldnn.is_available():
         packed = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
-        return lambda x: torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+        return lambda x: onednn(x, packed, bias)
     laid = weight.t().contiguous().t() if anew and (rows >= 4 or not exact) else weight
     return lambda x: F.linear(x, laid, bias)
 

@@ -39,23 +39,25 @@ class TrainedRMSNorm(torch.autograd.Function):
         return (grad * weight).mul_(r).addcmul_(x, share), along.sum(0), None
 
 
+def onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None, gelu: bool = False) -> Tensor:
+    """x weight^T + bias in single precision, and GELU's tanh form behind it, by oneDNN, which may have packed the weight."""
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "gelu" if gelu else "none", [], "tanh")
+
+
 class TrainedLinear(torch.autograd.Function):
     """oneDNN's product and its gradient; PyTorch has none for it. The weight's is left to PyTorch, which is faster there."""
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+        return onednn(x, weight, bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
-        wanted, back = ctx.needs_input_grad, None
-        if wanted[0]:
-            back = torch.ops.mkldnn._linear_pointwise(grad, weight.t(), None, "none", [], "")
-        grad = grad.flatten(0, -2)
-        return back, grad.t() @ x.flatten(0, -2) if wanted[1] else None, grad.sum(0) if wanted[2] else None
+        wanted, rows = ctx.needs_input_grad, grad.flatten(0, -2)
+        return onednn(grad, weight.t()) if wanted[0] else None, rows.t() @ x.flatten(0, -2) if wanted[1] else None, rows.sum(0) if wanted[2] else None
 
 
 class TrainedModulation(torch.autograd.Function):

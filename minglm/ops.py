@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minglm.device import fused
-from minglm.gradients import TrainedAttention, TrainedLinear, TrainedModulation, TrainedRMSNorm, TrainedRotation, trained
+from minglm.gradients import (TrainedAttention, TrainedLinear, TrainedModulation, TrainedRMSNorm, TrainedRotation,
+                              onednn, trained)
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -44,13 +45,14 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False, e
     In single precision on a CPU by oneDNN, which at our sizes is a fifth faster than what PyTorch takes, and does GELU
     in passing. exact: to the last bit as published, at least where nothing is trained.
     """
-    single = x.is_cpu and x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    if not single or not torch.backends.mkldnn.is_available() or (exact and not trained(x)):
-        x = F.linear(x, weight, bias)
-    elif trained(x):
+    single = x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    single = single and torch.backends.mkldnn.is_available()
+    if single and trained(x):
         x = TrainedLinear.apply(x, weight, bias)
+    elif single and x.is_cpu and not exact:
+        return onednn(x, weight, bias, gelu)
     else:
-        return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "gelu" if gelu else "none", [], "tanh")
+        x = F.linear(x, weight, bias)
     return F.gelu(x, approximate="tanh") if gelu else x
 
 
