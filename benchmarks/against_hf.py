@@ -32,11 +32,12 @@ warnings.filterwarnings("ignore")
 
 import published  # noqa: E402  (tests/published.py builds the published classes with random weights)
 
-from minglm import flow, hf, hf_config  # noqa: E402
 from minglm.device import set_threads  # noqa: E402
-from minglm.glyph import collate  # noqa: E402
-from minglm.pipeline import Pipeline  # noqa: E402
-from minglm.planner import Planner, positions  # noqa: E402
+from minglm.generate.pipeline import Pipeline  # noqa: E402
+from minglm.model import flow
+from minglm.model.glyph import collate  # noqa: E402
+from minglm.model.planner import Planner, positions  # noqa: E402
+from minglm.published import read_config, snapshot  # noqa: E402
 
 SMALL = dict(spare=128, vision=(48, 1, 2, 96, 8, 16), vae=((8, 8, 8, 8), 1, 4), channels=16, glm4=True, sides=(64, 256))
 SIZES = dict(  # widths as in tests/published.py; side of the picture; pictures of a training step
@@ -58,7 +59,7 @@ def module(folder: str, part: str, ours: bool):
     """Planner or decoder out of a snapshot, as our class or as the published one."""
     name = dict(planner="vision_language_encoder", decoder="transformer")[part]
     if ours:
-        return hf.load_folder(Path(folder, name), name, hf_config.read(Path(folder)), torch.float32)[part]
+        return snapshot.load_folder(Path(folder, name), name, read_config.read(Path(folder)), torch.float32)[part]
     kind = dict(planner=transformers.GlmImageForConditionalGeneration, decoder=diffusers.GlmImageTransformer2DModel)
     return kind[part].from_pretrained(Path(folder, name))
 
@@ -84,7 +85,7 @@ def planner_generation(ours, theirs, size: str, batch: int):
 
     def mine():
         generator = torch.Generator().manual_seed(0)
-        return ours.plan(prompts, cells, cells, 0.9, 0.75, generator, False, compat="hf")[1].flatten(1)
+        return ours.plan(prompts, cells, cells, generator, temperature=0.9, top_p=0.75, top_k=50)[1].flatten(1)
 
     def published_one():
         ids = theirs.generate_prior_tokens(prompts, side, side, generator=torch.Generator().manual_seed(0))[0]
@@ -103,7 +104,7 @@ def decoder_sampling(ours, theirs, size: str, batch: int):
 
     @torch.no_grad()
     def mine():
-        velocity = ours.velocity(ours.check([PROMPT] * batch, side, side), plan, GUIDANCE)
+        velocity = ours.velocity(ours.validate([PROMPT] * batch, side, side), plan, GUIDANCE)
         for latents in flow.sample(velocity, noise, times, sigmas):
             pass
         return latents

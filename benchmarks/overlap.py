@@ -4,7 +4,7 @@
 
 Backward pass, all-reduce (gloo) and threads are real. The wire is a model: inside one machine it is too fast to
 show, so every message first sleeps `--wire` milliseconds on the thread that sends it. Both ways must give the same
-gradients. The last line is what minglm.dispatch.send expects of a wire that costs the processor nothing.
+gradients. The last line is what minglm.ascend.launches.send expects of a wire that costs the processor nothing.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
-from minglm.dispatch import send
+from minglm.ascend.launches import send
 
 
 def run(rank: int, store: str, o: argparse.Namespace) -> None:

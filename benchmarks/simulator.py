@@ -17,24 +17,25 @@ from pathlib import Path
 
 import torch
 
-from minglm import simnpu, stages
+from minglm.ascend import counters, simulator
 from minglm.config import preset
 from minglm.device import Device, pick
-from minglm.train import train
+from minglm.training import recipe, run
+from minglm.training.loop import train
 
 WARM_UP = 3
 
 
-def compare(name: str, folder: Path, steps: int, batch: int | None) -> tuple[list[float], simnpu.Counters]:
+def compare(name: str, folder: Path, steps: int, batch: int | None) -> tuple[list[float], counters.Counters]:
     """Median seconds of a step on the CPU and on the simulated card, and what the card counted."""
-    recipe = stages.RECIPES["tiny"][name]
+    recipe = recipe.RECIPES["tiny"][name]
     recipe = replace(recipe, steps=steps + WARM_UP, batch=batch or recipe.batch)
     devices = Device(torch.device("cpu")), pick("npu")
-    runs = [train(stages.build(name, preset("tiny"), device, recipe, folder), device) for device in devices]
+    runs = [train(run.build(name, preset("tiny"), device, recipe, folder), device) for device in devices]
     times: tuple[list, list] = ([], [])
     for number in range(recipe.steps):
         for run, spent in zip(runs, times):
-            with simnpu.counting() as seen:  # of the last step; it costs the simulated card alone
+            with counters.counting() as seen:  # of the last step; it costs the simulated card alone
                 began = time.perf_counter()
                 next(run)
                 spent.append(time.perf_counter() - began)
@@ -47,18 +48,18 @@ def main() -> None:
     parser.add_argument("--batch", type=int, help="samples per step (default: the recipe's)")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    simnpu.install()
+    simulator.install()
     print("| stage | CPU, ms | simulated npu, ms | ratio | launches | syncs | peak, MiB | bar |")
     print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        for name in stages.STAGES:
+        for name in run.STAGES:
             (cpu, npu), seen = compare(name, Path(folder), options.steps, options.batch)
             print(f"| {name} | {1000 * cpu:.1f} | {1000 * npu:.1f} | {npu / cpu:.2f} | {seen.launches:,} | "
                   f"{seen.syncs} | {seen.peak / 2**20:.1f} | <= 6{'' if npu <= 6 * cpu else ', MISSED'} |", flush=True)
             device = Device(torch.device("cpu"))
-            recipe = replace(stages.RECIPES["tiny"][name], steps=2, batch=2)         # what the next stages load
-            stage = stages.build(name, preset("tiny"), device, recipe, Path(folder))
-            stages.finish(stage, preset("tiny"), Path(folder))
+            recipe = replace(recipe.RECIPES["tiny"][name], steps=2, batch=2)         # what the next stages load
+            stage = run.build(name, preset("tiny"), device, recipe, Path(folder))
+            run.finish(stage, preset("tiny"), Path(folder))
     print(f"\ntorch {torch.__version__}, one thread, bfloat16 autocast, medians of {options.steps} steps in turns")
 
 

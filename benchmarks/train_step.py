@@ -6,7 +6,7 @@ Every stage runs in a process of its own. A step is what train() does with a bat
 optimisers and the running average; making a batch is timed apart, and counted in samples/s. Floating-point
 operations are those of matrix products and convolutions, counted from the operators that run (Muon's too). The
 peak is the best of large square products in the precision of training, measured between the steps. Launches are what
-minglm.dispatch records. Times are medians.
+minglm.ascend.launches records. Times are medians.
 """
 
 import argparse
@@ -20,10 +20,11 @@ from statistics import median
 
 import torch
 
-from minglm import dispatch, stages
+from minglm.ascend import launches
 from minglm.config import preset
 from minglm.device import Device, pick, set_threads
-from minglm.train import train
+from minglm.training import recipe, run
+from minglm.training.loop import train
 
 ROOT = Path(__file__).resolve().parents[1]
 SQUARE = 2048                                # side of the matrices that give the peak
@@ -41,14 +42,14 @@ def measure(name: str, options) -> dict:
     """One row of the table."""
     device, config = pick(options.device), preset(options.config)
     folder = ROOT / "data" / "weights" / options.config
-    recipe = replace(stages.RECIPES[options.config][name], steps=10 ** 6)
-    stage = stages.build(name, config, device, recipe, folder)
+    recipe = replace(recipe.RECIPES[options.config][name], steps=10 ** 6)
+    stage = run.build(name, config, device, recipe, folder)
     making = [seconds(device, lambda: stage.batch(i)) for i in range(4)]
     batches = [stage.batch(i) for i in range(4)]                                 # so that sizes of pictures take turns
     run = train(replace(stage, batch=lambda step: batches[step % 4]), device)
     for _ in range(4):
         next(run)
-    launches = dispatch.record(lambda: [next(run) for _ in range(4)], stage.model).launches
+    launches = launches.record(lambda: [next(run) for _ in range(4)], stage.model).launches
     a, b = (torch.randn(SQUARE, SQUARE, device=device.device) for _ in range(2))
 
     def product():
@@ -72,7 +73,7 @@ def measure(name: str, options) -> dict:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", default="mini")
-    parser.add_argument("--stages", nargs="+", default=list(stages.STAGES), choices=stages.STAGES)
+    parser.add_argument("--stages", nargs="+", default=list(run.STAGES), choices=run.STAGES)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--repeats", type=int, default=9)

@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str):
     if name == "Pipeline":  # imported on first use, so that `import minglm` stays cheap
-        from minglm.pipeline import Pipeline
+        from minglm.generate.pipeline import Pipeline
 
         return Pipeline
     raise AttributeError(f"module 'minglm' has no attribute {name!r}")

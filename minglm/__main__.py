@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-import tempfile
 import time
 from pathlib import Path
+
+from minglm.files import writable
+from minglm.images import image_kind, save_image
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,11 +30,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def simulated(options: argparse.Namespace) -> int | None:
     """Run the command on a simulated npu, unless another device was named, and say what it was asked to do."""
-    from minglm import simcount, simnpu
+    from minglm.ascend import counters, simulator
 
-    simnpu.install()
-    options.device = simnpu.CARD if options.device == "auto" else options.device
-    with simcount.counting() as seen:
+    simulator.install()
+    options.device = "npu:0" if options.device == "auto" else options.device
+    with counters.counting() as seen:
         code = options.run(options)
     print(f"simulated npu: {seen}", file=sys.stderr)
     return code
@@ -134,43 +135,9 @@ def size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def writable(path: Path) -> None:
-    """Raise ValueError unless a file can be written at `path`: asked before the work, not after."""
-    folder = path.parent
-    if path.is_dir():
-        raise ValueError(f"cannot write {path}: it is a folder")
-    if not folder.is_dir():
-        raise ValueError(f"cannot write {path}: there is no folder {folder}")
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ValueError(f"cannot write to {folder}: {error.strerror}") from None
-
-
-def image_kind(path: Path) -> str:
-    """The image format a file's name asks for. Raises ValueError if Pillow cannot write it."""
-    from PIL import Image
-
-    kind = Image.registered_extensions().get(path.suffix.lower())
-    if kind not in Image.SAVE:
-        raise ValueError(f"cannot write {path}: use a name that ends in .png or .jpg")
-    return kind
-
-
-def save_image(image, path: Path) -> None:
-    """Write a picture whole or not at all; the format follows the name."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        image.save(temporary, format=image_kind(path))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def generate(options: argparse.Namespace) -> None:
     from minglm.device import set_threads
-    from minglm.pipeline import Pipeline
+    from minglm.generate.pipeline import Pipeline
 
     writable(options.out)
     image_kind(options.out)
@@ -187,7 +154,7 @@ def generate(options: argparse.Namespace) -> None:
                 device=str(pipe.device), load_seconds=round(loaded - began, 2),
                 paint_seconds=round(painted - loaded, 2), plan=out.plan[0].tolist())
     if options.read:
-        from minglm.judge import Judge
+        from minglm.measure.ocr import Judge
 
         done["read"] = [found.text for found in Judge().read(out.images[0])]
     if options.json:
@@ -200,7 +167,7 @@ def generate(options: argparse.Namespace) -> None:
 
 
 def train(options: argparse.Namespace) -> None:
-    from minglm.run import train
+    from minglm.training.run import train
 
     train(options)
 
@@ -208,15 +175,16 @@ def train(options: argparse.Namespace) -> None:
 def evaluate(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
-    from minglm import evaluate as module
     from minglm.device import set_threads
-    from minglm.pipeline import Pipeline
-    from minglm.probe import probe
-    from minglm.shards import write_json
+    from minglm.files import write_json
+    from minglm.generate.pipeline import Pipeline
+    from minglm.measure import evaluate as module
+    from minglm.measure.probe import probe
+    from minglm.world.prompts import load_prompts
 
     writable(options.out)
     set_threads()
-    prompts = module.load_prompts(options.prompts, options.limit)
+    prompts = load_prompts(options.prompts, options.limit)
     pipe = Pipeline.from_pretrained(options.weights, options.device)
     results, shown, began = [], [], time.monotonic()
     how = dict(steps=options.steps, guidance=options.guidance)
@@ -243,16 +211,16 @@ def evaluate(options: argparse.Namespace) -> None:
 
 def cost(options: argparse.Namespace) -> None:
     from minglm.config import preset
-    from minglm.cost import CARDS, table
+    from minglm.measure.cost import CARDS, table
 
     if options.card not in CARDS:
         raise ValueError(f"unknown card {options.card!r}: choose one of {', '.join(CARDS)}")
     if options.train:
-        from minglm import dryrun
+        from minglm.ascend import memory
 
         if options.steps is not None or options.no_guidance:
             raise ValueError("--train is about one training step: --steps and --no-guidance say nothing there")
-        print(dryrun.table(preset(options.config), *options.size, CARDS[options.card]))
+        print(memory.table(preset(options.config), *options.size, CARDS[options.card]))
         return
     steps = 50 if options.steps is None else options.steps
     print(table(preset(options.config), *options.size, CARDS[options.card], steps, not options.no_guidance))
@@ -266,7 +234,7 @@ def doctor(options: argparse.Namespace) -> None:
 
 
 def classroom(options: argparse.Namespace) -> None:
-    from minglm.classroom import write
+    from minglm.course.classroom import write
 
     print(write(options.out, options.force))
 

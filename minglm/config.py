@@ -6,7 +6,7 @@ the configs in zai-org/GLM-Image), the others are the same model with smaller nu
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of the pictures CLIP saw: red, green, blue
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -119,7 +119,6 @@ class DecoderConfig:
     size_width: int = 64                     # sinusoid width per size number
     codebook: int = 1024
     rope_theta: float = 10000.0
-    exact: bool = False                      # round as the published code, to the last bit (glm_image)
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,6 @@ class FlowConfig:
     base_shift: float = 0.25
     max_shift: float = 0.75
     base_tokens: int = 16                    # glm_image: 256
-    exact: bool = False                      # round as the published code, to the last bit (glm_image)
 
 
 @dataclass(frozen=True)
@@ -211,8 +209,8 @@ def _glm_image() -> Config:
                               mrope_section=(8, 12, 12), preview_tokens=256, exact=True),
         glyph=GlyphConfig(width=1472, depth=12, heads=6, head_dim=64, mlp=3584, places=False),
         decoder=DecoderConfig(width=4096, depth=30, heads=32, head_dim=128, glyph_width=1472,
-                              time_width=512, size_width=256, codebook=16384, exact=True),
-        flow=FlowConfig(base_tokens=256, exact=True),
+                              time_width=512, size_width=256, codebook=16384),
+        flow=FlowConfig(base_tokens=256),
         max_side=2048,
         posters=False,
     )
@@ -224,7 +222,3 @@ def preset(name: str) -> Config:
     if name not in makers:
         raise ValueError(f"unknown config {name!r}: choose one of {', '.join(makers)}")
     return makers[name]()
-
-
-__all__ = ["AutoencoderConfig", "Config", "DecoderConfig", "FlowConfig", "GlyphConfig", "PlannerConfig",
-           "TokenizerConfig", "VAEConfig", "preset", "replace"]

@@ -173,6 +173,20 @@ def _peak_process_memory() -> int:
     return peak if sys.platform == "darwin" else peak * 1024  # kilobytes, but bytes on a Mac
 
 
+@contextmanager
+def usual_defaults() -> Iterator[None]:
+    """Tensors made here without a word on device and dtype are float32 on the cpu, whatever the process has set
+    with `torch.set_default_device` and `torch.set_default_dtype`, as many notebooks do in their first cell."""
+    dtype = torch.get_default_dtype()
+    usual = torch.get_default_device().type == "cpu"     # only else is a mode worth its microsecond per operator
+    try:
+        torch.set_default_dtype(torch.float32)
+        with nullcontext() if usual else torch.device("cpu"):
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+
+
 def cores() -> int:
     """How many cores this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)  # on Linux

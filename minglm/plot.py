@@ -14,9 +14,7 @@ import matplotlib
 import numpy as np
 from matplotlib import font_manager, patches
 
-from minglm.judge import Found
-from minglm.layout import DATA
-from minglm.train import Step
+from minglm.files import DATA
 
 HAN = DATA / "fonts" / "MiniGLMSansSC-Bold.ttf"
 BLUE, ORANGE, GREEN, PINK, SKY, RED = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
@@ -130,7 +128,7 @@ def boxes_over(axis, image, boxes: dict[str, tuple[float, float, float, float]],
         axis.text((x0 + x1) / 2, (y0 + y1) / 2, showable(name), ha="center", va="center", fontsize=9, color=colour)
 
 
-def mark_readings(axis, found: list[Found], colour: str = RED) -> None:
+def mark_readings(axis, found: list, colour: str = RED) -> None:
     """A box around each line an OCR found in the picture drawn on `axis`, and what it read there."""
     for line in found:
         x0, y0, x1, y1 = line.box
@@ -140,7 +138,7 @@ def mark_readings(axis, found: list[Found], colour: str = RED) -> None:
                   bbox=dict(facecolor=colour, pad=1, lw=0), **side)
 
 
-def live(run: Iterable[Step], names: tuple[str, ...] = ("loss",), every: float = 1.0) -> Iterator[Step]:
+def live(run: Iterable, names: tuple[str, ...] = ("loss",), every: float = 1.0) -> Iterator:
     """The steps of a training run, passed on while their numbers are drawn in a notebook.
 
     One small figure is updated in place every `every` seconds; its title tells step, samples/s and time left.

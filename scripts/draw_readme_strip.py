@@ -16,9 +16,9 @@ from torch import Tensor
 
 from minglm import Pipeline
 from minglm.device import set_threads
-from minglm.pipeline import to_tensor
+from minglm.images import to_tensor
 from minglm.plot import pictures, pyplot
-from minglm.posters import draw
+from minglm.world.draw import draw
 
 PROMPTS = (
     'A purple poster with a cat on the left, the yellow word "GOOD" at the top and the white word "MORNING" at the bottom.',

@@ -31,10 +31,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from minglm import ops, stages  # noqa: E402
 from minglm.config import preset  # noqa: E402
 from minglm.device import Device, pick  # noqa: E402
-from minglm.train import train  # noqa: E402
+from minglm.model import ops
+from minglm.training import recipe, run  # noqa: E402
+from minglm.training.loop import train  # noqa: E402
 
 CPU = torch.device("cpu")
 TOLERANCES = {torch.float32: 1e-3, torch.bfloat16: 3e-2}     # of the largest value: a first guess, made without a card
@@ -132,15 +133,15 @@ def train_stages(device: Device, steps: int, folder: Path) -> Result:
     config, good = preset("tiny"), True
     lines = ["| stage | CPU: first, last loss | card: first, last loss | largest difference | ms per step | peak MiB |",
              "|---|---|---|---|---|---|"]
-    for name in stages.STAGES:
-        recipe, found = replace(stages.RECIPES["tiny"][name], steps=steps, batch=8, warmup=2), {}
+    for name in run.STAGES:
+        recipe, found = replace(recipe.RECIPES["tiny"][name], steps=steps, batch=8, warmup=2), {}
         device.reset_peak_memory()
         for where in (Float32(device.device), Float32(CPU)):
-            stage = stages.build(name, config, where, recipe, folder)
+            stage = run.build(name, config, where, recipe, folder)
             began = time.monotonic()
             losses = [step.loss for step in train(stage, where)]
             found[where.kind] = losses, 1000 * (time.monotonic() - began) / steps
-        stages.finish(stage, config, folder)                 # the CPU's; both devices go on from it
+        run.finish(stage, config, folder)                 # the CPU's; both devices go on from it
         (ours, spent), (theirs, _) = found[device.kind], found["cpu"]
         worst = max(abs(a - b) / abs(b) for a, b in zip(ours, theirs))
         good &= worst <= LOSSES
@@ -152,10 +153,10 @@ def train_stages(device: Device, steps: int, folder: Path) -> Result:
 def resume(device: Device, steps: int, folder: Path) -> Result:
     """The planner in bfloat16, stopped half-way and gone on with, against a run never stopped."""
     config = preset("tiny")
-    recipe = replace(stages.RECIPES["tiny"]["planner"], steps=steps, batch=8, warmup=2)
+    recipe = replace(recipe.RECIPES["tiny"]["planner"], steps=steps, batch=8, warmup=2)
 
     def run(place: Path | None, stop: int = steps, go_on: bool = False) -> list[float]:
-        loop, losses = train(stages.build("planner", config, device, recipe, folder), device, place, go_on), []
+        loop, losses = train(run.build("planner", config, device, recipe, folder), device, place, go_on), []
         for step in loop:
             losses.append(step.loss)
             if step.number == stop:
@@ -213,9 +214,9 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"--steps {options.steps}: at least 2 are needed")
     try:
         if options.simulate:
-            from minglm import simnpu
+            from minglm.ascend import simulator
 
-            simnpu.install()
+            simulator.install()
         device = pick("npu")
         if not options.simulate:
             torch.npu.conv.allow_hf32 = False                # on by default: convolutions with fewer bits than float32

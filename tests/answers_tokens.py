@@ -5,7 +5,7 @@ from collections import Counter
 
 import torch
 
-from minglm.posters import COLOURS, Poster, Region
+from minglm.world.posters import COLOURS, Poster, Region
 
 GO, MORNING = Region("left", "GO", "green"), Region("bottom", "早上", "black")
 

@@ -3,12 +3,13 @@
 import pytest
 import torch
 
-from minglm import batches, weights
 from minglm.config import Config, preset
 from minglm.device import pick
-from minglm.pipeline import Pipeline
-from minglm.posters import draw
-from minglm.text import BPE
+from minglm.generate.pipeline import Pipeline
+from minglm.model import weights
+from minglm.model.bpe import BPE
+from minglm.training import batches
+from minglm.world.draw import draw
 
 
 @pytest.fixture(scope="session")

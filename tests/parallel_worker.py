@@ -13,11 +13,12 @@ from pathlib import Path
 
 import torch
 
-from minglm import parallel, stages
 from minglm.__main__ import main
 from minglm.config import preset
 from minglm.device import Device, pick
-from minglm.train import Stage, train
+from minglm.training import ranks, recipe, run
+from minglm.training.loop import train
+from minglm.training.recipe import Stage
 
 STEPS = 20
 VARIANTS = {"ddp": {}, "fsdp": dict(sharded=True)}
@@ -32,8 +33,8 @@ def in_single_precision() -> None:
 
 
 def build(name: str, folder: Path, steps: int = STEPS) -> Stage:
-    recipe = replace(stages.RECIPES["tiny"][name], steps=steps, batch=8)
-    return stages.build(name, preset("tiny"), pick("cpu"), recipe, folder)
+    recipe = replace(recipe.RECIPES["tiny"][name], steps=steps, batch=8)
+    return run.build(name, preset("tiny"), pick("cpu"), recipe, folder)
 
 
 def losses(stage: Stage, place: Path | None = None, stop: int | None = None, **options) -> list[float]:
@@ -51,7 +52,7 @@ def compare(folder: Path, out: Path) -> None:
     """Losses of every stage, of runs in parts, and of runs that stop or go on."""
     found = {}
     for variant, options in VARIANTS.items():
-        for name in stages.STAGES:
+        for name in run.STAGES:
             found[f"{name}, {variant}"] = losses(build(name, folder), **options)
         losses(build("planner", folder, END), out / variant, STOP, save_every=0, **options)
         stage = build("planner", folder, END)
@@ -59,28 +60,28 @@ def compare(folder: Path, out: Path) -> None:
         losses(build("planner", folder, LONG), out / f"undisturbed-{variant}", **options)
     for variant, options in PARTS.items():
         found[f"decoder, {variant}"] = losses(build("decoder", folder), stop=END, **options)
-    if not parallel.rank():
-        stages.finish(stage, preset("tiny"), out / "weights")                    # of the sharded run
+    if not ranks.rank():
+        run.finish(stage, preset("tiny"), out / "weights")                    # of the sharded run
         (out / "losses.json").write_text(json.dumps(found))
 
 
 def command(arguments: list[str]) -> int:
     """The command, but of the first two processes one is killed within a step."""
-    first = stages.build
+    first = run.build
 
     def dying(name, config, device, recipe, folder):
         stage = first(name, config, device, recipe, folder)
         batch = stage.batch
 
         def fatal(step, share):
-            if step == KILLED and parallel.rank() == 1 and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+            if step == KILLED and ranks.rank() == 1 and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
                 os.kill(os.getpid(), signal.SIGKILL)
             return batch(step, share)
 
         stage.batch = fatal
         return stage
 
-    stages.build = dying
+    run.build = dying
     return main(arguments)
 
 
@@ -89,5 +90,5 @@ if __name__ == "__main__":
     in_single_precision()
     if sys.argv[1] == "command":
         sys.exit(command(sys.argv[2:]))
-    with parallel.group(parallel.card("cpu")):
+    with ranks.group(ranks.card("cpu")):
         compare(Path(sys.argv[2]), Path(sys.argv[3]))

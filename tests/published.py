@@ -13,8 +13,10 @@ import transformers
 from PIL import Image
 from tokenizers import decoders, models, pre_tokenizers
 
-from minglm.posters import draw
-from minglm.text import BPE, SPLIT
+from minglm.generate.as_published import PublishedPipeline
+from minglm.generate.pipeline import Pipeline
+from minglm.model.bpe import BPE, SPLIT
+from minglm.world.draw import draw
 
 # codes, vision vocabulary, widths ... of each configuration
 SIZES = [
@@ -159,3 +161,9 @@ def picture(height, width, seed=0):
     smooth = torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear")[0]
     noisy = (smooth + 0.1 * torch.randn(3, height, width, generator=g)).clamp(0, 1)
     return Image.fromarray((noisy * 255).byte().permute(1, 2, 0).numpy())
+
+
+def with_quirks(ours: Pipeline) -> PublishedPipeline:
+    """The same parts, behaving as the published code does."""
+    parts = {name: getattr(ours, name) for name in ("vae", "tokenizer", "planner", "glyph", "decoder")}
+    return PublishedPipeline(ours.config, ours.bpe, parts, ours.device)

@@ -2,10 +2,12 @@
 
 import inspect
 import itertools
+from importlib import import_module
 from pathlib import Path
 
-from minglm import classroom
-from minglm.answers import Case, run
+from minglm import course
+from minglm.course import classroom
+from minglm.course.answers import Case, run
 
 NAME = "05_try_a_sample.ipynb"
 SOLVED = """\
@@ -74,7 +76,7 @@ def notebook(*cells: dict) -> dict:
 
 
 def sample() -> dict:
-    imports = "import math\n\nfrom minglm import check\nfrom minglm.answers import Case, run\n\n"
+    imports = "import math\n\nfrom minglm.course import check_05 as check\nfrom minglm.course.answers import Case, run\n\n"
     return notebook(
         markdown(HEAD), code(f"{imports}{inspect.getsource(double)}\ncheck.double = double"),
         code("print(math.pi)", picture()),
@@ -89,3 +91,13 @@ def clone(folder: Path) -> Path:
         (folder / name).parent.mkdir(parents=True)
         (folder / name).write_bytes(data)
     return folder / "notebooks"
+
+
+def checks() -> dict:
+    """Every check in the modules check_*.py of the course, by its name."""
+    names = sorted(path.stem for path in Path(course.__file__).parent.glob("check_*.py"))
+    assert len(names) > 10, names
+    modules = [import_module(f"minglm.course.{name}") for name in names]
+    return {name: value for module in modules for name, value in vars(module).items()
+            if getattr(value, "__module__", "") == module.__name__ and
+            getattr(value, "__code__", None) and value.__code__.co_varnames[:1] == ("learner",)}

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from minglm import answers
-from minglm.answers import Case, Wrong
+from minglm.course import answers
+from minglm.course.answers import Case, Wrong
 
 X = torch.arange(6.0).view(2, 3)
 CASE = Case((X,), X.T, {"rows and columns are not exchanged": X, "you doubled it": 2 * X.T})

@@ -8,14 +8,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from minglm import hf, shards
-from minglm.pipeline import Pipeline
+from minglm.generate.pipeline import Pipeline
+from minglm.published import snapshot, tensor_files
 
 pytest.importorskip("transformers")
 pytest.importorskip("diffusers")
 published = pytest.importorskip("published")
 
-STEMS = {name: stem for name, (stem, _) in hf.FOLDERS.items()}
+STEMS = {name: stem for name, (stem, _) in snapshot.FOLDERS.items()}
 JSON = ["model_index.json", "vision_language_encoder/config.json", "text_encoder/config.json",
         "transformer/config.json", "vae/config.json", "scheduler/scheduler_config.json",
         "processor/processor_config.json"]
@@ -307,7 +307,7 @@ def test_code_in_a_snapshot_is_not_run(bad, tmp_path):
 
 def test_a_file_cut_short_while_it_is_read(bad):
     path = bad / "vae" / "diffusion_pytorch_model.safetensors"
-    last = list(shards.header(path).values())[-1]
+    last = list(tensor_files.header(path).values())[-1]
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(ValueError, match="cut short while it was read"):
-        shards.read(last, torch.float32)
+        tensor_files.read(last, torch.float32)

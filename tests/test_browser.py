@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from minglm import classroom
+from minglm.course import classroom
 
 NAME = "00_meet_minglm.ipynb"
 LAB = ("--no-browser", "--allow-root", "--ip=127.0.0.1", "--IdentityProvider.token=", "--ServerApp.port_retries=0",

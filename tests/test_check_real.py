@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from minglm import check
+from minglm.course import answers, check_14
 
 
 def stub(*arguments):
@@ -12,7 +12,7 @@ def stub(*arguments):
 
 
 def refuse(checked, learner, words):
-    with pytest.raises(check.Wrong, match=words):
+    with pytest.raises(answers.Wrong, match=words):
         checked(learner)
 
 
@@ -30,7 +30,7 @@ def size(c, bias=True, out_bias=False, kv="kv_heads", gates=2, norms=4, last=1, 
 
 
 def test_planner_size_accepts_what_torch_counts(capsys):
-    check.planner_size(size)
+    check_14.planner_size(size)
     assert capsys.readouterr().out == "planner_size: right, 3 cases\n"
 
 
@@ -40,11 +40,11 @@ def test_planner_size_accepts_what_torch_counts(capsys):
     (dict(last=0), "one more norm"), (dict(head=None), "a matrix of its own"),
     (dict(head="vocab"), "not all of vocab"), (dict(norms=3), "is not")])
 def test_planner_size_names_what_was_forgotten(wrong, words):
-    refuse(check.planner_size, lambda c: size(c, **wrong), words)
+    refuse(check_14.planner_size, lambda c: size(c, **wrong), words)
 
 
 def test_roofline_accepts_the_longer_of_both(capsys):
-    check.roofline(lambda n, tokens, flops, bandwidth: 2 * n * (tokens / flops if tokens / flops > 1 / bandwidth
+    check_14.roofline(lambda n, tokens, flops, bandwidth: 2 * n * (tokens / flops if tokens / flops > 1 / bandwidth
                                                                 else 1 / bandwidth))
     assert capsys.readouterr().out == "roofline: right, 4 cases\n"
 
@@ -57,9 +57,9 @@ def test_roofline_accepts_the_longer_of_both(capsys):
     (lambda n, t, f, b: max(2 * n * t / f, 2 * n * t / b), "once for all tokens"),
     (lambda n, t, f, b: 1000 * max(2 * n * t / f, 2 * n / b), "is not")])
 def test_roofline_names_the_mistake(learner, words):
-    refuse(check.roofline, learner, words)
+    refuse(check_14.roofline, learner, words)
 
 
-@pytest.mark.parametrize("checked", [check.planner_size, check.roofline])
+@pytest.mark.parametrize("checked", [check_14.planner_size, check_14.roofline])
 def test_an_empty_answer_is_refused(checked):
     refuse(checked, stub, "nothing here yet")

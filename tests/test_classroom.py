@@ -18,8 +18,9 @@ import sample_notebook
 from nbclient import NotebookClient
 from sample_notebook import NAME, SOLVED, STUB, code, sample
 
-from minglm import check, classroom
 from minglm.__main__ import main
+from minglm.course import check_05, classroom
+from minglm.course.answers import Wrong
 
 NOTEBOOKS = sorted((classroom.REPOSITORY / "notebooks").glob("*.ipynb"))
 BEGIN, END = classroom.BEGIN, classroom.END
@@ -28,7 +29,7 @@ BEGIN, END = classroom.BEGIN, classroom.END
 @pytest.fixture
 def course(tmp_path, monkeypatch):
     """A repository with the sample notebook in it, and the check it uses."""
-    monkeypatch.setattr(check, "double", sample_notebook.double, raising=False)
+    monkeypatch.setattr(check_05, "double", sample_notebook.double, raising=False)
     monkeypatch.setattr(classroom, "REPOSITORY", tmp_path / "clone")
     monkeypatch.chdir(tmp_path)
     return sample_notebook.clone(tmp_path / "clone")
@@ -253,7 +254,7 @@ def verify(notebook: dict) -> None:
     unsolved = classroom.student(notebook)
     assert not borrowed(unsolved), f"names from an exercise are used after it: {borrowed(unsolved)}"
     for source, _, error in execute(unsolved):
-        assert isinstance(error, check.Wrong) and "nothing here yet" in str(error), f"{source}\n\n{error!r}"
+        assert isinstance(error, Wrong) and "nothing here yet" in str(error), f"{source}\n\n{error!r}"
     for source, printed, error in execute(notebook):
         right, calls = printed.count(": right, "), len(classroom.CHECK.findall(source))
         assert error is None and right == calls > 0, f"{source}\n\n{error!r}"
@@ -272,7 +273,7 @@ def test_every_check_fails_on_a_student_copy_and_passes_on_the_solution(path, th
 
 
 def prepared(*cells) -> dict:
-    return sample_notebook.notebook(code("from minglm import check"), *cells)
+    return sample_notebook.notebook(code("from minglm.course import check_05 as check"), *cells)
 
 
 def test_verify_accepts_a_fit_notebook(course):
@@ -291,7 +292,7 @@ def test_verify_accepts_a_fit_notebook(course):
     ([code(SOLVED.replace("check.double(double)", "1"))], "None"),                           # no check
     ([code(SOLVED.replace("double(double)", "toothless(double)"))], "None")])                # a check of nothing
 def test_verify_sees_what_is_wrong(cells, words, course, monkeypatch):
-    monkeypatch.setattr(check, "toothless", lambda learner: print("toothless: right, 1 case"), raising=False)
+    monkeypatch.setattr(check_05, "toothless", lambda learner: print("toothless: right, 1 case"), raising=False)
     with pytest.raises(AssertionError, match=words):
         verify(prepared(*cells))
 

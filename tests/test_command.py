@@ -209,7 +209,7 @@ def test_training_refuses_in_one_line(capfd, arguments, words):
 
 @pytest.mark.parametrize("option", [["--steps", "0"], ["--steps", "-3"], ["--batch", "0"], ["--batch", "-1"]])
 def test_training_refuses_counts_below_one(capfd, monkeypatch, option):
-    monkeypatch.setattr("minglm.stages.build", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("minglm.training.run.build", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     assert main(["train", "vae", "--config", "tiny", *option]) == 2
 
 
@@ -228,7 +228,7 @@ def test_a_stop_that_cannot_be_saved_is_an_error(capfd, monkeypatch):
     def full(path, state):
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr("minglm.checkpoint.save", full)
+    monkeypatch.setattr("minglm.training.checkpoint.save", full)
     assert main("train vae --config tiny --steps 4 --batch 2 --threads 1 --out run --minutes 1e-9".split()) == 2
     said = capfd.readouterr()
     assert "No space left" in said.err and "--resume" not in said.out
@@ -236,8 +236,8 @@ def test_a_stop_that_cannot_be_saved_is_an_error(capfd, monkeypatch):
 
 def test_ctrl_c_ends_training_behind_a_whole_step(capfd, monkeypatch):
     command = ["train", "vae", "--config", "tiny", "--steps", "40", "--batch", "2", "--threads", "1", "--out", "run"]
-    from minglm import stages
-    build = stages.build
+    from minglm.training import run
+    build = run.build
 
     def interrupted(*arguments):
         stage = build(*arguments)
@@ -246,7 +246,7 @@ def test_ctrl_c_ends_training_behind_a_whole_step(capfd, monkeypatch):
         return stage
 
     before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(stages, "build", interrupted)
+    monkeypatch.setattr(run, "build", interrupted)
     assert main(command) == 0
     assert "vae: 3 of 40 steps; go on with --resume" in capfd.readouterr().out
     assert torch.load("run/training/vae/checkpoint.pt", weights_only=True)["step"] == 3

@@ -6,8 +6,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from minglm.__main__ import main
 from minglm.config import preset
-from minglm.cost import CARDS, GLYPHS, PUBLISHED, costs, table
-from minglm.decoder import Decoder
+from minglm.measure.cost import CARDS, GLYPHS, PUBLISHED, costs, table
+from minglm.model.decoder import Decoder
 
 
 def stages(*arguments, **more):

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from minglm.config import preset
-from minglm.decoder import Decoder, sinusoid
-from minglm.layers import rotate
+from minglm.model.decoder import Decoder, sinusoid
+from minglm.model.ops import rotate
 
 CONFIG = replace(preset("tiny").decoder, channels=4, depth=3)
 
@@ -215,9 +215,9 @@ def test_references_are_visible_beside_masked_glyphs(decoder):
 def test_watch_returns_the_attention_on_glyphs(decoder):
     latents, time, ids, glyphs = given(glyphs=3)
     mask = torch.tensor([[True, True, True], [True, False, False]])
-    out, seen = decoder(latents, time, ids, glyphs, mask, watch=1)
+    out, seen = decoder.watch(latents, time, ids, glyphs, mask, block=1, heads=4)
     assert torch.equal(out, decoder(latents, time, ids, glyphs, mask))
     assert seen.shape == (2, CONFIG.heads, 24, 3)
     assert 0 < seen.exp().sum(-1).max() < 1 and seen[1, :, :, 1:].exp().max() == 0
-    _, first = decoder(latents, time, ids, glyphs, mask, watch=1, heads=1)
+    _, first = decoder.watch(latents, time, ids, glyphs, mask, block=1, heads=1)
     assert torch.allclose(first, seen[:, :1], atol=1e-6)

@@ -13,9 +13,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from minglm import dispatch
-from minglm.dispatch import STAGES, Launch, Trace, buckets, record, replay, ring, send, work
-
+from minglm.ascend import launches
+from minglm.ascend.launches import STAGES, Launch, Trace, buckets, record, replay, ring, send, work
 
 # ---------------------------------------------------------------- replay
 
@@ -119,7 +118,7 @@ def test_bad_queues_are_refused():
 
 
 def test_work_takes_the_slowest_of_arithmetic_memory_and_floor():
-    card = dispatch.Card("made up", flops=1e12, bandwidth=1e12, memory=1, flops_share=0.5, bandwidth_share=0.25)
+    card = launches.Card("made up", flops=1e12, bandwidth=1e12, memory=1, flops_share=0.5, bandwidth_share=0.25)
     assert work(Launch("mm", 1e9, 0), card) == pytest.approx(2000)
     assert work(Launch("add", 0, 1e9), card) == pytest.approx(4000)
     assert work(Launch("add", 8, 8), card, floor=7) == 7
@@ -224,15 +223,16 @@ def test_the_simulated_device_counts_the_same():
     code = """
 import torch
 from torch import nn
-from minglm import dispatch, ops, simnpu
-simnpu.install()
+from minglm.ascend import counters, launches, simulator
+from minglm.model import ops
+simulator.install()
 model = nn.Linear(8, 8).to("npu")
 def step():
     q = model(torch.ones(2, 2, 4, 8).to("npu"))
     q = ops.swiglu(ops.rms_norm(ops.attention(q, q, q, causal=True), model.bias, 1e-5))
     (q[..., :2].square().sum() * q.sum().item()).backward()
-with simnpu.counting(trace=True) as seen:
-    trace = dispatch.record(step, model)
+with counters.counting(trace=True) as seen:
+    trace = launches.record(step, model)
 names = [launch.name for launch in trace.launches if not launch.read]
 assert names == [name.split(".")[0] for name in seen.trace], (names, seen.trace)
 assert {"npu_rms_norm", "npu_rms_norm_backward", "npu_swiglu", "npu_fusion_attention_v3"} <= {*names}, names
@@ -244,22 +244,22 @@ assert len(trace.reads) == seen.syncs == 1 and all(launch.bytes for launch in tr
 # ---------------------------------------------------------------- AdamW and the average
 
 def test_one_step_of_adamw_and_average_is_the_same_in_all_ways_and_three_launches_when_fused():
-    ends, launches = [], {}
+    ends, counted = [], {}
     for way in ("loop", "foreach", "fused"):
         model = net()
-        step = dispatch.adamw_with_average(model, way, keep=0.9)
+        step = launches.adamw_with_average(model, way, keep=0.9)
         for _ in range(3):
             F.mse_loss(model(torch.ones(2, 8)), torch.zeros(2, 4)).backward()
-            launches[way] = len(record(step, model).launches)
+            counted[way] = len(record(step, model).launches)
             model.zero_grad()
         ends.append([*model.parameters(), *step.mean])
     for other in ends[1:]:
         for a, b in zip(ends[0], other, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
-    assert launches["fused"] == 3 < launches["foreach"] < launches["loop"]
+    assert counted["fused"] == 3 < counted["foreach"] < counted["loop"]
     assert any((a - b).abs().max() > 1e-4 for a, b in zip(step.mean, model.parameters()))
     with pytest.raises(ValueError, match="'quick': allowed are loop"):
-        dispatch.adamw_with_average(net(), "quick")
+        launches.adamw_with_average(net(), "quick")
 
 
 def test_a_trace_lists_its_reads():

@@ -13,35 +13,35 @@ import pytest
 
 from minglm.__main__ import main
 from minglm.config import preset
-from minglm.cost import CARDS
+from minglm.measure.cost import CARDS
 
 SCRIPT = """
 import json, torch
 from dataclasses import replace
-from minglm import dryrun
+from minglm.ascend import memory
 from minglm.config import preset
-from minglm.cost import CARDS
-from minglm.decoder import Decoder
-from minglm.planner import Planner
-from minglm.tokenizer import Tokenizer
+from minglm.measure.cost import CARDS
+from minglm.model.decoder import Decoder
+from minglm.model.planner import Planner
+from minglm.model.tokenizer import Tokenizer
 
 full, mini, cpu = preset("glm_image"), preset("mini"), torch.device("cpu")
 found = {}
 
 def note(name, memory):
     found[name] = {key: value for key, value in vars(memory).items() if key != "shapes"} | dict(
-        count=dryrun.parameters(memory), one=dryrun.per_card(memory, 1), eight=dryrun.per_card(memory, 8),
-        outside=dryrun.parameters(memory) - dryrun.parameters(memory, "blocks."),
-        a_block=dryrun.parameters(memory, "blocks.0."))
+        count=memory.parameters(memory), one=memory.per_card(memory, 1), eight=memory.per_card(memory, 8),
+        outside=memory.parameters(memory) - memory.parameters(memory, "blocks."),
+        a_block=memory.parameters(memory, "blocks.0."))
 
-with dryrun.fake_card() as card:
+with memory.fake_card() as card:
     for stage in ("planner", "decoder"):
         for checkpointing in (False, True):
             name = stage + " checkpointed" * checkpointing
-            note(name, dryrun.step(stage, full, 1024, 1024, 1, card, checkpointing=checkpointing))
+            note(name, memory.step(stage, full, 1024, 1024, 1, card, checkpointing=checkpointing))
     for depth in (2, 3):
         deep = replace(mini, planner=replace(mini.planner, depth=depth), decoder=replace(mini.decoder, depth=depth))
-        note(f"depth {depth}", dryrun.step("planner", deep, 128, 128, 2, card, checkpointing=True))
+        note(f"depth {depth}", memory.step("planner", deep, 128, 128, 2, card, checkpointing=True))
     with card:
         found["vision"] = sum(p.numel() for p in Tokenizer(full.tokenizer).parameters())
         planner, decoder = Planner(mini.planner), Decoder(mini.decoder)
@@ -56,15 +56,15 @@ with dryrun.fake_card() as card:
             found["mixed"].append(f"passed: {forgotten()}")
         except Exception as error:
             found["mixed"].append(f"{type(error).__name__} {error}")
-    found["table"] = dryrun.table(mini, 128, 96, CARDS["ascend-910b"], cards=(1, 8))
+    found["table"] = memory.table(mini, 128, 96, CARDS["ascend-910b"], cards=(1, 8))
 
 for stage in ("planner", "decoder"):
     for checkpointing in (False, True):
         name = stage + " checkpointed" * checkpointing
         how = dict(dtype=torch.float32, checkpointing=checkpointing)
-        with dryrun.fake_card(fused=False) as card:
-            note(f"foretold {name}", dryrun.step(stage, mini, 128, 128, 4, card, **how))
-        note(f"real {name}", dryrun.step(stage, mini, 128, 128, 4, cpu, **how))
+        with memory.fake_card(fused=False) as card:
+            note(f"foretold {name}", memory.step(stage, mini, 128, 128, 4, card, **how))
+        note(f"real {name}", memory.step(stage, mini, 128, 128, 4, cpu, **how))
 print(json.dumps(found))
 """
 

@@ -17,7 +17,7 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-MODULES = sorted((ROOT / "minglm").glob("*.py"))
+MODULES = sorted((ROOT / "minglm").rglob("*.py"))
 
 
 # ------------------------------------------------------------------------ the environment files

@@ -3,21 +3,24 @@
 from collections import Counter
 
 import pytest
-
-from minglm import evaluate
-from minglm.evaluate import SETS, format_report, load_prompts, report, strip, summarise, write_prompts
-from minglm.posters import fits, held_out, slot_box, words
-from minglm.probe import fit, perplexity
-from minglm.text import quoted
-
 import torch
 import torch.nn.functional as F
+
+from minglm.measure import evaluate
+from minglm.measure.evaluate import format_report, report, strip, summarise
+from minglm.measure.probe import fit, perplexity
+from minglm.world import prompts
+from minglm.world.draw import held_out
+from minglm.world.layout import fits, slot_box
+from minglm.world.posters import words
+from minglm.world.prompts import SETS, load_prompts, write_prompts
+from minglm.world.quotes import quoted
 
 
 @pytest.mark.parametrize("name", SETS)
 def test_committed_prompts_are_what_the_code_writes(name, tmp_path):
     write_prompts(tmp_path)
-    assert (tmp_path / f"{name}.jsonl").read_bytes() == (evaluate.PROMPTS / f"{name}.jsonl").read_bytes()
+    assert (tmp_path / f"{name}.jsonl").read_bytes() == (prompts.PROMPTS / f"{name}.jsonl").read_bytes()
 
 
 def test_miniposter_has_forty_prompts_in_each_cell():

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from minglm import flow
 from minglm.config import FlowConfig, preset
+from minglm.model import flow
 
 
 def test_schedule_of_the_released_model_at_1024():

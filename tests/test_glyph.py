@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from minglm.config import preset
-from minglm.glyph import MOST_CHARACTERS, MOST_STRINGS, GlyphEncoder, collate, gather
+from minglm.model.glyph import MOST_CHARACTERS, MOST_STRINGS, GlyphEncoder, collate, gather
 
 PICTURES = [["HELLO", "你好"], [], ["A"], ["X" * 40, "", "é!"]]
 

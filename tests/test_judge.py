@@ -6,9 +6,12 @@ from dataclasses import replace
 import pytest
 from PIL import Image, ImageDraw
 
-from minglm import judge
-from minglm.judge import Found, canon, check_picture, edit_distance, score_text, similarity
-from minglm.posters import COLOURS, draw, object_box, slot_box, sprite, text_colours
+from minglm.measure import ocr
+from minglm.measure.ocr import Found
+from minglm.measure.scores import canon, check_picture, edit_distance, score_text, similarity
+from minglm.world.draw import draw
+from minglm.world.layout import object_box, slot_box
+from minglm.world.posters import COLOURS, sprite, text_colours
 
 
 def lines(*texts: str, score: float = 1.0) -> list[Found]:
@@ -106,23 +109,23 @@ def test_each_check_notices_its_own_mistake():
 
 
 @pytest.fixture(scope="module")
-def ocr():
+def judge():
     pytest.importorskip("rapidocr")
-    return judge.Judge()
+    return ocr.Judge()
 
 
-def test_ocr_reads_what_is_written_and_not_what_would_make_sense(ocr):
+def test_ocr_reads_what_is_written_and_not_what_would_make_sense(judge):
     for i, language in enumerate(("en", "zh") * 4):
         poster = draw(6, i, split="random", language=language, count=1)
-        assert score_text([poster.regions[0].text], ocr.read(poster.image))["right"] == [1], poster.regions
+        assert score_text([poster.regions[0].text], judge.read(poster.image))["right"] == [1], poster.regions
 
 
-def test_ocr_boxes_lie_on_the_text(ocr):
+def test_ocr_boxes_lie_on_the_text(judge):
     poster = next(p for p in gold(50) if len(p.regions) == 1 and p.regions[0].slot == "bottom")
-    [line] = [f for f in ocr.read(poster.image) if similarity(poster.regions[0].text, f.text) == 1]
+    [line] = [f for f in judge.read(poster.image) if similarity(poster.regions[0].text, f.text) == 1]
     y0, y1 = slot_box("bottom", 128, 128)[1::2]
     assert y0 - 4 <= line.box[1] < line.box[3] <= y1 + 4
 
 
-def test_a_blank_poster_holds_no_text(ocr):
-    assert ocr.read(Image.new("RGB", (128, 128), "teal")) == []
+def test_a_blank_poster_holds_no_text(judge):
+    assert judge.read(Image.new("RGB", (128, 128), "teal")) == []

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from minglm.gradients import TrainedAttention, TrainedModulation, TrainedRotation
-from minglm.layers import KVCache, Linear, RMSNorm, attention, frequencies, plain_attention, rotate
+from minglm.model.layers import KVCache, Linear, RMSNorm, frequencies
+from minglm.model.ops import attention, plain_attention, rotate
+from minglm.model.ops_cpu import TrainedAttention, TrainedModulation, TrainedRotation
 
 
 def random(*shape, seed=0):

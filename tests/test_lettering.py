@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from minglm.glyph import collate
-from minglm.lettering import RASTER, lettering, raster, text_mask
-from minglm.posters import COLOURS, Poster, Region
+from minglm.model.glyph import collate
+from minglm.world.lettering import RASTER, lettering, raster, text_mask
+from minglm.world.posters import COLOURS, Poster, Region
 
 
 def poster(*regions: tuple[str, str], **more) -> Poster:

@@ -5,8 +5,8 @@ from functools import partial
 import pytest
 import torch
 
-from minglm import muon
-from minglm.muon import Muon, orthogonal
+from minglm.training import optimisers
+from minglm.training.optimisers import Muon, orthogonal
 
 OPTIONS = dict(lr=0.02, weight_decay=0.1, momentum=0.95, ns_steps=4)
 THEIRS = partial(torch.optim.Muon, adjust_lr_fn="match_rms_adamw")
@@ -24,9 +24,9 @@ def trained(kind, steps=6, shapes=SHAPES):
     return params, optimiser
 
 
-@pytest.mark.parametrize("most", [muon.MOST, 1])                 # all of a shape together, or one by one
+@pytest.mark.parametrize("most", [optimisers.MOST, 1])                 # all of a shape together, or one by one
 def test_the_same_as_matrix_by_matrix(monkeypatch, most):
-    monkeypatch.setattr(muon, "MOST", most)
+    monkeypatch.setattr(optimisers, "MOST", most)
     ours, theirs = trained(Muon)[0], trained(THEIRS)[0]
     start = trained(Muon, steps=0)[0]
     for a, b, before in zip(ours, theirs, start):

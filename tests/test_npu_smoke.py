@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from minglm import device as devices
-from minglm import ops
 from minglm.device import pick
+from minglm.model import ops
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "scripts" / "npu_smoke.py"

@@ -11,15 +11,26 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from parallel_worker import END, KILLED, LONG, PARTS, STEPS, STOP, VARIANTS, build, in_single_precision, losses
+from parallel_worker import (
+    END,
+    KILLED,
+    LONG,
+    PARTS,
+    STEPS,
+    STOP,
+    VARIANTS,
+    build,
+    in_single_precision,
+    losses,
+)
 from safetensors.torch import load_file
 from torch import nn
 
-from minglm import batches, checkpoint, parallel, sharding, stages
 from minglm.__main__ import main
 from minglm.config import preset
 from minglm.device import Device, pick
-from minglm.train import Recipe
+from minglm.training import batches, checkpoint, run, sharding
+from minglm.training.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -46,7 +57,7 @@ def exact():
 @pytest.fixture(scope="module")
 def one(exact, folder):
     """The losses of every stage in one process."""
-    return {name: losses(build(name, folder)) for name in stages.STAGES}
+    return {name: losses(build(name, folder)) for name in run.STAGES}
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +81,7 @@ def two(stopped, folder):
 # ---------------------------------------------------------------- the same losses
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("name", stages.STAGES)
+@pytest.mark.parametrize("name", run.STAGES)
 def test_two_ranks_have_the_losses_of_one(one, two, name, variant):
     assert len(one[name]) == STEPS and two[f"{name}, {variant}"] == pytest.approx(one[name], rel=1e-4)
 
@@ -80,7 +91,7 @@ def test_so_have_two_ranks_that_work_in_parts(one, two, variant):
     assert two[f"decoder, {variant}"] == pytest.approx(one["decoder"][:END], rel=1e-4)
 
 
-@pytest.mark.parametrize("name", stages.STAGES)
+@pytest.mark.parametrize("name", run.STAGES)
 def test_a_batch_in_parts_and_recomputed_has_the_losses_of_a_whole(one, folder, name):
     assert losses(build(name, folder), accumulate=4, recompute=True) == pytest.approx(one[name], rel=1e-4)
 
@@ -135,7 +146,7 @@ def test_a_sharded_run_ends_with_whole_weights(exact, stopped, two, folder, tmp_
     stage = build("planner", folder, END)
     first = {name: value.detach().clone() for name, value in stage.model.state_dict().items()}
     losses(stage)
-    stages.finish(stage, preset("tiny"), tmp_path)
+    run.finish(stage, preset("tiny"), tmp_path)
     ours, theirs = (load_file(path / "planner" / "model.safetensors") for path in (tmp_path, stopped[0] / "weights"))
     assert list(ours) == list(theirs)
     for name, value in ours.items():
@@ -180,16 +191,16 @@ def test_a_run_that_starts_anew_leaves_no_stage_to_go_on_from(tmp_path):
 
 def shares(monkeypatch, batch, ranks, accumulate):
     """The shares of all ranks."""
-    monkeypatch.setattr(parallel, "ranks", lambda: ranks)
+    monkeypatch.setattr(ranks, "ranks", lambda: ranks)
     found = []
     for rank in range(ranks):
-        monkeypatch.setattr(parallel, "rank", lambda: rank)
-        found += parallel.shares(batch, accumulate)
+        monkeypatch.setattr(ranks, "rank", lambda: rank)
+        found += ranks.shares(batch, accumulate)
     monkeypatch.undo()
     return found
 
 
-@pytest.mark.parametrize("name", stages.STAGES)
+@pytest.mark.parametrize("name", run.STAGES)
 def test_no_poster_is_seen_twice(monkeypatch, name):
     """Over all ranks, parts and steps of an epoch each index is drawn once, none is left out."""
     recipe, seen = Recipe(steps=24, batch=12), []
@@ -204,7 +215,7 @@ def test_no_poster_is_seen_twice(monkeypatch, name):
     assert sorted(seen) == list(range(recipe.steps * recipe.batch))
 
 
-@pytest.mark.parametrize("name", stages.STAGES)
+@pytest.mark.parametrize("name", run.STAGES)
 def test_the_shares_of_all_ranks_are_the_batch(exact, folder, monkeypatch, name):
     stage = build(name, folder)
     for step in (0, 1, 3):

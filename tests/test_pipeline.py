@@ -7,11 +7,14 @@ import pytest
 import torch
 from PIL import Image
 
-from minglm import flow
-from minglm.glyph import collate, gather
-from minglm.pipeline import MOST_TEXTS, Pipeline, open_image, to_images, to_tensor
-from minglm.posters import draw
-from minglm.text import preview_grid, prompt_ids
+from minglm.generate.pipeline import Pipeline
+from minglm.generate.plan import sample_ids
+from minglm.images import open_image, to_images, to_tensor
+from minglm.model import flow
+from minglm.model.glyph import collate, gather
+from minglm.model.prompt import preview_grid, prompt_ids
+from minglm.world.draw import draw
+from minglm.world.posters import MOST_TEXTS
 
 PROMPT = 'A yellow poster with an apple in the centre and the red word "HELLO" at the bottom.'
 PROMPTS = [PROMPT, "一张蓝色海报，中间画着猫，顶部是红色文字“你好”。", "a cat"]
@@ -141,7 +144,7 @@ def test_painting_by_hand_gives_the_same(pipe, paint):
         planner = pipe.planner.config
         start = prompt_ids(pipe.bpe, PROMPT, 3, 4, preview_grid(3, 4, 4), planner.vision_vocab, planner.boi)
         grids = [preview_grid(3, 4, 4), (3, 4)]
-        preview, plan = pipe.planner.generate([start], grids, [torch.Generator().manual_seed(6)])
+        preview, plan = sample_ids(pipe.planner, [start], grids, [torch.Generator().manual_seed(6)])
         x = torch.randn(16, 12, 16, generator=torch.Generator().manual_seed(6))[None]
         words, nothing = (collate([texts]) for texts in (["HELLO"], []))
         c, u = (gather(pipe.glyph(g["ids"], g["mask"], g["places"]), g["index"]) for g in (words, nothing))
@@ -202,7 +205,7 @@ def test_open_image_takes_files_and_pictures(tmp_path):
 
 @pytest.mark.parametrize("prompt, words", [
     ("", "the prompt is empty"), ("  \n", "the prompt is empty"), ([], "the prompt is empty"),
-    (["a", ""], "the prompt is empty"), ([3], "the prompt is empty"), ("“龘”", "cannot write 龘"),
+    (["a", ""], "the prompt is empty"), ([3], r"prompt \[3\]: a string or a list of strings"), ("“龘”", "cannot write 龘"),
     ('"Ωmega é!"', "cannot write Ω É in 'Ωmega é!'"), ('a "🍎" b', "cannot write 🍎"),
     (f'"{"A" * 14}"', "too long for 128 pixels: 14 characters, at most 13 fit"),
     ("“" + "好" * 9 + "”", "too long for 128 pixels: 9 characters, at most 7 fit"),
@@ -224,7 +227,7 @@ def test_sizes_that_cannot_be_painted(paint, height, width):
 
 @pytest.mark.parametrize("options, words", [
     (dict(temperature=-0.1), "temperature -0.1"), (dict(top_p=0), "top_p 0"), (dict(top_p=1.1), "top_p 1.1"),
-    (dict(steps=0), "0 steps"), (dict(steps=1001), "1001 steps"),
+    (dict(steps=0), "steps 0"), (dict(steps=1001), "steps 1001"),
     (dict(temperature=float("nan")), "temperature nan"),
     (dict(latents=torch.zeros(1, 16, 8, 8)), "latents"),
     (dict(latents=torch.zeros(3, 16, 16, 16)), "latents"),
@@ -233,8 +236,7 @@ def test_sizes_that_cannot_be_painted(paint, height, width):
     (dict(prior_ids=torch.full((4, 4), 256)), "0 to 255"), (dict(prior_ids=torch.full((4, 4), -1)), "-1"),
     (dict(prior_ids=[torch.zeros(3, 4), torch.zeros(4, 4)]), "prior_ids"),
     (dict(image=Image.new("RGB", (64, 64))), "not trained to edit"),
-    (dict(compat="diffusers"), "unknown compat 'diffusers'"), (dict(compat="hf"), "not of the published kind"),
-    (dict(images_per_prompt=0), "0 images per prompt"), (dict(images_per_prompt=1.5), "1.5 images per prompt"),
+    (dict(images_per_prompt=0), "images_per_prompt 0"), (dict(images_per_prompt=1.5), "images_per_prompt 1.5"),
     (dict(seed=[1, 2]), "2 seeds for 1 pictures"),
     (dict(image=[[], []]), "source images for 2 of 1 prompts"),
     (dict(image="nowhere.png"), "no image file 'nowhere.png'"),

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from minglm import drawing
 from minglm.config import preset
-from minglm.drawing import choose
-from minglm.layers import KVCache
-from minglm.planner import Planner, positions
+from minglm.generate import plan
+from minglm.generate.plan import choose, sample_ids
+from minglm.model.layers import KVCache
+from minglm.model.planner import Planner, positions
 
 CONFIG = replace(preset("tiny").planner, codebook=40, vision_vocab=48, vocab=90)
 GRIDS = [(2, 2), (3, 4)]
@@ -81,7 +81,7 @@ def test_positions_count_only_relatively(planner):
 @pytest.mark.parametrize("how", ["packed", "exact", "large"])
 def test_one_new_token_is_what_the_whole_forward_gives(planner, rows, filled, how, monkeypatch):
     if how == "large":                                           # matrices as they are
-        monkeypatch.setattr(drawing, "light", lambda planner: False)
+        monkeypatch.setattr(plan, "light", lambda planner: False)
     if how == "exact":
         state, planner = planner.state_dict(), Planner(replace(planner.config, exact=True)).eval()
         planner.load_state_dict(state)
@@ -98,7 +98,7 @@ def test_one_new_token_is_what_the_whole_forward_gives(planner, rows, filled, ho
         cache = [KVCache(rows, planner.config.kv_heads, 12, planner.config.head_dim, whole) for _ in planner.blocks]
         begin = causal[..., :9, :9].expand(rows, 1, 9, 9) | torch.eye(9, dtype=torch.bool)
         planner(ids[:, :9], place[:, :, :9], begin, cache)
-        step, head = drawing.stepper(planner, place, mask, cache)
+        step, head = plan.stepper(planner, place, mask, cache)
         for at in (9, 10, 11):
             features = step(ids[:, at], at)
             assert torch.allclose(features, whole[:, at], atol=1e-5)
@@ -124,11 +124,11 @@ def flat(grids, row=0):
 @pytest.mark.parametrize("grids", [GRIDS, [(1, 3)], [(2, 1), (3, 2), (1, 1)]])
 def test_cached_generation_equals_uncached(planner, grids):
     start = prompt(9)
-    drawn = planner.generate([start], grids, generators(0), temperature=0)
+    drawn = sample_ids(planner, [start], grids, generators(0), temperature=0)
     assert [tuple(ids.shape) for ids in drawn] == [(1, *grid) for grid in grids]
     assert flat(drawn) == uncached(planner, start, grids)
     assert len(set(flat(drawn))) > 1
-    drawn = planner.generate([start], grids, generators(5), temperature=1.1, top_p=0.8)
+    drawn = sample_ids(planner, [start], grids, generators(5), temperature=1.1, top_p=0.8)
     assert flat(drawn) == uncached(planner, start, grids, 1.1, 0.8, *generators(5))
 
 
@@ -136,15 +136,15 @@ def test_cached_generation_equals_uncached(planner, grids):
 @pytest.mark.parametrize("lengths", [(5, 5, 5), (4, 11, 7)])
 def test_a_batch_equals_each_prompt_alone(planner, lengths, temperature):
     prompts = [prompt(length, i) for i, length in enumerate(lengths)]
-    together = planner.generate(prompts, GRIDS, generators(1, 2, 3), temperature)
+    together = sample_ids(planner, prompts, GRIDS, generators(1, 2, 3), temperature)
     for i, one in enumerate(prompts):
-        assert flat(together, i) == flat(planner.generate([one], GRIDS, generators(i + 1), temperature))
+        assert flat(together, i) == flat(sample_ids(planner, [one], GRIDS, generators(i + 1), temperature))
     assert flat(together, 0) != flat(together, 1)
 
 
 def test_parts_place_source_images(planner):
     start, parts = prompt(10), [2, (2, 3), 2]
-    ids = planner.generate([start, prompt(6)], [(2, 2)], generators(0, 1), 0, parts=[parts, [6]])[0]
+    ids = sample_ids(planner, [start, prompt(6)], [(2, 2)], generators(0, 1), 0, parts=[parts, [6]])[0]
     place = positions([*parts, (1, 1)])[:, :10]
     scores = planner.head(planner(torch.tensor([start]), place[None])[:, -1])[:, : CONFIG.codebook]
     assert ids[0, 0, 0] == scores.argmax()
@@ -156,13 +156,13 @@ def test_only_codes_are_drawn(planner):
     with torch.no_grad():
         favourites.head.weight[CONFIG.codebook:] = 100 * favourites.head.weight[:8]
     for temperature in (0, 2.0):
-        for ids in favourites.generate([prompt(5)] * 8, GRIDS, generators(*range(8)), temperature, top_p=1):
+        for ids in sample_ids(favourites, [prompt(5)] * 8, GRIDS, generators(*range(8)), temperature, top_p=1):
             assert 0 <= ids.min() and ids.max() < CONFIG.codebook
 
 
 def test_progress_counts_to_the_end(planner):
     calls = []
-    planner.generate([prompt(5)], GRIDS, generators(0), progress=lambda *call: calls.append(call))
+    sample_ids(planner, [prompt(5)], GRIDS, generators(0), progress=lambda *call: calls.append(call))
     assert calls == [(i + 1, 16) for i in range(16)]
 
 

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from minglm import plot
-from minglm.judge import Found
+from minglm.measure.ocr import Found
 
 
 @pytest.fixture

@@ -6,11 +6,21 @@ import unicodedata
 import numpy as np
 import pytest
 
-from minglm import posters
-from minglm.captions import caption
-from minglm.posters import (ARRANGEMENTS, CELL, COLOURS, HAN_PITCH, LATIN, LATIN_PITCH, PLACES, SLOTS, SPLITS, Poster,
-                            Region, draw, fits, glyph, held_out, is_han, object_box, set_text, slot_box, things, words)
-from minglm.text import quoted
+from minglm.world import posters
+from minglm.world.draw import ARRANGEMENTS, SPLITS, caption, draw, held_out
+from minglm.world.layout import (
+    CELL,
+    HAN_PITCH,
+    LATIN_PITCH,
+    fits,
+    glyph,
+    is_han,
+    object_box,
+    set_text,
+    slot_box,
+)
+from minglm.world.posters import COLOURS, LATIN, PLACES, SLOTS, Poster, Region, things, words
+from minglm.world.quotes import quoted
 
 SIZES = [(96, 96), (96, 160), (128, 128), (160, 96), (128, 192), (192, 128), (256, 96), (512, 512), (96, 512)]
 

@@ -1,7 +1,7 @@
 """Every part equals the published implementation when it is given the same weights.
 
 The modules of transformers and diffusers are built small, at odd sizes, with random weights; ours
-get those weights by the name tables of minglm.hf. Float32 outputs must agree to 1e-5 and ids exactly, so
+get those weights by the name tables of minglm.published.snapshot. Float32 outputs must agree to 1e-5 and ids exactly, so
 weights trained here fit the published code and the other way round.
 """
 
@@ -12,16 +12,18 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 
-from minglm import flow, hf
 from minglm.config import Config, DecoderConfig, FlowConfig, GlyphConfig, PlannerConfig, TokenizerConfig
-from minglm.decoder import Decoder
 from minglm.device import pick
-from minglm.glyph import GlyphEncoder, collate
-from minglm.pipeline import Pipeline
-from minglm.planner import Planner, positions
-from minglm.text import BPE, glyph_ids
-from minglm.tokenizer import Tokenizer
-from minglm.vae import VAE
+from minglm.generate.pipeline import Pipeline
+from minglm.generate.plan import sample_ids
+from minglm.model import flow
+from minglm.model.bpe import BPE
+from minglm.model.decoder import Decoder
+from minglm.model.glyph import GlyphEncoder, collate, glyph_ids
+from minglm.model.planner import Planner, positions
+from minglm.model.tokenizer import Tokenizer
+from minglm.model.vae import VAE
+from minglm.published import snapshot
 
 transformers = pytest.importorskip("transformers")
 diffusers = pytest.importorskip("diffusers")
@@ -35,7 +37,7 @@ def copy(ours, theirs, table, left=UNUSED):
     """Load the published weights into our module; every tensor of either side must be used."""
     source, used, state = theirs.state_dict(), set(), {}
     for name in ours.state_dict():
-        wanted = hf.published(name, table)
+        wanted = snapshot.published(name, table)
         state[name] = source[wanted]
         used.add(wanted)
     assert not [name for name in source.keys() - used if not re.search(left, name)]
@@ -83,8 +85,8 @@ def ar(request):
                        latent_channels=vision.width),
         image_token_id=text.vision_vocab + IMAGE, image_start_token_id=text.boi, image_end_token_id=text.eoi)
     theirs = perturb(transformers.GlmImageForConditionalGeneration(config), request.param, 0.3)
-    tokenizer = copy(Tokenizer(vision), theirs, hf.TOKENIZER, UNUSED + "|language_model|lm_head")
-    return tokenizer, copy(Planner(text), theirs, hf.PLANNER, UNUSED + "|model.visual|vqmodel"), theirs
+    tokenizer = copy(Tokenizer(vision), theirs, snapshot.TOKENIZER, UNUSED + "|language_model|lm_head")
+    return tokenizer, copy(Planner(text), theirs, snapshot.PLANNER, UNUSED + "|model.visual|vqmodel"), theirs
 
 
 def picture(batch, rows, columns, patch, seed):
@@ -165,7 +167,7 @@ def test_greedy_generation(ar, preview, large):
         input_ids=torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
         image_grid_thw=torch.tensor([[1, *large], [1, *preview]]), images_per_sample=torch.tensor([2]),
         max_new_tokens=total, do_sample=False, suppress_tokens=list(range(config.codebook, config.vision_vocab)))
-    drawn = planner.generate([prompt], [preview, large], [torch.Generator()], temperature=0)
+    drawn = sample_ids(planner, [prompt], [preview, large], [torch.Generator()], temperature=0)
     drawn = torch.cat([ids.flatten() for ids in drawn])
     assert drawn.tolist() == wanted[0, len(prompt):].tolist()
     assert len(drawn.unique()) > 2
@@ -188,7 +190,7 @@ def glyph(request):
         relative_attention_max_distance=config.max_distance, layer_norm_epsilon=config.eps,
         feed_forward_proj="gated-gelu", is_encoder_decoder=False, use_cache=False))
     theirs = perturb(theirs)
-    return copy(GlyphEncoder(config), theirs, hf.GLYPH), theirs
+    return copy(GlyphEncoder(config), theirs, snapshot.GLYPH), theirs
 
 
 def test_glyph_encoder(glyph):
@@ -224,7 +226,7 @@ def decoder(request):
         text_embed_dim=config.glyph_width, time_embed_dim=config.time_width, condition_dim=config.size_width,
         prior_vq_quantizer_codebook_size=config.codebook)
     theirs = perturb(theirs)
-    return copy(Decoder(config), theirs, hf.DECODER), theirs
+    return copy(Decoder(config), theirs, snapshot.DECODER), theirs
 
 
 def painted(config, shape, batch=2, seed=0):

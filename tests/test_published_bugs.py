@@ -1,6 +1,6 @@
 """The published code's mistakes, one test each, with both behaviours side by side.
 
-Ours are mended by default. Those that decide pixels come back with compat="hf"; the others only make
+Ours are mended by default. Those that decide pixels come back with PublishedPipeline; the others only make
 the published code fail, and nothing needs them.
 """
 
@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from minglm import compat, flow, text
-from minglm.pipeline import Pipeline
+from minglm.generate import as_published
+from minglm.generate.pipeline import Pipeline
+from minglm.model import flow, prompt
+from minglm.world import quotes
 
 transformers = pytest.importorskip("transformers")
 diffusers = pytest.importorskip("diffusers")
@@ -90,12 +92,13 @@ def test_3_top_k_is_50_unless_it_is_set(theirs, ours):
     finally:
         config.temperature, config.top_p, config.top_k = *before, None
 
-    def plan(**how):
-        ids = ours("a cat", 64, 64, steps=1, temperature=3.0, top_p=1.0, seed=0, progress=False, **how).plan[0]
+    def plan(pipe=ours, **how):
+        ids = pipe("a cat", 64, 64, steps=1, temperature=3.0, top_p=1.0, seed=0, progress=False, **how).plan[0]
         return ids.repeat_interleave(2, 0).repeat_interleave(2, 1).flatten()
 
-    assert torch.equal(plan(compat="hf"), silent[0])
-    assert torch.equal(plan(compat="hf", top_k=0), every[0])
+    quirks = published.with_quirks(ours)
+    assert torch.equal(plan(quirks), silent[0])
+    assert torch.equal(plan(quirks, top_k=0), every[0])
     assert not torch.equal(silent, every)
     assert torch.equal(plan(), plan(top_k=0)) and not torch.equal(plan(), plan(top_k=50))
 
@@ -110,8 +113,8 @@ def test_4_ids_that_are_no_codes_can_be_drawn():
 
 
 def test_4_ours_are_codes(ours):
-    for options in (dict(), dict(compat="hf")):
-        out = ours(["a cat", "b"], 128, 128, steps=1, temperature=9.0, top_p=1.0, progress=False, **options)
+    for pipe in (ours, published.with_quirks(ours)):
+        out = pipe(["a cat", "b"], 128, 128, steps=1, temperature=9.0, top_p=1.0, progress=False)
         assert 0 <= min(ids.min() for ids in out.plan + out.preview)
         assert max(ids.max() for ids in out.plan + out.preview) < ours.config.planner.codebook
 
@@ -131,8 +134,8 @@ def test_6_the_preview_has_256_ids_whatever_the_picture(theirs):
     shape = theirs.processor._get_target_shape
     for height, width in [(1024, 1024), (1152, 768), (2048, 512), (512, 512), (128, 96), (32, 2048)]:
         rows, columns, *preview = shape(height, width)
-        assert tuple(preview) == text.preview_grid(rows, columns, 256)
-    assert shape(128, 96) == (4, 3, 18, 13) and text.preview_grid(4, 3, 4) == (2, 1)
+        assert tuple(preview) == prompt.preview_grid(rows, columns, 256)
+    assert shape(128, 96) == (4, 3, 18, 13) and prompt.preview_grid(4, 3, 4) == (2, 1)
 
 
 def test_7_source_images_of_some_sizes_fail(theirs, ours):
@@ -142,7 +145,7 @@ def test_7_source_images_of_some_sizes_fail(theirs, ours):
         with pytest.raises((RuntimeError, ValueError)):
             theirs_paint(bridged, "a cat", 64, 64, image=[image])
         with pytest.raises(ValueError, match=f"an image of {height}x{width} has ids for .* the published code cannot"):
-            ours("a cat", 64, 64, image=image, steps=1, progress=False, compat="hf")
+            published.with_quirks(ours)("a cat", 64, 64, image=image, steps=1, progress=False)
         assert ours("a cat", 64, 64, image=image, steps=1, progress=False).plan[0].shape == (2, 2)
 
 
@@ -183,11 +186,12 @@ def test_8_company_changes_a_picture(theirs, ours):
                                    guidance_scale=5.0)[0] for n in (1, 2))
     assert np.abs(alone - company).max() > 1
 
-    def paint(count, **how):
-        return array(ours(prompts[:count], 64, 64, prior_ids=list(ids[:count]), latents=noise[:count], steps=2,
-                          guidance=5.0, progress=False, **how).images[0])
+    def paint(count, pipe=ours):
+        return array(pipe(prompts[:count], 64, 64, prior_ids=list(ids[:count]), latents=noise[:count], steps=2,
+                          guidance=5.0, progress=False).images[0])
 
-    assert np.abs(paint(2, compat="hf") - company).max() <= 1 and np.abs(paint(1, compat="hf") - alone).max() <= 1
+    quirks = published.with_quirks(ours)
+    assert np.abs(paint(2, quirks) - company).max() <= 1 and np.abs(paint(1, quirks) - alone).max() <= 1
     assert np.abs(paint(1) - alone).max() <= 1 and np.abs(paint(2) - paint(1)).max() <= 1
 
 
@@ -197,31 +201,32 @@ def test_8_company_changes_a_picture(theirs, ours):
     ("「三」 and “four”", ["four", "三"], ["三", "four"]),
 ])
 def test_9_quotes(theirs, prompt, theirs_find, ours_find):
-    assert theirs.get_glyph_texts(prompt)[0] == theirs_find == compat.quoted(prompt)
-    assert text.quoted(prompt) == ours_find
+    assert theirs.get_glyph_texts(prompt)[0] == theirs_find == as_published.quoted(prompt)
+    assert quotes.quoted(prompt) == ours_find
 
 
 def test_9_an_even_number_of_texts_gets_pads(theirs, ours):
-    from minglm.painting import glyphs
+    from minglm.generate.paint import glyphs
 
     for texts, pads in [(["a"], 0), (["a", "b"], 2), (["a", "b", "c"], 0)]:
         prompt = " ".join(f'"{t}"' for t in texts)
         wanted = theirs._get_glyph_embeds(prompt)
-        assert wanted.shape[1] == 2 * len(texts) + pads == compat.glyphs(ours.glyph, [texts]).shape[1]
+        assert wanted.shape[1] == 2 * len(texts) + pads == as_published.glyphs(ours.glyph, [texts]).shape[1]
         assert glyphs(ours.glyph, [texts])[0].shape[1] == 2 * len(texts)
 
 
 def test_10_widths_are_cut_silently(ours):
     prior = given(ours, 1, 2, 3)[2]
     assert theirs_paint(published.build(0), "a cat", 64, 100, prior_token_ids=prior).shape[2] == 96
-    for options in (dict(), dict(compat="hf")):
+    for pipe in (ours, published.with_quirks(ours)):
         with pytest.raises(ValueError, match="size 64x100: height and width must be multiples of 32"):
-            ours("a cat", 64, 100, progress=False, **options)
+            pipe("a cat", 64, 100, progress=False)
 
 
 def test_pictures_of_one_prompt_share_their_ids(theirs, ours):
     """Only the decoder's noise differs, though the planner decides what is in the picture."""
-    shared = ours("a cat", 64, 64, images_per_prompt=3, steps=1, temperature=3.0, progress=False, compat="hf").plan
+    quirks = published.with_quirks(ours)
+    shared = quirks("a cat", 64, 64, images_per_prompt=3, steps=1, temperature=3.0, progress=False).plan
     own = ours("a cat", 64, 64, images_per_prompt=3, steps=1, temperature=3.0, progress=False)
     assert all(torch.equal(ids, shared[0]) for ids in shared)
     assert len({tuple(ids.flatten().tolist()) for ids in own.plan}) == 3
@@ -244,9 +249,10 @@ def test_guidance_below_one_is_none(theirs, ours):
                   for g in (1.0, -3.0))
     assert np.array_equal(none, half)
 
-    def paint(guidance, **how):
-        return array(ours('a "HI"', 64, 64, prior_ids=ids[0], latents=noise, steps=2, guidance=guidance,
-                          progress=False, **how).images[0])
+    def paint(guidance, pipe=ours):
+        return array(pipe('a "HI"', 64, 64, prior_ids=ids[0], latents=noise, steps=2, guidance=guidance,
+                          progress=False).images[0])
 
-    assert np.array_equal(paint(1.0, compat="hf"), paint(-3.0, compat="hf"))
+    quirks = published.with_quirks(ours)
+    assert np.array_equal(paint(1.0, quirks), paint(-3.0, quirks))
     assert np.abs(paint(1.0) - paint(-3.0)).max() > 1

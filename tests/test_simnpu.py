@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch.utils import backend_registration
 
-from minglm import simnpu
 from minglm.__main__ import main
+from minglm.ascend import simulator
 
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "TORCH_DEVICE_BACKEND_AUTOLOAD": "0", "OMP_NUM_THREADS": "1"}
@@ -42,7 +42,7 @@ def test_two_simulated_cards_train_as_one():
 def test_a_torch_without_devices_in_python_is_named(monkeypatch, capfd):
     monkeypatch.delattr(backend_registration, "_setup_privateuseone_for_python_backend")
     with pytest.raises(ValueError, match=f"cannot simulate an npu with torch {torch.__version__}".replace("+", r"\+")):
-        simnpu.install()
+        simulator.install()
     assert main(["train", "vae", "--config", "tiny", "--simulate-npu"]) == 2
     assert capfd.readouterr().err.count("\n") == 1
 
@@ -50,7 +50,7 @@ def test_a_torch_without_devices_in_python_is_named(monkeypatch, capfd):
 def test_beside_a_real_npu_nothing_is_simulated(monkeypatch):
     monkeypatch.setattr(torch, "npu", object(), raising=False)
     with pytest.raises(ValueError, match="torch-npu is loaded"):
-        simnpu.install()
+        simulator.install()
 
 
 def test_without_the_flag_the_command_says_why_there_is_no_npu(monkeypatch, capfd):

@@ -5,8 +5,11 @@ import unicodedata
 
 import pytest
 
-from minglm.posters import draw
-from minglm.text import BPE, SPECIALS, alphabet, glyph_ids, preview_grid, prompt_ids, quoted
+from minglm.model.bpe import BPE, SPECIALS, alphabet
+from minglm.model.glyph import glyph_ids
+from minglm.model.prompt import preview_grid, prompt_ids
+from minglm.world.draw import draw
+from minglm.world.quotes import quoted
 
 SPACES = "\t\n\v\f\r \x1c\x1d\x1e\x1f\x85\xa0\u1680\u180e\u2000\u2003\u200a\u200b\u2028\u2029\u202f\u205f\u3000\ufeff"
 PLANES = [(0, 0x7F), (0x80, 0x24F), (0x300, 0x36F), (0x370, 0x5FF), (0x600, 0x6FF), (0x900, 0xDFF), (0x1100, 0x11FF),
@@ -78,7 +81,7 @@ def test_the_saved_file_alone_gives_the_same_ids(bpe, published, tmp_path):
 
 def test_pieces_are_those_of_the_tokenizers_library(published):
     """Random texts, then every assigned character, one by one, between letters and digits."""
-    from minglm.text import splitter, to_alphabet
+    from minglm.model.bpe import splitter, to_alphabet
 
     rng = random.Random(1)
     everything = [chr(c) for c in range(0x110000) if unicodedata.category(chr(c)) not in ("Cn", "Cs", "Co")]
@@ -130,7 +133,7 @@ def test_training_equals_counting_anew_for_every_merge():
     """The incremental pair counts, against the algorithm written out."""
     from collections import Counter
 
-    from minglm.text import merge, splitter, to_alphabet
+    from minglm.model.bpe import merge, splitter, to_alphabet
 
     captions = [draw(9, i).caption for i in range(60)]
     words = Counter(tuple(to_alphabet(piece)) for text in captions for piece in splitter().findall(text))

@@ -5,9 +5,10 @@ import torch
 import torch.nn.functional as F
 
 from minglm.config import TokenizerConfig, preset
-from minglm.posters import draw
-from minglm.stages import pixels
-from minglm.tokenizer import Alignment, Tokenizer, VectorQuantiser, revise_codes, word_loss
+from minglm.model.tokenizer import Tokenizer, VectorQuantiser
+from minglm.training.batches import pixels
+from minglm.training.stage_tokenizer import Alignment, revise_codes, word_loss
+from minglm.world.draw import draw
 
 CONFIG = preset("tiny").tokenizer
 

@@ -14,17 +14,20 @@ import torch
 from parallel_worker import losses
 from torch import nn
 
-from minglm import batches, stages
 from minglm.__main__ import main
-from minglm.checkpoint import load
 from minglm.config import preset
 from minglm.device import pick
-from minglm.layout import fits, is_han
-from minglm.pipeline import Pipeline
-from minglm.posters import draw
-from minglm.tokenizer import Tokenizer
-from minglm.train import EMA, Recipe, Stage, optimisers, train
-from minglm.vae import VAE
+from minglm.generate.pipeline import Pipeline
+from minglm.model.tokenizer import Tokenizer
+from minglm.model.vae import VAE
+from minglm.training import batches, recipe, run, stage_decoder
+from minglm.training.checkpoint import load
+from minglm.training.loop import train
+from minglm.training.optimisers import EMA, optimisers
+from minglm.training.recipe import Recipe, Stage
+from minglm.world import quotes
+from minglm.world.draw import draw
+from minglm.world.layout import fits, is_han
 
 ROOT = Path(__file__).resolve().parent.parent
 CPU = pick("cpu")
@@ -102,14 +105,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 import torch
-from minglm import batches, stages
+from minglm.training import batches, recipe, run
 from minglm.config import preset
 from minglm.device import pick
-from minglm.train import train
+from minglm.training.loop import train
 torch.set_num_threads(1)
 folder, device = Path(sys.argv[1]), pick("cpu")
-recipe = replace(stages.RECIPES["tiny"]["vae"], steps=40, batch=2)
-stage = stages.build("vae", preset("tiny"), device, recipe, folder)
+recipe = replace(recipe.RECIPES["tiny"]["vae"], steps=40, batch=2)
+stage = run.build("vae", preset("tiny"), device, recipe, folder)
 for step in train(stage, device, folder / "training" / "vae", save_every=0):
     print(step.number, flush=True)
 """
@@ -297,7 +300,7 @@ def test_training_learns():
 # ---------------------------------------------------------------- the stages
 
 STEPS = {name: Recipe(steps=3, batch=4, lr=1e-3, warmup=2, muon_lr=0 if name == "vae" else 4e-3)
-         for name in stages.STAGES}
+         for name in run.STAGES}
 
 
 @pytest.fixture(scope="module")
@@ -306,10 +309,10 @@ def trained(config, bpe, tmp_path_factory):
     folder, found = tmp_path_factory.mktemp("trained"), {}
     (folder / "text").mkdir()
     bpe.save(folder / "text" / "tokenizer.json")
-    for name in stages.STAGES:
-        stage = stages.build(name, config, CPU, STEPS[name], folder)
+    for name in run.STAGES:
+        stage = run.build(name, config, CPU, STEPS[name], folder)
         found[name] = losses(stage)
-        stages.finish(stage, config, folder)
+        run.finish(stage, config, folder)
     return folder, found
 
 
@@ -320,19 +323,19 @@ def test_every_stage_runs_and_the_result_paints(trained):
     assert out.images[0].size == (128, 96) and out.plan[0].shape == (3, 4)
 
 
-@pytest.mark.parametrize("name", stages.STAGES)
+@pytest.mark.parametrize("name", run.STAGES)
 def test_a_stage_resumes_exactly(trained, config, name, tmp_path):
     folder, wanted = trained
     found = []
     for stop in (2, None):
-        stage = stages.build(name, config, CPU, STEPS[name], folder)
+        stage = run.build(name, config, CPU, STEPS[name], folder)
         found += losses(stage, tmp_path, stop, resume=True)
     assert found == wanted[name]
 
 
-@pytest.mark.parametrize("name", stages.STAGES)
+@pytest.mark.parametrize("name", run.STAGES)
 def test_a_batch_depends_on_its_step_alone(trained, config, name):
-    stage = stages.build(name, config, CPU, STEPS[name], trained[0])
+    stage = run.build(name, config, CPU, STEPS[name], trained[0])
     one, _, two, other = (stage.batch(step) for step in (1, 0, 1, 2))
     same = [torch.equal(one[k], two[k]) for k in one if isinstance(one[k], torch.Tensor)]
     assert same and all(same)
@@ -340,9 +343,9 @@ def test_a_batch_depends_on_its_step_alone(trained, config, name):
                for k in one if isinstance(one[k], torch.Tensor))
 
 
-@pytest.mark.parametrize("name", stages.STAGES)
+@pytest.mark.parametrize("name", run.STAGES)
 def test_every_parameter_of_a_stage_learns(trained, config, name):
-    stage = stages.build(name, config, CPU, STEPS[name], trained[0])
+    stage = run.build(name, config, CPU, STEPS[name], trained[0])
     gradients = {n: False for n, p in stage.model.named_parameters() if p.requires_grad}
     with torch.no_grad():                                                        # leave the zeros of the start
         for p in stage.model.parameters():
@@ -413,7 +416,7 @@ def test_the_decoder_learns_the_right_picture_from_a_careless_plan(config, monke
             return encode(images)
         monkeypatch.setattr(part, "encode", watch)
     recipe = replace(RECIPE, batch=64)
-    batch = stages.decoder_stage(config, CPU, recipe, vae, tokenizer).batch(0)
+    batch = stage_decoder.decoder_stage(config, CPU, recipe, vae, tokenizer).batch(0)
     drawn = batches.alike("decoder", 0, recipe, batches.text_bytes)
     assert torch.equal(seen["vae"], batches.pixels(drawn))
     careless = (seen["tokenizer"] != seen["vae"]).flatten(1).any(1)
@@ -426,23 +429,23 @@ def test_the_decoder_learns_the_right_picture_from_a_careless_plan(config, monke
 
 
 def test_unquoted_leaves_the_words_out():
-    assert stages.unquoted('A red card with "HELLO" at the top.') == 'A red card with "" at the top.'
+    assert quotes.unquoted('A red card with "HELLO" at the top.') == 'A red card with "" at the top.'
 
 
 def test_unquoted_leaves_the_rest_in():
-    assert stages.unquoted('a red card with a cat and "cat" at the top') == 'a red card with a cat and "" at the top'
-    assert stages.unquoted("红色海报，顶部是黑色文字“红”") == "红色海报，顶部是黑色文字“”"
+    assert quotes.unquoted('a red card with a cat and "cat" at the top') == 'a red card with a cat and "" at the top'
+    assert quotes.unquoted("红色海报，顶部是黑色文字“红”") == "红色海报，顶部是黑色文字“”"
 
 
 def test_unknown_stage_and_missing_stage_are_named(tmp_path, config):
     with pytest.raises(ValueError, match="'vea'.*vae, tokenizer, planner, decoder"):
-        stages.build("vea", config, CPU, RECIPE, tmp_path)
+        run.build("vea", config, CPU, RECIPE, tmp_path)
     for name in ("planner", "decoder"):
         with pytest.raises(ValueError, match=str(tmp_path)):
-            stages.build(name, config, CPU, RECIPE, tmp_path)
+            run.build(name, config, CPU, RECIPE, tmp_path)
 
 
-@pytest.mark.parametrize("name", stages.RECIPES)
+@pytest.mark.parametrize("name", recipe.RECIPES)
 def test_heads_of_every_trained_preset_split_for_the_alignment_loss(name):
     """Half of the heads are shown letters, and half of those the upper halves of letters."""
     assert preset(name).decoder.heads % 4 == 0

@@ -5,11 +5,11 @@ import pytest
 import torch
 from einops import rearrange
 
-from minglm import vae as module
 from minglm.config import preset
-from minglm.posters import draw
-from minglm.stages import pixels
-from minglm.vae import VAE
+from minglm.model.vae import VAE
+from minglm.training import stage_vae as module
+from minglm.training.batches import pixels
+from minglm.world.draw import draw
 
 CONFIG = preset("tiny").vae
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from minglm import weights
-from minglm.pipeline import Pipeline
+from minglm.generate.pipeline import Pipeline
+from minglm.model import weights
 
 
 @pytest.fixture

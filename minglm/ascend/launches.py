@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from minglm.cost import CARDS, Card
+from minglm.measure.cost import CARDS, Card
 
 # assumed: 20 µs of host work per operator on one, two or three threads: infer shapes | memory and tiling | launch
 STAGES = {1: (20.0,), 2: (13.5, 6.5), 3: (7.0, 6.5, 6.5)}

@@ -27,10 +27,11 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import backend_registration
 
-from minglm import flow, layers, ops, train, weights
 from minglm.config import Config
-from minglm.cost import BYTES, GLYPHS, PROMPT, Card
-from minglm.text import preview_grid
+from minglm.measure.cost import BYTES, GLYPHS, PROMPT, Card
+from minglm.model import flow, layers, ops, weights
+from minglm.model.prompt import preview_grid
+from minglm.training import optimisers, recipe
 
 CARD = "npu"
 RESERVED = 4e9                               # bytes of a card for its runtime and collectives: assumed
@@ -147,9 +148,9 @@ def step(stage: str, config: Config, height: int, width: int, batch: int, device
     finally:
         torch.set_default_dtype(default)
     masters = nn.ParameterList(p.detach().to(torch.float32, copy=True) for p in model.parameters())
-    recipe = train.Recipe(steps=1, batch=batch)
-    optimisers = train.optimisers(train.Stage(stage, masters, dict, lambda b: (b, {}), recipe))
-    average, kept, marks = train.EMA(masters, recipe.ema), Kept(model), []
+    recipe = recipe.Recipe(steps=1, batch=batch)
+    optimisers = optimisers.optimisers(recipe.Stage(stage, masters, dict, lambda b: (b, {}), recipe))
+    average, kept, marks = optimisers.EMA(masters, recipe.ema), Kept(model), []
     loss = dict(planner=planner_loss, decoder=decoder_loss)[stage](config, height, width, batch, device, dtype)
     for hook in (model.blocks[-1].register_forward_pre_hook, model.blocks[-1].register_forward_hook):
         hook(lambda *_: marks.append(kept.bytes))

@@ -1,16 +1,9 @@
-"""A simulated Ascend card: `install()` makes torch.device("npu") work on any machine, and strict.
+"""Tensors of the simulated card, and the rules that each of its operators obeys.
 
 A SimTensor says it is on npu:0 and holds a host tensor with the numbers. Autograd, autocast and optimisers are
 PyTorch's own; below them every operator arrives in `SimTensor.__torch_dispatch__`, where a `Rule` checks what a card
-would refuse, computes on the host, and counts what the card would have done:
-
-    simnpu.install()
-    with simnpu.counting() as seen:
-        train_one_step()
-    print(seen.launches, seen.syncs, seen.peak)
-
-It proves places, dtypes and operators, not speed or rounding: those need a card. Each process has one card, and keeps
-it to its end. All this rests on private parts of torch 2.13. The rest of the card is in simcard.py.
+would refuse, computes on the host, and counts what the card would have done. All this rests on private parts of torch
+2.13.
 """
 
 from __future__ import annotations
@@ -22,29 +15,12 @@ from functools import partial
 import torch
 from torch import Tag, Tensor
 
-from minglm.simcount import Allocation, Counters, count, count_copy, count_sync, counting
-
-__all__ = ["Counters", "SimTensor", "counting", "install"]
+from minglm.ascend.counters import Allocation, count, count_copy, count_sync
 
 CARD, HOST = "npu:0", torch.device("cpu")
 NO_DTYPES = {torch.float64, torch.complex32, torch.complex64, torch.complex128}
 FORBIDDEN = {"huber_loss", "mode", "cauchy_", "log_normal_", "geometric_", "heaviside", "unique_consecutive"}
 rules: dict = {}                             # operator -> Rule; empty until something is installed
-strict = True                                # as `install` was told
-
-
-def install(strict: bool = True, forbidden: Iterable[str] = ()) -> None:
-    """Give this process a simulated npu; a second call changes nothing but `strict`.
-
-    strict: attention that cannot be fused raises an error instead of only being counted.
-    forbidden: operators to refuse, beside FORBIDDEN, by names such as "huber_loss" or "add.Tensor".
-    Raises ValueError if there is a real npu, or if this torch has no devices written in Python.
-    """
-    from minglm import simcard
-
-    globals()["strict"] = strict
-    FORBIDDEN.update(() if rules else forbidden)
-    simcard.install()
 
 
 # ---------------------------------------------------------------- tensors

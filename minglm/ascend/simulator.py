@@ -1,15 +1,20 @@
-"""The rest of the simulated card: torch.npu, fused kernels, torch_npu, autocast, and how all is installed.
+"""A simulated Ascend card: `install()` makes torch.device("npu") work on any machine, and strict.
 
-Fused kernels count as one launch forward and one backward, and get their numbers from plain references on the host.
-Attention is one unless a float mask prevents it; torch_npu's own are offered by a stand-in for that module, under
-their real names and arguments.
+    simulator.install()
+    with counters.counting() as seen:
+        train_one_step()
+    print(seen.launches, seen.syncs, seen.peak)
+
+It proves places, dtypes and operators, not speed or rounding: those need a card. Each process has one card, and keeps
+it to its end. Here are torch.npu, autocast and the installation; torch_npu's fused operators are offered by a stand-in
+for that module, under their real names and arguments.
 """
 
 from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from functools import partial
 from importlib.machinery import ModuleSpec
@@ -17,13 +22,12 @@ from os import environ
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
-from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
-from minglm import ops, simcount, simnpu
-from minglm.simnpu import SimTensor, chance, unwrap, wrap
+from minglm.ascend import counters, kernels, simtensor
+from minglm.ascend.kernels import attention, npu_rms_norm, npu_rotary_mul, npu_swiglu
+from minglm.ascend.simtensor import FORBIDDEN, SimTensor, chance
 
 aten = torch.ops.aten
 
@@ -66,96 +70,14 @@ class Card(types.ModuleType):
     def default_stream(self, index=None): return Queue()
     def stream(self, stream): return stream or Queue()
     def empty_cache(self): pass
-    def memory_allocated(self, index=None): return simcount.alive
-    def memory_reserved(self, index=None): return simcount.alive
-    def max_memory_allocated(self, index=None): return simcount.total.peak
-    def reset_peak_memory_stats(self, index=None): simcount.total.peak = simcount.alive
+    def memory_allocated(self, index=None): return counters.alive
+    def memory_reserved(self, index=None): return counters.alive
+    def max_memory_allocated(self, index=None): return counters.total.peak
+    def reset_peak_memory_stats(self, index=None): counters.total.peak = counters.alive
     def manual_seed(self, seed): chance.manual_seed(seed)
     def manual_seed_all(self, seed): chance.manual_seed(seed)
     def get_rng_state(self, index=None): return chance.get_state()
     def set_rng_state(self, state, index=None): chance.set_state(state)
-
-
-# ---------------------------------------------------------------- fused kernels
-
-GRADIENTS = {"npu_fusion_attention_v3": "npu_fusion_attention_grad_v3"}  # others end in _backward
-
-
-class Fused(torch.autograd.Function):
-    """One kernel forward and one backward, computed by `reference`; only its inputs are kept in between."""
-
-    @staticmethod
-    def forward(context, name: str, reference: Callable, *inputs):
-        context.name, context.reference = name, reference
-        context.set_materialize_grads(False)
-        context.save_for_backward(*inputs)
-        simnpu.same_device(name, inputs)
-        simcount.count(name)
-        return tell(name, inputs, wrap(reference(*map(unwrap, inputs))))
-
-    @staticmethod
-    def backward(context, *gradients):
-        name, inputs = GRADIENTS.get(context.name, f"{context.name}_backward"), context.saved_tensors
-        simcount.count(name)
-        needed = context.needs_input_grad[2:]
-        inner = [x if x is None else x._inner.detach().requires_grad_(need) for x, need in zip(inputs, needed)]
-        with torch.enable_grad():
-            results = context.reference(*inner)
-        pairs = [(r, g._inner) for r, g in zip(results if isinstance(results, tuple) else (results,), gradients)
-                 if g is not None]
-        found = iter(torch.autograd.grad([r for r, _ in pairs], [x for x, need in zip(inner, needed) if need],
-                                         [g for _, g in pairs]))
-        return None, None, *tell(name, (inputs, gradients), [wrap(next(found)) if need else None for need in needed])
-
-
-def tell(name: str, inputs: tuple, outputs):
-    """Tell dispatch modes that ask for it (minglm.dispatch) of a kernel, for they see no operator; gives the outputs."""
-    for mode in _get_current_dispatch_mode_stack():
-        if hasattr(mode, "launched"):
-            mode.launched(name, inputs, outputs)
-    return outputs
-
-
-def attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, *, scale=None, enable_gqa=False):
-    """F.scaled_dot_product_attention as torch_npu routes it: fused for no mask, a causal one or one of booleans."""
-    if attn_mask is not None and is_causal:
-        raise RuntimeError("Explicit attn_mask should not be set when is_causal=True")
-    fused = attn_mask is None or attn_mask.dtype == torch.bool
-    if not fused:
-        simcount.count_unfused()
-        if simnpu.strict:
-            raise RuntimeError(f"attention with a mask of {attn_mask.dtype} is not fused on an npu: use torch.bool, "
-                               "True = may look")
-    how = dict(scale=scale, enable_gqa=enable_gqa)
-    if not fused or dropout_p:               # many small kernels
-        return aten._scaled_dot_product_attention_math(query, key, value, attn_mask, dropout_p, is_causal, **how)[0]
-
-    def reference(query, key, value, mask):
-        return F.scaled_dot_product_attention(query, key, value, mask, 0.0, is_causal, **how)
-
-    return Fused.apply("npu_fusion_attention_v3", reference, query, key, value, attn_mask)
-
-
-# ---------------------------------------------------------------- torch_npu
-
-def npu_rms_norm(input: Tensor, gamma: Tensor, epsilon: float = 1e-6) -> tuple[Tensor, Tensor]:
-    """x / rms(x) * gamma over the last axis, and 1 / rms(x)."""
-    def reference(x, gamma):
-        return ops.rms_norm(x, gamma, epsilon), torch.rsqrt(x.float().square().mean(-1, keepdim=True) + epsilon)
-
-    return Fused.apply("npu_rms_norm", reference, input, gamma)
-
-
-def npu_rotary_mul(input: Tensor, r1: Tensor, r2: Tensor, rotary_mode: str = "half") -> Tensor:
-    """x r1 + rotated(x) r2, where channel i is paired with i + half. Raises ValueError for another mode."""
-    if rotary_mode != "half":
-        raise ValueError(f"rotary_mode {rotary_mode!r}: only 'half' is simulated")
-    return Fused.apply("npu_rotary_mul", ops.rotate, input, r1, r2)
-
-
-def npu_swiglu(input: Tensor, dim: int = -1) -> Tensor:
-    """silu(gate) up, where x is [gate | up] along `dim`."""
-    return Fused.apply("npu_swiglu", lambda x: ops.swiglu(x.movedim(dim, -1)).movedim(-1, dim), input)
 
 
 # ---------------------------------------------------------------- autocast
@@ -205,10 +127,17 @@ def makers() -> Iterator[str]:
                 yield name
 
 
-def install() -> None:
-    """See `simnpu.install`."""
+def install(strict: bool = True, forbidden: Iterable[str] = ()) -> None:
+    """Give this process a simulated npu; a second call changes nothing but `strict`.
+
+    strict: attention that cannot be fused raises an error instead of only being counted.
+    forbidden: operators to refuse, beside FORBIDDEN, by names such as "huber_loss" or "add.Tensor".
+    Raises ValueError if there is a real npu, or if this torch has no devices written in Python.
+    """
+    kernels.strict = strict
     if libraries:
         return
+    FORBIDDEN.update(forbidden)
     if hasattr(torch, "npu"):
         raise ValueError("cannot simulate an npu: torch-npu is loaded already")
     try:
@@ -222,10 +151,10 @@ def install() -> None:
     library, others = torch.library.Library("aten", "IMPL"), torch.library.Library("_", "IMPL")
     libraries.extend((library, others))
     for name in (*makers(), "silu_backward", "mish_backward"):                   # PyTorch would split these two
-        library.impl(name, partial(simnpu.run, find(name)), "PrivateUse1")
+        library.impl(name, partial(simtensor.run, find(name)), "PrivateUse1")
     library.impl("_copy_from", copy_from, "PrivateUse1")
     library.impl("scaled_dot_product_attention", attention, "AutogradPrivateUse1")
-    simnpu.rules[aten.scaled_dot_product_attention.default] = lambda args, options: attention(*args, **options)
+    simtensor.rules[aten.scaled_dot_product_attention.default] = lambda args, options: attention(*args, **options)
     others.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
     for name in LOW + FULL:
         library.impl(name, autocasting(find(name), name in LOW), "AutocastPrivateUse1")
@@ -239,7 +168,7 @@ def install() -> None:
 
 def copy_from(source: Tensor, to: Tensor, non_blocking: bool = False) -> Tensor:
     """How torch.tensor(..., device="npu") brings its numbers to the card."""
-    return simnpu.run(aten.copy_.default, to, source)
+    return simtensor.run(aten.copy_.default, to, source)
 
 
 def hccl(store, rank: int, ranks: int, timeout):

@@ -1,6 +1,6 @@
 """Answers of exercises against the right ones: one line when they agree, a diagnosis when they do not.
 
-A check (minglm.check) gives the learner's function seeded inputs, and with them the right answers and those that known
+A check (check_NN.py) gives the learner's function seeded inputs, and with them the right answers and those that known
 mistakes give, so that it can say which mistake explains an answer.
 """
 

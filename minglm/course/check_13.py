@@ -13,12 +13,16 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+)
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from minglm.answers import Case, Wrong, call, normal, run
-from minglm.decoder import sinusoid
-from minglm.ops import swiglu
+from minglm.course.answers import Case, Wrong, call, normal, run
+from minglm.model.decoder import sinusoid
+from minglm.model.ops import swiglu
 
 HOST, ELSEWHERE = torch.device("cpu"), torch.device("meta")  # the second stands for any device that is not the first
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import torch
 
-from minglm.answers import Case, run
 from minglm.config import PlannerConfig, preset
-from minglm.cost import BYTES, CARDS, count
-from minglm.planner import Planner
+from minglm.course.answers import Case, run
+from minglm.measure.cost import BYTES, CARDS, count
+from minglm.model.planner import Planner
 
 
 def planner_size(learner: Callable[[PlannerConfig], int]) -> None:

@@ -18,14 +18,15 @@ import os
 import re
 from copy import deepcopy
 from dataclasses import dataclass
+from importlib import import_module
 from inspect import getdoc
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
-from minglm import check
-from minglm.layout import DATA
+from minglm.course import answers
+from minglm.files import DATA
 
 REPOSITORY = DATA.parent
 WEEKS = {"The model, its world and its words": range(3), "Pictures become ids, and a planner writes": range(3, 6),
@@ -190,7 +191,7 @@ def mistakes(function) -> list[str]:
     with patch.dict(function.__globals__, run=record):
         try:
             function(unsolved)
-        except check.Wrong:                                             # of a check that goes on by itself
+        except answers.Wrong:                                             # of a check that goes on by itself
             pass
     return list(found)
 
@@ -217,7 +218,8 @@ def teacher(course: dict[str, dict]) -> str:
         page.append(f"## {titles[name]}")
         for task in tasks[name]:
             page.append(f"### {task.number} {task.name} ({task.stars}, {task.minutes} minutes)")
-            for function in (getattr(check, each) for each in task.checks):
+            checks = import_module(f"minglm.course.check_{name[:2]}")
+            for function in (getattr(checks, each) for each in task.checks):
                 page.append(f"`check.{function.__name__}`: {literal(getdoc(function))}")
                 if known := mistakes(function):
                     page.append("Mistakes it knows:\n\n" + "\n".join(f"* {literal(why)}" for why in known))

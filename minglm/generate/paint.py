@@ -1,6 +1,6 @@
 """How the decoder is asked: noise, the glyph tokens of each picture, and the guided velocity.
 
-Shapes: B pictures · C latent channels · h, w id grid (latents are 4 h x 4 w) · S glyph tokens.
+Shapes: B pictures · C latent channels · h, w id grid (latents are 4 h x 4 w) · S glyph tokens · D features.
 """
 
 from __future__ import annotations
@@ -10,87 +10,66 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from minglm import compat as published, flow
-from minglm.decoder import Decoder, Memory
-from minglm.glyph import GlyphEncoder, collate, gather
+from minglm.model import flow
+from minglm.model.decoder import Decoder, Memory
+from minglm.model.glyph import GlyphEncoder, collate, gather
 
 Velocity = Callable[[Tensor, float], Tensor]
+Glyphs = tuple[Tensor, Tensor | None]        # tokens (B, S, D), and which are no padding (B, S); None: all
 
 
 def dtype_of(module: nn.Module) -> torch.dtype:
     return next(module.parameters()).dtype
 
 
-def repeat(items: list, count: int) -> list:
-    """Each item `count` times, one behind the other."""
-    return [item for item in items for _ in range(count)]
+def generator(seed: int) -> torch.Generator:
+    """A source of random numbers on the CPU, so that all devices meet the same ones."""
+    return torch.Generator("cpu").manual_seed(seed)
 
 
-def generators(seed: int | list[int], planner_seed: int | None, count: int, compat: str | None = None
-               ) -> tuple[Callable[[tuple], Tensor], list[torch.Generator] | torch.Generator]:
-    """Where chance comes from: the noise of `count` pictures as a function of one's shape, and the
-    planner's generators; always on the CPU, so that all devices meet the same chance.
-
-    The published code has one generator for all pictures, or one each, whose first seeds the planner.
-    Raises ValueError for a list of seeds that is not as long as there are pictures.
-    """
-    many = isinstance(seed, list | tuple)
-    seeds = list(seed) if many else [seed + i for i in range(count)]
-    if len(seeds) != count:
-        raise ValueError(f"{len(seeds)} seeds for {count} pictures")
-
-    def noise(shape: tuple) -> Tensor:
-        if compat == "hf" and not many:
-            return torch.randn(count, *shape, generator=torch.Generator().manual_seed(seed))
-        return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(s)) for s in seeds])
-
-    if compat == "hf":
-        return noise, torch.Generator().manual_seed(seeds[0] if planner_seed is None else planner_seed)
-    planners = seeds if planner_seed is None else [planner_seed + i for i in range(count)]
-    return noise, [torch.Generator().manual_seed(s) for s in planners]
+def noise(shape: tuple[int, ...], source: torch.Generator) -> Tensor:
+    """Normal noise, whatever the process takes for its default device and dtype."""
+    return torch.randn(shape, generator=source, device="cpu", dtype=torch.float32)
 
 
-def glyphs(encoder: GlyphEncoder, texts: list[list[str]]) -> tuple[Tensor, Tensor]:
-    """Glyph tokens (B, S, D) of the texts of each picture, and which are tokens, (B, S)."""
+def glyphs(encoder: GlyphEncoder, texts: list[list[str]]) -> Glyphs:
+    """Glyph tokens of the texts of each picture."""
     device = encoder.embed.weight.device
     g = {name: value.to(device) for name, value in collate(texts).items()}
     return gather(encoder(g["ids"], g["mask"], g["places"]), g["index"]), g["tokens"]
 
 
 def velocity(decoder: Decoder, encoder: GlyphEncoder, texts: list[list[str]], plan: Tensor, guidance: float,
-             memory: list[list[Memory]] | None = None, compat: str | None = None) -> Velocity:
+             memory: list[list[Memory]] | None = None) -> Velocity:
     """The guided velocity of latents (B, C, 4 h, 4 w) at a time, given texts and ids (B, h, w).
 
-    Both branches go through the decoder in one pass, unless one of them sees source images (memory, per
-    picture), or glyph tokens must not be filled up to one length (compat="hf").
+    Both branches of the guidance go through the decoder in one pass, unless one of them sees source images:
+    memory, per picture.
     """
-    batch, device, dtype = len(texts), plan.device, dtype_of(decoder)
-    guided = guidance > 1 if compat == "hf" else guidance != 1
-    if memory is not None or compat == "hf":
-        return velocity_apart(decoder, encoder, texts, plan, guidance if guided else 1, memory, compat)
+    batch, device, dtype, guided = len(texts), plan.device, dtype_of(decoder), guidance != 1
+    if memory is not None:
+        return in_two_passes(decoder, glyphs(encoder, texts), glyphs(encoder, [[]] * batch), plan, guidance, memory)
     features, tokens = glyphs(encoder, [*texts, *([[]] * batch if guided else [])])
     ids = torch.cat([plan, plan]) if guided else plan
-    keep = torch.arange(len(ids), device=device) < batch
+    keep = torch.arange(len(ids), device=device) < batch                         # the second half is unconditional
 
-    def of(latents: Tensor, time: float) -> Tensor:
+    def at(latents: Tensor, time: float) -> Tensor:
         times = torch.full((1,), time, device=device)                            # the same for all, so told once
         x = (torch.cat([latents, latents]) if guided else latents).to(dtype)
         v = decoder(x, times, ids, features, tokens, keep).float()
         return flow.guide(*v.chunk(2), guidance) if guided else v
 
-    return of
+    return at
 
 
-def velocity_apart(decoder: Decoder, encoder: GlyphEncoder, texts: list[list[str]], plan: Tensor, guidance: float,
-                   memory: list[list[Memory]] | None, compat: str | None) -> Velocity:
+def in_two_passes(decoder: Decoder, words: Glyphs, nothing: Glyphs, plan: Tensor, guidance: float,
+                  memory: list[list[Memory]] | None = None) -> Velocity:
     """The same with one pass with words, ids and source images, and one without any; guidance 1: no second."""
-    batch, dtype = len(texts), dtype_of(decoder)
-    words, nothing = ((published.glyphs(encoder, some), None) if compat == "hf" else glyphs(encoder, some)
-                      for some in (texts, [[]] * batch))
-    drop = torch.zeros(batch, dtype=torch.bool, device=plan.device)
+    batch, device, dtype = len(plan), plan.device, dtype_of(decoder)
+    drop = torch.zeros(batch, dtype=torch.bool, device=device)
 
-    def of(latents: Tensor, time: float) -> Tensor:
-        x, times = latents.to(dtype), torch.full((batch,), time, device=plan.device)
+    def at(latents: Tensor, time: float) -> Tensor:
+        x, times = latents.to(dtype), torch.full((batch,), time, device=device)
         if memory is None:
             v = decoder(x, times, plan, *words).float()
         else:  # source images differ in number and size, so picture by picture
@@ -100,4 +79,4 @@ def velocity_apart(decoder: Decoder, encoder: GlyphEncoder, texts: list[list[str
             return v
         return flow.guide(v, decoder(x, times, plan, *nothing, drop).float(), guidance)
 
-    return of
+    return at

@@ -9,63 +9,48 @@ Shapes: B pictures · C latent channels · h, w id grid (latents are 4 h x 4 w) 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from minglm import compat as published, editing, flow, hf, painting, posters, weights as disk
 from minglm.config import Config
-from minglm.decoder import Memory
-from minglm.device import Device, pick
-from minglm.layout import fits, is_han
-from minglm.painting import dtype_of, repeat
-from minglm.text import BPE, preview_grid, prompt_ids, quoted
+from minglm.device import Device, pick, usual_defaults
+from minglm.generate import paint, sources
+from minglm.generate.plan import Generators, sample_ids
+from minglm.images import open_image, to_images, to_tensor
+from minglm.model import flow, weights as disk
+from minglm.model.bpe import BPE
+from minglm.model.decoder import Memory
+from minglm.model.prompt import preview_grid, prompt_ids, with_sources
+from minglm.published import snapshot
+from minglm.validate import real, seed_or_seeds, whole
+from minglm.world.posters import validate_texts
+from minglm.world.quotes import quoted
 
-MOST_TEXTS, MOST_PROMPT_IDS, SMALLEST_SIDE = 3, 512, 96
+MOST_PROMPT_IDS, SMALLEST_SIDE = 512, 96     # of posters
+NOTHING_QUOTED = "no words in quotation marks: none will be written"
 
 
 @dataclass
 class Output:
-    """What a call gives: pictures, the ids they were painted from, and the preview ids."""
+    """What a call gives: pictures, the ids they were painted from, the preview ids, and what the caller should know."""
 
     images: list[Image.Image]
     plan: list[Tensor]                       # (h, w) int64, one per picture
     preview: list[Tensor]                    # (p, q) int64; empty if the plan was given
-
-
-def to_tensor(images: list[Image.Image]) -> Tensor:
-    """Pictures of one size -> (B, 3, H, W) in [-1, 1]."""
-    arrays = np.stack([np.asarray(image.convert("RGB")) for image in images])
-    return torch.from_numpy(arrays).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def to_images(x: Tensor) -> list[Image.Image]:
-    """(B, 3, H, W) in [-1, 1] -> pictures."""
-    arrays = ((x.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-    return [Image.fromarray(array) for array in arrays]
-
-
-def open_image(image: str | Path | Image.Image) -> Image.Image:
-    """A picture, read whole. Raises ValueError naming a file that is none."""
-    if isinstance(image, Image.Image):
-        return image.convert("RGB")
-    try:
-        with Image.open(image) as file:
-            return file.convert("RGB")
-    except FileNotFoundError:
-        raise ValueError(f"no image file {str(image)!r}") from None
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for broken files
-        raise ValueError(f"{str(image)!r} is not an image that can be read: {error}") from None
+    notes: list[str]
 
 
 class Pipeline:
     """All parts of one model, on one device."""
+
+    specials = False                         # whether <sop> and its kin in a prompt are what their names say
 
     def __init__(self, config: Config, bpe: BPE, parts: dict, device: Device):
         self.config, self.bpe, self.device = config, bpe, device
@@ -77,22 +62,22 @@ class Pipeline:
     def from_pretrained(cls, weights: str | Path = "mini", device: str | Device = "auto",
                         dtype: torch.dtype = torch.float32) -> Pipeline:
         """Load weights: a name under data/weights, a folder that `save_pretrained` wrote, or a snapshot of
-        the published layout (minglm.hf), the latter in `dtype`."""
+        the published layout (minglm.published), the latter in `dtype`."""
         device = pick(device)
-        if hf.is_snapshot(weights):
-            return cls(*hf.load(weights, dtype), device)
+        if snapshot.is_snapshot(weights):
+            return cls(*snapshot.load(weights, dtype), device)
         folder = disk.find(weights)
         config = disk.load_config(folder)
         parts = {name: disk.load_part(folder, name, config) for name in disk.PARTS}
         return cls(config, disk.load_text(folder), parts, device)
 
     def save_pretrained(self, folder: str | Path, layout: str = "minglm") -> None:
-        """Write every part to `folder`: in half precision, or with layout="hf" in the precision it has
+        """Write every part to `folder`: in half precision, or with layout="published" in the precision it has
         and such that the published pipeline loads it."""
-        if layout not in ("minglm", "hf"):
-            raise ValueError(f"unknown layout {layout!r}: choose minglm or hf")
-        if layout == "hf":
-            return hf.save(folder, self.config, self.bpe, {name: getattr(self, name) for name in disk.PARTS})
+        if layout not in ("minglm", "published"):
+            raise ValueError(f"unknown layout {layout!r}: choose minglm or published")
+        if layout == "published":
+            return snapshot.save(folder, self.config, self.bpe, {name: getattr(self, name) for name in disk.PARTS})
         folder = Path(folder)
         for name in disk.PARTS:
             disk.save_part(folder, name, getattr(self, name), self.config)
@@ -105,18 +90,25 @@ class Pipeline:
     @torch.no_grad()
     def encode_ids(self, images: list[Image.Image]) -> list[Tensor]:
         """Pictures of one size -> their ids, (h, w) each."""
-        if not self.config.posters:
-            return [source.ids.cpu() for source in editing.read(self, [images])[0]]
-        return list(self.tokenizer.encode(to_tensor(images).to(self.device.device)).cpu())
+        with usual_defaults():
+            if not self.config.posters:
+                return [self.read(open_image(image)).ids.cpu() for image in images]
+            return list(self.tokenizer.encode(to_tensor(images).to(self.device.device)).cpu())
 
     @torch.no_grad()
     def reconstruct(self, images: list[Image.Image]) -> list[Image.Image]:
         """Pictures of one size -> through the VAE and back."""
-        return to_images(self.vae.decode(self.latents(images)))
+        with usual_defaults():
+            latents = self.vae.encode(to_tensor(images).to(self.device.device, paint.dtype_of(self.vae)))
+            return to_images(self.vae.decode(latents))
 
-    def latents(self, images: list[Image.Image]) -> Tensor:
-        """Pictures of one size -> (B, C, H/8, W/8)."""
-        return self.vae.encode(to_tensor(images).to(self.device.device, dtype_of(self.vae)))
+    def fit(self, image: Image.Image) -> Image.Image:
+        """A picture to edit at a size of whole cells."""
+        return sources.fit(image, self.config.tokenizer)
+
+    def read(self, image: Image.Image) -> sources.Source:
+        """The ids and latents of a picture to edit."""
+        return sources.read(self.fit(image), self.tokenizer, self.vae)
 
     # ------------------------------------------------------------ from prompts
 
@@ -126,135 +118,157 @@ class Pipeline:
                  seed: int | list[int] = 0, planner_seed: int | None = None,
                  prior_ids: Tensor | list[Tensor] | None = None, latents: Tensor | None = None,
                  progress: bool = True, on_step: Callable[[int, Tensor], None] | None = None,
-                 top_k: int | None = None, images_per_prompt: int = 1, compat: str | None = None) -> Output:
+                 top_k: int | None = None, images_per_prompt: int = 1) -> Output:
         """Paint one picture per prompt.
 
-        height, width: pixels, multiples of 32. image: a picture to edit, several, or a list of several for
-        each prompt. guidance: 1 is none. temperature, top_p, top_k (None: all ids): of the planner;
-        temperature 0 takes the likeliest id. seed: picture i uses seed + i, or the i-th of a list, so
-        that it comes out alike alone and in company; planner_seed likewise (None: as seed). prior_ids:
-        (h, w) ids per picture, which skips the planner. latents: (B, C, H/8, W/8) noise to start
-        from. on_step(i, latents) is called after every step. images_per_prompt: that many pictures, one
-        behind the other. compat="hf": what the published code would give (minglm.compat), with ids shared
-        by the pictures of a prompt. Raises ValueError for bad input.
+        height, width: pixels, multiples of 32. image: a picture to edit, several, or a list of several for each
+        prompt. guidance: 1 is none. temperature, top_p, top_k (None: all ids): of the planner; temperature 0 takes
+        the likeliest id. seed: picture i uses seed + i, or the i-th of a sequence, so that it comes out the same
+        alone and in a batch; planner_seed likewise (None: as seed). prior_ids: (h, w) ids per picture, which skips
+        the planner. latents: (B, C, H/8, W/8) noise to start from. on_step(i, latents) is called after every step.
+        images_per_prompt: that many pictures of each prompt, one after the other. Raises ValueError for bad input.
         """
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-        if compat not in (None, "hf"):
-            raise ValueError(f"unknown compat {compat!r}: choose None or 'hf'")
-        if compat and self.config.glyph.places:
-            raise ValueError(f"the {self.config.name} weights are not of the published kind: leave compat out")
-        texts, each = self.check(prompts, height, width, compat), images_per_prompt
-        if type(each) is not int or each < 1:
-            raise ValueError(f"{each} images per prompt: at least 1 is needed")
-        images = [[open_image(one) for one in some] for some in editing.per_prompt(image, len(prompts))]
-        if any(images) and self.config.posters:
-            raise ValueError(f"the {self.config.name} weights are not trained to edit pictures: "
-                             "leave the image out")
-        rows, columns = height // self.config.cell, width // self.config.cell
-        times, sigmas = flow.schedule(steps, 4 * rows * columns, self.config.flow)
-        scale, channels, count = self.config.vae.scale, self.config.vae.channels, each * len(prompts)
-        shape = (channels, height // scale, width // scale)
-        if latents is not None and tuple(latents.shape) != (count, *shape):
-            raise ValueError(f"latents of shape {tuple(latents.shape)}: {(count, *shape)} is needed")
-        noise, planner = painting.generators(seed, planner_seed, count, compat)
-        sources = editing.read(self, images, compat)
-        shared = each if compat == "hf" else 1                                   # pictures with the same ids
-        prompts, asked = repeat(prompts, each // shared), repeat(sources, each // shared)
-        if prior_ids is None:
-            preview, plan = self.plan(prompts, rows, columns, temperature, top_p, planner, progress, asked,
-                                      top_k, compat)
-        else:
-            preview = torch.empty(len(prompts), 0, 0)
-            plan = self.check_ids(prior_ids, len(prompts), rows, columns)
-        preview, plan = preview.repeat_interleave(shared, 0), plan.repeat_interleave(shared, 0)
-        if latents is None:
-            latents = noise(shape)
-        memory = [[self.decoder.remember(s.latents, s.ids[None]) for s in some] for some in sources]
-        velocity = self.velocity(repeat(texts, each), plan.to(self.device.device), guidance,
-                                 repeat(memory, each) if any(memory) else None, compat)
-        latents = latents.to(self.device.device)
-        with tqdm(total=steps, desc="painting", unit="step", disable=not progress, leave=False) as bar:
-            for i, latents in enumerate(flow.sample(velocity, latents, times, sigmas)):
-                bar.update()
-                if on_step:
-                    on_step(i, latents)
-        pictures = to_images(self.vae.decode(latents.to(dtype_of(self.vae))))
-        return Output(pictures, list(plan.cpu()), list(preview))
+        with usual_defaults():
+            # 1. Look at all that was asked, before anything works.
+            prompts = as_list(prompt)
+            texts, cell = self.validate(prompts, height, width), self.config.cell
+            each, steps = whole("images_per_prompt", images_per_prompt, 1), whole("steps", steps, 1, 1000)
+            guidance = real("guidance", guidance, -100, 100)
+            how = sampling(temperature, top_p, top_k) | dict(progress=progress)
+            rows, columns, count = height // cell, width // cell, each * len(prompts)
+            seed = seed_or_seeds(seed, count)
+            planner_seed = seed if planner_seed is None else seed_or_seeds(planner_seed, count)
+            scale, channels = self.config.vae.scale, self.config.vae.channels
+            shape = (channels, height // scale, width // scale)
+            if latents is not None and tuple(latents.shape) != (count, *shape):
+                raise ValueError(f"latents of shape {tuple(latents.shape)}: {(count, *shape)} is needed")
+            if prior_ids is not None:
+                given = self.validate_ids(prior_ids, count, rows, columns)
+            images = [[open_image(one) for one in some] for some in sources.per_prompt(image, len(prompts))]
+            if any(images) and self.config.posters:
+                raise ValueError(f"the {self.config.name} weights are not trained to edit pictures: leave the image out")
+            notes = [NOTHING_QUOTED] * (self.config.posters and not all(texts))
+            if progress:
+                print(*(f"minglm: {note}" for note in notes), sep="\n", end="\n" * bool(notes), file=sys.stderr)
 
-    def plan(self, prompts: list[str], rows: int, columns: int, temperature: float, top_p: float,
-             seed: int | list[torch.Generator] | torch.Generator, progress: bool,
-             sources: list[list[editing.Source]] | None = None, top_k: int | None = None,
-             compat: str | None = None) -> tuple[Tensor, Tensor]:
+            # 2. Read the pictures to edit.
+            read = [[self.read(one) for one in some] for some in images]
+
+            # 3. Plan: which ids stand where. Or take the plan that was given.
+            if prior_ids is None:
+                preview, plan = self.plans(prompts, each, rows, columns, planner_seed, read, **how)
+            else:
+                preview, plan = torch.empty(count, 0, 0), given
+
+            # 4. Paint: from noise to latents. The decoder attends to the pictures to edit.
+            latents = self.noise(seed, count, shape) if latents is None else latents
+            latents, plan = latents.to(self.device.device), plan.to(self.device.device)
+            memory = repeat([[self.decoder.remember(s.latents, s.ids[None]) for s in some] for some in read], each)
+            velocity = self.velocity(repeat(texts, each), plan, guidance, memory if any(memory) else None)
+            times, sigmas = flow.schedule(steps, 4 * rows * columns, self.config.flow)
+            with tqdm(total=steps, desc="painting", unit="step", disable=not progress, leave=False) as bar:
+                for i, latents in enumerate(flow.sample(velocity, latents, times, sigmas)):
+                    bar.update()
+                    if on_step:
+                        on_step(i, latents)
+
+            # 5. Decode: from latents to pixels.
+            pictures = to_images(self.vae.decode(latents.to(paint.dtype_of(self.vae))))
+            return Output(pictures, list(plan.cpu()), list(preview), notes)
+
+    def noise(self, seed: int | list[int], count: int, shape: tuple[int, ...]) -> Tensor:
+        """The noise of `count` pictures, (B, C, 4 h, 4 w)."""
+        return torch.stack([paint.noise(shape, paint.generator(s)) for s in one_each(seed, count)])
+
+    def plans(self, prompts: list[str], each: int, rows: int, columns: int, seed: int | list[int],
+              read: list[list[sources.Source]], **how) -> tuple[Tensor, Tensor]:
+        """Preview and large ids of `each` pictures of every prompt; `how` as for `plan`."""
+        generators = [paint.generator(s) for s in one_each(seed, each * len(prompts))]
+        return self.plan(repeat(prompts, each), rows, columns, generators, repeat(read, each), **how)
+
+    def plan(self, prompts: list[str], rows: int, columns: int, generators: Generators,
+             read: list[list[sources.Source]] | None = None, temperature: float = 0.9, top_p: float = 0.75,
+             top_k: int | None = None, progress: bool = False) -> tuple[Tensor, Tensor]:
         """Preview ids (B, p, q) and large ids (B, rows, columns) of each prompt.
 
-        With sources there is no preview (B, 0, 0): the source images say what goes where.
+        With pictures to edit there is no preview, (B, 0, 0): they say what goes where. generators: as for
+        `sample_ids`.
         """
-        if not temperature >= 0 or not 0 < top_p <= 1:
-            raise ValueError(f"temperature {temperature} and top_p {top_p}: choose a temperature of at "
-                             "least 0 and a top_p above 0 and up to 1")
-        planner, sources = self.planner.config, sources or [[] for _ in prompts]
-        preview = None if any(sources) else preview_grid(rows, columns, planner.preview_tokens)
+        how, planner = sampling(temperature, top_p, top_k), self.planner.config
+        read = read or [[] for _ in prompts]
+        preview = None if any(read) else preview_grid(rows, columns, planner.preview_tokens)
         offset = 0 if self.bpe.has_codes else planner.vision_vocab
-        texts = [prompt_ids(self.bpe, p, rows, columns, preview, offset, planner.boi, compat == "hf")
-                 for p in prompts]
+        texts = [prompt_ids(self.bpe, p, rows, columns, preview, offset, planner.boi, self.specials) for p in prompts]
         longest = max(map(len, texts))
         if self.config.posters and longest > MOST_PROMPT_IDS:
             raise ValueError(f"a prompt of {longest} ids is too long: at most {MOST_PROMPT_IDS}")
-        ids, parts = zip(*(editing.prompt(some, text, planner) for some, text in zip(sources, texts)))
-        if top_k is None:
-            top_k = published.TOP_K if compat == "hf" else 0
-        if isinstance(seed, int):
-            seed = [torch.Generator().manual_seed(seed + i) for i in range(len(prompts))]
+        ids, parts = zip(*(with_sources([s.ids for s in some], text, planner) for some, text in zip(read, texts)))
         with tqdm(desc="planning", unit="id", disable=not progress, leave=False) as bar:
             def count(done: int, total: int) -> None:
                 bar.total = total
                 bar.update(done - bar.n)
+
             grids = [preview, (rows, columns)] if preview else [(rows, columns)]
-            *small, large = self.planner.generate(list(ids), grids, seed, temperature, top_p, top_k,
-                                                  parts=list(parts), progress=count)
+            *small, large = sample_ids(self.planner, list(ids), grids, generators, **how | dict(top_k=how["top_k"] or 0),
+                                       parts=list(parts), progress=count)
         return small[0] if small else large[:, :0, :0], large
 
     def velocity(self, texts: list[list[str]], plan: Tensor, guidance: float,
-                 memory: list[list[Memory]] | None = None, compat: str | None = None) -> Callable:
-        """The guided velocity of latents at a time: see minglm.painting."""
-        return painting.velocity(self.decoder, self.glyph, texts, plan, guidance, memory, compat)
+                 memory: list[list[Memory]] | None = None) -> paint.Velocity:
+        """The guided velocity of latents at a time: see generate/paint.py."""
+        return paint.velocity(self.decoder, self.glyph, texts, plan, guidance, memory)
 
-    # ------------------------------------------------------------ checking
+    # ------------------------------------------------------------ what can be painted
 
-    def check(self, prompts: list[str], height: int, width: int, compat: str | None = None) -> list[list[str]]:
+    def quoted(self, prompt: str) -> list[str]:
+        """The texts that a prompt asks for."""
+        return quoted(prompt)
+
+    def validate(self, prompts: list[str], height: int, width: int) -> list[list[str]]:
         """The texts to write, per prompt. Raises ValueError for what cannot be painted."""
         cell, most = self.config.cell, self.config.max_side
         least = SMALLEST_SIDE if self.config.posters else cell
-        if height % cell or width % cell or not (least <= height <= most and least <= width <= most):
-            raise ValueError(f"size {height}x{width}: height and width must be multiples of {cell} "
-                             f"from {least} to {most}")
-        if not prompts or not all(isinstance(p, str) and p.strip() for p in prompts):
+        for name, side in (("height", height), ("width", width)):
+            if whole(name, side, -2 ** 63) % cell or not least <= side <= most:
+                raise ValueError(f"size {height}x{width}: height and width must be multiples of {cell} from {least} "
+                                 f"to {most}")
+        if not prompts or not all(p.strip() for p in prompts):
             raise ValueError("the prompt is empty: describe a poster, with its words in quotation marks")
-        texts = [published.quoted(p) if compat == "hf" else quoted(p) for p in prompts]
-        if not self.config.posters:
-            return texts
-        for text in (t for some in texts for t in some):
-            if strange := posters.unknown_characters(text):
-                raise ValueError(f"cannot write {' '.join(strange)} in {text!r}: known are A-Z, 0-9, space, "
-                                 f"! ? and the {len(posters.han_characters())} Chinese characters of "
-                                 "data/words/zh_chars.txt")
-            if not fits(text, width):
-                letter = next(filter(is_han, text), text[0])                 # one sets the pitch of all
-                longest = max(n for n in range(1, len(text)) if fits(letter * n, width))
-                raise ValueError(f"{text!r} is too long for {width} pixels: {len(text)} characters, at "
-                                 f"most {longest} fit")
-        if (count := max(map(len, texts))) > MOST_TEXTS:
-            raise ValueError(f"{count} quoted texts: a poster has room for {MOST_TEXTS}")
-        return [[text.upper() for text in some] for some in texts]
+        texts = [self.quoted(p) for p in prompts]
+        return [validate_texts(some, width) for some in texts] if self.config.posters else texts
 
-    def check_ids(self, ids: Tensor | list[Tensor], count: int, rows: int, columns: int) -> Tensor:
-        """Given ids as (B, rows, columns)."""
+    def validate_ids(self, ids: Tensor | list[Tensor], count: int, rows: int, columns: int) -> Tensor:
+        """Given ids as (B, rows, columns). Raises ValueError if they are not of that shape, or no codes."""
         grids = [ids] if isinstance(ids, Tensor) and ids.ndim == 2 else list(ids)
         if len(grids) != count or any(tuple(grid.shape) != (rows, columns) for grid in grids):
             raise ValueError(f"prior_ids of shapes {[tuple(grid.shape) for grid in grids]}: {count} of "
                              f"{(rows, columns)} are needed")
-        ids = torch.stack(grids)
+        ids = torch.stack([torch.as_tensor(grid) for grid in grids])
         if ids.min() < 0 or ids.max() >= self.config.decoder.codebook:
             raise ValueError(f"prior_ids from {ids.min()} to {ids.max()}: the codebook has 0 to "
                              f"{self.config.decoder.codebook - 1}")
         return ids.long()
+
+
+def as_list(prompt: str | list[str]) -> list[str]:
+    """One prompt or several as a list. Raises ValueError for anything else."""
+    prompts = [prompt] if isinstance(prompt, str) else prompt
+    if not isinstance(prompts, (list, tuple)) or not all(isinstance(one, str) for one in prompts):
+        raise ValueError(f"prompt {prompt!r}: a string or a list of strings is needed")
+    return list(prompts)
+
+
+def sampling(temperature: float, top_p: float, top_k: int | None) -> dict:
+    """The planner's sampling arguments, validated. Raises ValueError naming the one that is wrong."""
+    return dict(temperature=real("temperature", temperature, 0), top_p=real("top_p", top_p, 0, 1, above=True),
+                top_k=None if top_k is None else whole("top_k", top_k))
+
+
+def one_each(seed: int | list[int], count: int) -> list[int]:
+    """A seed for each of `count` pictures."""
+    return seed if isinstance(seed, list) else [seed + i for i in range(count)]
+
+
+def repeat(items: list, count: int) -> list:
+    """Each item `count` times, one after the other."""
+    return [item for item in items for _ in range(count)]

@@ -1,12 +1,12 @@
-"""Drawing ids one by one: the planner's step for a single new token per row, and the choice of an id.
+"""Sampling the ids of a picture from the planner, one by one.
 
 Shapes: B batch · M whole sequence · D width · H heads · G key/value heads · R rotated channels · V output ids.
 
-With so little to compute at a time, it is starting operators that costs. So the step has few: q, k and v
-are one product, heads are rows from the start, the rotation is in place, and nothing is made for a
-backward pass. It gives what `Planner.forward` gives, and the tests hold it to that. The price is a copy of
-q, k and v while drawing lasts: 1.5 GB in half precision of the released planner's 18. On a CPU light planners
-are copied whole, into a layout that is read faster.
+`plain_stepper` asks the planner for the features of one new token after another. `stepper` gives the same with fewer
+operators, for with so little to compute at a time it is starting them that costs: q, k and v are one product, heads are
+rows from the start, the rotation is in place, and nothing is kept for a backward pass. The tests hold it to the plain
+one. The price is a copy of q, k and v while sampling lasts: 1.5 GB in half precision of the released planner's 18. On
+a CPU light planners are copied whole, into a layout that is read faster.
 """
 
 from __future__ import annotations
@@ -18,23 +18,112 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minglm.gradients import onednn
-from minglm.layers import KVCache
-from minglm.ops import attention, rms_norm, swiglu
+from minglm.config import PlannerConfig
+from minglm.device import one_thread
+from minglm.model.layers import KVCache
+from minglm.model.ops import attention, rms_norm, rotate_, signed, swiglu
+from minglm.model.ops_cpu import onednn
+from minglm.model.planner import Grid, Planner, PlannerBlock, positions
+
+Generators = list[torch.Generator] | torch.Generator
 
 
-def small(planner: nn.Module) -> bool:
+@torch.no_grad()
+def sample_ids(planner: Planner, prompts: list[list[int]], grids: list[Grid], generators: Generators,
+               temperature: float = 0.9, top_p: float = 0.75, top_k: int = 0,
+               parts: list[list[int | Grid]] | None = None,
+               progress: Callable[[int, int], None] | None = None) -> list[Tensor]:
+    """Sample the ids of each grid in turn, for a batch of prompts.
+
+    prompts: ids of any lengths, each ending with boi. grids: shapes, preview first. One CPU generator per prompt,
+    so that a picture does not depend on its neighbours; or one generator for all, as in the published code, which
+    then samples from the whole head with the illegal ids ruled out, to meet the same random numbers. parts: as for
+    `positions`, where a prompt holds source images. progress(done, all) is called per token.
+    Returns one (B, rows, columns) int64 tensor per grid, on the CPU.
+    """
+    config, device, batch = planner.config, planner.embed.weight.device, len(prompts)
+    total = sum(h * w for h, w in grids)
+    ids, place, mask = collate(prompts, grids, parts, total)
+    longest, ids, place = ids.shape[1], ids.to(device), place.to(device)         # M = longest + total
+    mask = None if mask is None else mask.to(device)
+    cache = [KVCache(batch, config.kv_heads, longest + total, config.head_dim, planner.embed.weight)
+             for _ in planner.blocks]
+    features = planner(ids, place[:, :, :longest], prefill_mask(mask, longest), cache)[:, -1]    # (B, D)
+    drawn = torch.empty(batch, total, dtype=torch.long, device="cpu")
+    make = stepper if all(isinstance(each, nn.Linear) for each in linears(planner)) else plain_stepper
+    step, head = make(planner, place, mask, cache)
+    with one_thread(small(planner)), torch.inference_mode():
+        for i in range(total):
+            logits = head(features)[:, :config.codebook].float().cpu()           # only codes are legal in a grid
+            if isinstance(generators, torch.Generator):
+                logits = F.pad(logits, (0, config.vision_vocab - config.codebook), value=-torch.inf)
+            drawn[:, i] = choose(logits, temperature, top_p, top_k, generators)
+            if progress:
+                progress(i + 1, total)
+            if i + 1 < total:
+                features = step(drawn[:, i].to(device), longest + i)
+    split = drawn.split([h * w for h, w in grids], 1)
+    return [ids.view(batch, h, w) for ids, (h, w) in zip(split, grids)]
+
+
+def collate(prompts: list[list[int]], grids: list[Grid], parts: list | None, total: int
+            ) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Prompts padded on the left to one length: ids (B, N), positions (B, 3, M), and which of all M tokens may be
+    looked at, (B, 1, 1, M), None where nothing is padded."""
+    lengths = torch.tensor([len(p) for p in prompts], device="cpu")
+    longest = int(lengths.max())
+    ids = torch.zeros(len(prompts), longest, dtype=torch.long, device="cpu")
+    place = torch.zeros(len(prompts), 3, longest + total, dtype=torch.long, device="cpu")
+    for b, prompt in enumerate(prompts):
+        ids[b, longest - len(prompt):] = torch.tensor(prompt, device="cpu")
+        before = parts[b] if parts else [len(prompt)]
+        place[b, :, longest - len(prompt):] = positions([*before, *grids])
+    if lengths.min() == longest:
+        return ids, place, None
+    valid = torch.arange(longest + total, device="cpu") >= longest - lengths[:, None]
+    return ids, place, valid[:, None, None]
+
+
+def prefill_mask(mask: Tensor | None, longest: int) -> Tensor | None:
+    """Which token of the padded prompts may look at which, (B, 1, N, N); padding looks at itself, or its softmax
+    would have nothing to look at."""
+    if mask is None:
+        return None
+    earlier = torch.ones(longest, longest, dtype=torch.bool, device=mask.device).tril()
+    own = torch.eye(longest, dtype=torch.bool, device=mask.device)
+    return mask[..., :longest] & earlier | own
+
+
+def plain_stepper(planner: Planner, place: Tensor, mask: Tensor | None, cache: list[KVCache]
+                  ) -> tuple[Callable[[Tensor, int], Tensor], Callable[[Tensor], Tensor]]:
+    """A function of one new id per row (B,) and its place in the sequence, which gives its features (B, D), and
+    one that makes logits of features. place (B, 3, M) and mask (B, 1, 1, M) are those of the whole sequence."""
+    def step(ids: Tensor, at: int) -> Tensor:
+        seen = None if mask is None else mask[..., :at + 1]
+        return planner(ids[:, None], place[:, :, at:at + 1], seen, cache)[:, 0]
+
+    return step, planner.head
+
+
+# ---------------------------------------------------------------- the fast one
+
+def linears(planner: Planner) -> list[nn.Module]:
+    """The linear maps of the blocks, as modules: an adapter may stand in their place."""
+    return [getattr(block, name) for block in planner.blocks for name in ("q", "k", "v", "o", "gate_up", "down")]
+
+
+def small(planner: Planner) -> bool:
     """Whether one CPU core draws ids faster than several, which would have to be woken for every operator."""
     return planner.embed.weight.is_cpu and sum(p.numel() for p in planner.blocks[0].parameters()) < 2 ** 22
 
 
-def light(planner: nn.Module) -> bool:
+def light(planner: Planner) -> bool:
     """Whether a CPU may hold a second copy of its matrices while drawing lasts: up to a gigabyte."""
     return planner.embed.weight.is_cpu and sum(p.nbytes for p in planner.blocks.parameters()) < 2 ** 30
 
 
 def product(weight: Tensor, bias: Tensor | None, rows: int, anew: bool, exact: bool) -> Callable[[Tensor], Tensor]:
-    """A function x (rows, D) -> x weight^T + bias, called once for every id to draw.
+    """A function x (rows, D) -> x weight^T + bias, called once for every id to sample.
 
     anew: the matrix is copied into another layout. Transposed it is read faster, and from four rows on gives the same
     sums to the last bit; where those do not matter, oneDNN packs it, which is for several rows faster still.
@@ -46,15 +135,11 @@ def product(weight: Tensor, bias: Tensor | None, rows: int, anew: bool, exact: b
     return lambda x: F.linear(x, laid, bias)
 
 
-def stepper(planner: nn.Module, place: Tensor, mask: Tensor | None, cache: list[KVCache]) -> tuple[Callable, Callable]:
-    """A function of one new id per row (B,) and where in the sequence it stands, which gives its features (B, D),
-    and one that makes scores of features.
-
-    place (B, 3, M) and mask (B, 1, 1, M), True = may look, are those of the whole sequence.
-    """
+def stepper(planner: Planner, place: Tensor, mask: Tensor | None, cache: list[KVCache]
+            ) -> tuple[Callable[[Tensor, int], Tensor], Callable[[Tensor], Tensor]]:
+    """As `plain_stepper`, for planners whose linear maps are all nn.Linear (parametrized ones included)."""
     cos, sin = planner.rotary(place)                                             # (B, 1, M, R)
-    first, second = sin.chunk(2, -1)
-    sin = torch.cat([-first, second], -1)
+    sin = signed(sin)
     made = partial(product, rows=len(place), anew=light(planner), exact=planner.config.exact)
     steps = [block_stepper(block, planner.config, kept, made) for block, kept in zip(planner.blocks, cache)]
 
@@ -68,8 +153,8 @@ def stepper(planner: nn.Module, place: Tensor, mask: Tensor | None, cache: list[
     return step, made(planner.head.weight, None)
 
 
-def block_stepper(block: nn.Module, config, cache: KVCache, made: Callable) -> Callable[..., Tensor]:
-    """One block as a function of x (B, D), the cosines and signed sines (B, 1, 1, R), and a mask or None."""
+def block_stepper(block: PlannerBlock, config: PlannerConfig, cache: KVCache, made: Callable) -> Callable[..., Tensor]:
+    """One block as a function of x (B, D), cosines and signed sines (B, 1, 1, R), and a mask or None."""
     three, heads, groups = (block.q, block.k, block.v), config.heads, config.kv_heads
     qkv = made(torch.cat([f.weight for f in three]), torch.cat([f.bias for f in three]))
     o, gate_up, down = (made(f.weight, None) for f in (block.o, block.gate_up, block.down))
@@ -77,8 +162,7 @@ def block_stepper(block: nn.Module, config, cache: KVCache, made: Callable) -> C
 
     def step(x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
         rows = qkv(rms_norm(x, *norms[0])).view(len(x), heads + 2 * groups, 1, -1)
-        r = rows[:, :heads + groups, :, :cos.shape[-1]]
-        r.copy_(r * cos + r.roll(r.shape[-1] // 2, -1) * sin)
+        rotate_(rows[:, :heads + groups], cos, sin)
         k, v = cache.append(rows[:, heads:heads + groups], rows[:, heads + groups:])
         h = attention(rows[:, :heads], k, v, mask, exact=config.exact).reshape(len(x), -1)
         x = x + rms_norm(o(h), *norms[1])
@@ -87,24 +171,24 @@ def block_stepper(block: nn.Module, config, cache: KVCache, made: Callable) -> C
     return step
 
 
-def choose(scores: Tensor, temperature: float, top_p: float, top_k: int,
-           generators: list[torch.Generator] | torch.Generator) -> Tensor:
-    """One id per row of scores (B, V): temperature, then top-k (0: all), then top-p, then chance.
+def choose(logits: Tensor, temperature: float, top_p: float, top_k: int,
+           generators: Generators) -> Tensor:
+    """One id per row of logits (B, V): temperature, then top-k (0: all), then top-p, then a random number.
 
     Temperature 0 takes the best. Top-p keeps the smallest set of ids whose probabilities reach p.
     """
     if temperature == 0:
-        return scores.argmax(-1)
-    scores = scores / temperature
-    if 0 < top_k < scores.shape[-1]:
-        least = scores.topk(top_k).values[:, -1:]
-        scores = scores.masked_fill(scores < least, -torch.inf)
+        return logits.argmax(-1)
+    logits = logits / temperature
+    if 0 < top_k < logits.shape[-1]:
+        least = logits.topk(top_k).values[:, -1:]
+        logits = logits.masked_fill(logits < least, -torch.inf)
     if top_p < 1:
-        ordered, order = scores.sort(descending=False)
+        ordered, order = logits.sort(descending=False)
         beneath = ordered.softmax(-1).cumsum(-1) <= 1 - top_p
         beneath[:, -1] = False                                                   # always keep one
-        scores = scores.masked_fill(beneath.scatter(1, order, beneath), -torch.inf)
-    chances = scores.softmax(-1)
+        logits = logits.masked_fill(beneath.scatter(1, order, beneath), -torch.inf)
+    probabilities = logits.softmax(-1)
     if isinstance(generators, torch.Generator):
-        return torch.multinomial(chances, 1, generator=generators)[:, 0]
-    return torch.cat([torch.multinomial(row, 1, generator=g) for row, g in zip(chances, generators)])
+        return torch.multinomial(probabilities, 1, generator=generators)[:, 0]
+    return torch.cat([torch.multinomial(row, 1, generator=g) for row, g in zip(probabilities, generators)])

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
-from minglm.config import PlannerConfig, TokenizerConfig
+from minglm.config import TokenizerConfig
+from minglm.images import to_tensor
+from minglm.model.tokenizer import Tokenizer
 
 HALF_CELL = 16                               # pixels of the half-size image per id
 
@@ -50,52 +52,30 @@ def half_size(height: int, width: int, sides: tuple[int, int]) -> tuple[int, int
     return half[0], half[1]
 
 
-def fit(image: Image.Image, config: TokenizerConfig, compat: str | None = None) -> tuple[Image.Image, tuple[int, int]]:
-    """A source image at a size that both readers can use, and the half size to tokenise it at.
-
-    The published code resizes for each reader on its own, and fails in the middle of its work if the
-    results differ; with compat="hf" such an image raises ValueError here.
-    """
-    half = half_size(image.height, image.width, config.sides)
-    size = 2 * half[0], 2 * half[1]
-    if compat == "hf":
-        floored = image.height // HALF_CELL * HALF_CELL, image.width // HALF_CELL * HALF_CELL
-        if floored != size:
-            raise ValueError(f"an image of {image.height}x{image.width} has ids for {size[0]}x{size[1]} pixels but "
-                             f"latents for {floored[0]}x{floored[1]}: the published code cannot edit it")
-    if (image.height, image.width) != size:
-        image = image.resize(size[::-1], Image.Resampling.LANCZOS)
-    return image, half
+def fit(image: Image.Image, config: TokenizerConfig) -> Image.Image:
+    """A source image at a size that both readers can use: a whole number of cells each way."""
+    height, width = (2 * side for side in half_size(image.height, image.width, config.sides))
+    if (image.height, image.width) == (height, width):
+        return image
+    return image.resize((width, height), Image.Resampling.LANCZOS)
 
 
-def halved(image: Image.Image, half: tuple[int, int], config: TokenizerConfig) -> Tensor:
+def halved(image: Image.Image, config: TokenizerConfig) -> Tensor:
     """What the vision encoder sees: the half-size picture by its mean and deviation, (1, 3, 16 h, 16 w)."""
-    pixels = np.asarray(image.resize(half[::-1], Image.Resampling.BICUBIC), dtype=np.float32) / 255
+    half = image.resize((image.width // 2, image.height // 2), Image.Resampling.BICUBIC)
+    pixels = np.asarray(half, dtype=np.float32) / 255
     pixels = (pixels - np.float32(config.mean)) / np.float32(config.std)
     return torch.from_numpy(pixels).permute(2, 0, 1)[None]
 
 
 @torch.no_grad()
-def read(pipe, images: list[list[Image.Image]], compat: str | None = None) -> list[list[Source]]:
-    """The pictures to edit of each prompt, as the parts of a pipeline read them."""
-    def one(image: Image.Image) -> Source:
-        image, half = fit(image, config, compat)
-        weight = quantiser.codes
-        pixels = halved(image, half, config).to(weight.device, weight.dtype)
-        ids = quantiser.nearest(quantiser.project(pipe.tokenizer.encoder(pixels)))
-        return Source(ids[0], pipe.latents([image]))
-
-    config, quantiser = pipe.config.tokenizer, pipe.tokenizer.quantiser
-    return [[one(image) for image in some] for some in images]
-
-
-def prompt(sources: list[Source], text: list[int], config: PlannerConfig) -> tuple[list[int], list]:
-    """The planner's prompt of source images and `text` ids, and its parts as `planner.positions` wants them."""
-    ids, parts = [], []
-    for source in sources:
-        ids += [config.boi, *source.ids.flatten().tolist(), config.eoi]
-        parts += [1, tuple(source.ids.shape), 1]
-    return ids + text, [*parts, len(text)]
+def read(image: Image.Image, tokenizer: Tokenizer, vae: nn.Module) -> Source:
+    """A picture of whole cells (see `fit`) as the two parts read it."""
+    quantiser, weight = tokenizer.quantiser, tokenizer.quantiser.codes
+    pixels = halved(image, tokenizer.config).to(weight.device, weight.dtype)
+    ids = quantiser.nearest(quantiser.project(tokenizer.encoder(pixels)))
+    like = next(vae.parameters())
+    return Source(ids[0], vae.encode(to_tensor([image]).to(like.device, like.dtype)))
 
 
 def per_prompt(image, count: int) -> list[list]:

@@ -17,12 +17,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from minglm.config import Config
-from minglm.decoder import Decoder
-from minglm.glyph import GlyphEncoder
-from minglm.planner import Planner
-from minglm.text import preview_grid
-from minglm.tokenizer import Tokenizer
-from minglm.weights import either_vae
+from minglm.model.decoder import Decoder
+from minglm.model.glyph import GlyphEncoder
+from minglm.model.planner import Planner
+from minglm.model.prompt import preview_grid
+from minglm.model.tokenizer import Tokenizer
+from minglm.model.weights import either_vae
 
 BYTES = 2                                    # of a number in bfloat16
 PROMPT, GLYPHS = 128, 32                     # ids of a typical prompt, bytes of its quoted text

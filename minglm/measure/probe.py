@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minglm.pipeline import Pipeline
-from minglm.posters import COLOURS, PLACES, Poster, draw, things
+from minglm.generate.pipeline import Pipeline
+from minglm.world.draw import draw
+from minglm.world.posters import COLOURS, PLACES, Poster, things
 
 LEARN, ASK = 12000, 1000                     # posters
 SEED = 77                                    # no training stage uses it

@@ -10,56 +10,20 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from PIL import Image
 
-from minglm.layout import is_han, object_box, slot_box
-from minglm.posters import COLOURS, PLACES, Poster, sprite, things
+from minglm.measure.ocr import Found
+from minglm.world.layout import is_han, object_box, slot_box
+from minglm.world.posters import COLOURS, PLACES, Poster, sprite, things
 
-READABLE_WIDTH = 256                         # small pictures are enlarged to about this for the OCR
 SURE = 0.9                                   # score above which a text nobody asked for is counted
 # What one font draws alike no reader can tell apart. Latin without case: a capital I looks like l.
 LATIN_TWINS = str.maketrans({"0": "o", "i": "l", "1": "l", "|": "l"})
 HAN_TWINS = str.maketrans({"カ": "力", "ロ": "口", "ニ": "二", "エ": "工", "ハ": "八", "タ": "夕",
                            "曰": "日", "黒": "黑"})
-
-
-@dataclass(frozen=True)
-class Found:
-    """One line of text the OCR found; score in 0..1; box (x0, y0, x1, y1) in pixels."""
-
-    text: str
-    score: float
-    box: tuple[float, float, float, float]
-
-
-class Judge:
-    """PP-OCR detection and recognition, by RapidOCR; the models are inside its package."""
-
-    def __init__(self, threads: int = 1):
-        try:
-            from rapidocr import RapidOCR
-        except ImportError as error:
-            raise ValueError("reading posters needs OCR: pip install -e '.[ocr]'") from error
-        self.engine = RapidOCR(params={
-            "Global.log_level": "error", "Global.use_cls": False, "Global.text_score": 0.0,
-            "Det.limit_type": "max", "Det.limit_side_len": 960,  # the default enlarges everything
-            "EngineConfig.onnxruntime.intra_op_num_threads": threads,
-            "EngineConfig.onnxruntime.inter_op_num_threads": 1})
-
-    def read(self, image: Image.Image) -> list[Found]:
-        """All lines of text in a picture, from top to bottom."""
-        k = max(1, round(READABLE_WIDTH / image.width))
-        large = image.convert("RGB").resize((k * image.width, k * image.height), Image.Resampling.BICUBIC)
-        result = self.engine(np.asarray(large)[:, :, ::-1].copy(), use_det=True, use_cls=False, use_rec=True)
-        if getattr(result, "txts", None) is None:
-            return []
-        found = [Found(text, float(score), tuple(float(v) / k for v in (*box.min(0), *box.max(0))))
-                 for text, score, box in zip(result.txts, result.scores, result.boxes)]
-        return sorted(found, key=lambda f: (f.box[1], f.box[0]))
 
 
 # ---------------------------------------------------------------- scores of text

@@ -2,7 +2,7 @@
 
 Shapes: B batch · C latent channels · H, W image height and width · h, w latents · D features.
 
-`minglm.vae` is the cheap one that a laptop can train; this one has the structure of the released
+`vae.py` is the cheap one that a laptop can train; this one has the structure of the released
 weights (AutoencoderKL of diffusers, 406 M parameters). Both have the same two methods. It is
 convolutions all through: residual blocks at each resolution, halved by a convolution of stride 2 and
 doubled by repeating pixels. It is variational: the encoder gives a mean and a variance for every

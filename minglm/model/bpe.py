@@ -24,8 +24,6 @@ SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
 GPT2_SPLIT = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 
-# ---------------------------------------------------------------- byte-level BPE
-
 @cache
 def alphabet() -> str:
     """GPT-2's printable stand-in for each of the 256 bytes, so that a vocabulary is readable."""
@@ -215,45 +213,3 @@ def pre_tokeniser(file: dict) -> str:
 def to_alphabet(piece: str) -> str:
     """A piece of text as its bytes' stand-ins."""
     return "".join(alphabet()[b] for b in piece.encode("utf-8", errors="replace"))
-
-
-# ---------------------------------------------------------------- what a picture shall say
-
-LETTER = r"[0-9A-Za-z\u00c0-\u024f]"
-QUOTED = re.compile(rf"(?<!{LETTER})'([^'\n]*(?:'{LETTER}+[^'\n]*)*)'(?!{LETTER})"
-                    r'|“([^”]*)”|"([^"]*)"|「([^」]*)」')
-
-
-def quoted(prompt: str) -> list[str]:
-    """The texts a prompt quotes in '…' “…” "…" or 「…」, in order, empty ones left out. An apostrophe
-    is no quote.
-
-    GLM-Image's own parser takes any two apostrophes for quotes and sorts by kind of quote.
-    """
-    return [text for match in QUOTED.finditer(prompt) if (text := match[match.lastindex])]
-
-
-def glyph_ids(texts: list[str]) -> list[list[int]]:
-    """ByT5's ids of each text: byte + 3, and 1 at the end."""
-    return [[byte + 3 for byte in text.encode("utf-8")] + [1] for text in texts]
-
-
-# ---------------------------------------------------------------- the planner's prompt
-
-def preview_grid(rows: int, columns: int, tokens: int) -> tuple[int, int]:
-    """The preview grid of a large grid: its shape, at an area of about `tokens` ids."""
-    ratio, side = (rows / columns) ** 0.5, tokens ** 0.5
-    return max(1, int(ratio * side)), max(1, int(side / ratio))
-
-
-def prompt_ids(bpe: BPE, prompt: str, rows: int, columns: int, preview: tuple[int, int] | None,
-               offset: int, boi: int, specials: bool = False) -> list[int]:
-    """`PROMPT<sop>rows columns<eop><sop>rows columns<eop><boi>`: text, large grid, preview grid.
-
-    Text ids stand behind the planner's codes, so they are raised by `offset`. Without a preview
-    (image editing) its sizes are left out. specials: as for `BPE.encode`. Mirrors GlmImageProcessor.
-    """
-    ids = bpe.encode(prompt, specials)
-    for grid in [(rows, columns), preview] if preview else [(rows, columns)]:
-        ids += [bpe.specials["<sop>"], *bpe.encode(f"{grid[0]} {grid[1]}"), bpe.specials["<eop>"]]
-    return [offset + i for i in ids] + [boi]

@@ -19,17 +19,16 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from minglm.config import DecoderConfig
-from minglm.layers import Linear, attention, frequencies, modulate, rotate, side_by_side
+from minglm.model.layers import Linear, frequencies, side_by_side
+from minglm.model.ops import attention, modulate, rotate
 
 Memory = list[tuple[Tensor, Tensor]]         # keys and values (B, H, N, E) of each block
 
 
-def sinusoid(values: Tensor, width: int, exact: bool = False) -> Tensor:
-    """values (B,) -> (B, width): cosines then sines at width/2 falling frequencies; exact: as published,
-    where they come from an exponential."""
-    falling = frequencies(width, 10000.0)
-    if exact:
-        falling = torch.exp(-math.log(10000.0) * torch.arange(width // 2) / (width // 2))
+def sinusoid(values: Tensor, width: int) -> Tensor:
+    """values (B,) -> (B, width): cosines then sines at width/2 falling frequencies, which the published code takes
+    from an exponential."""
+    falling = torch.exp(-math.log(10000.0) * torch.arange(width // 2) / (width // 2))
     angles = values.float()[:, None] * falling.to(values.device)
     return torch.cat([angles.cos(), angles.sin()], -1)
 
@@ -52,12 +51,12 @@ class DecoderBlock(nn.Module):
 
     def forward(self, x: Tensor, c: Tensor, m: Tensor, rotary: tuple[Tensor, Tensor],
                 mask: Tensor | None, memory: tuple[Tensor, Tensor] | None = None, last: bool = False,
-                ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+                ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
         """Image tokens x (B, N, D), glyph tokens c (B, S, D), modulation m (B, M).
 
-        mask (B, 1, 1, S + N): True = may be looked at. Returns x, c, the keys and values of the
-        image tokens, and (queries, keys) of all tokens, for whoever wants to see the attention. Behind the
-        last block nobody looks at glyph tokens, so it returns an empty c.
+        mask (B, 1, 1, S + N): True = may be looked at. Returns x, c, and the queries, keys and values of all tokens,
+        (B, H, S + N, E) each, to be remembered or shown. After the last block nobody looks at glyph tokens, so it
+        returns an empty c.
         """
         (shift1, c_shift1, scale1, c_scale1, gate1, c_gate1,
          shift2, c_shift2, scale2, c_scale2, gate2, c_gate2) = self.modulation(m).chunk(12, dim=-1)
@@ -74,7 +73,6 @@ class DecoderBlock(nn.Module):
             seen_k, seen_v = torch.cat([memory[0], k], 2), torch.cat([memory[1], v], 2)
             mask = None if mask is None else F.pad(mask, (memory[0].shape[2], 0), value=True)
         h = rearrange(attention(q, seen_k, seen_v, mask), "b h n e -> b n (h e)")
-        own = k[:, :, size:], v[:, :, size:]
         if last:
             h, c, size = h[:, size:], c[:, :0], 0
         h = self.o(h)
@@ -84,7 +82,7 @@ class DecoderBlock(nn.Module):
         h = self.fc2(self.fc1(h, gelu=True))
         x = x + gate2[:, None] * h[:, size:]
         c = c + c_gate2[:, None] * h[:, :size]
-        return x, c, own, (q, k)
+        return x, c, (q, k, v)
 
 
 class Decoder(nn.Module):
@@ -110,7 +108,7 @@ class Decoder(nn.Module):
 
     def rotary(self, rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Cosines and sines (N, E) of every image token's row and column."""
-        turn = frequencies(self.config.head_dim // 2, self.config.rope_theta, self.config.exact).to(device)
+        turn = frequencies(self.config.head_dim // 2, self.config.rope_theta).to(device)
         row = torch.arange(rows, device=device)[:, None, None] * turn            # (rows, 1, E/4)
         column = torch.arange(columns, device=device)[None, :, None] * turn
         angles = torch.cat([row.expand(rows, columns, -1), column.expand(rows, columns, -1)], -1)
@@ -120,22 +118,27 @@ class Decoder(nn.Module):
     def modulator(self, time: Tensor, height: int, width: int) -> Tensor:
         """time (B,) in 0..999 and the image size in pixels -> (B, M). Crop corner is (0, 0)."""
         numbers = torch.tensor([0.0, 0.0, height, width], device=time.device)
-        size = sinusoid(numbers, self.config.size_width, self.config.exact).flatten()               # (4 E,)
+        size = sinusoid(numbers, self.config.size_width).flatten()          # (4 E,)
         size = self.size_in(size[None].to(self.image_in.weight.dtype))
-        time = self.time_in(sinusoid(time, self.config.time_width, self.config.exact).to(size.dtype))
+        time = self.time_in(sinusoid(time, self.config.time_width).to(size.dtype))
         return F.silu(time + size)
 
     def forward(self, latents: Tensor, time: Tensor, ids: Tensor, glyphs: Tensor,
                 glyph_mask: Tensor | None = None, prior_keep: Tensor | None = None,
-                memory: list[Memory] | None = None, watch: int | None = None, heads: int | None = None):
-        """Velocity of `latents`.
+                memory: list[Memory] | None = None) -> Tensor:
+        """Velocity of `latents`, (B, C, h, w).
 
         latents (B, C, h, w); time (B,) or, of all, (1,), unshifted, 0..999; ids (B, h/4, w/4), one per 2x2 image
         tokens; glyphs (B, S, glyph width), S may be 0; glyph_mask (B, S), True = a token;
         prior_keep (B,), False drops the ids; memory: keys and values of reference images.
-        Returns (B, C, h, w); with `watch`, also the log attention of block `watch` from image
-        tokens to glyph tokens, (B, H, N, S), or of its first `heads` heads only.
         """
+        return self.watch(latents, time, ids, glyphs, glyph_mask, prior_keep, memory)[0]
+
+    def watch(self, latents: Tensor, time: Tensor, ids: Tensor, glyphs: Tensor,
+              glyph_mask: Tensor | None = None, prior_keep: Tensor | None = None,
+              memory: list[Memory] | None = None, block: int = -1, heads: int = 0) -> tuple[Tensor, Tensor]:
+        """`forward`, and where block number `block` looks: the log attention of its first `heads` heads (0: none)
+        from image tokens to glyph tokens, (B, heads, N, S)."""
         x, mask, patch = self.embed(latents, ids, prior_keep), None, self.config.patch
         rows, columns = latents.shape[2] // patch, latents.shape[3] // patch
         c = self.glyph_in(glyphs)
@@ -143,14 +146,13 @@ class Decoder(nn.Module):
             mask = F.pad(glyph_mask, (0, rows * columns), value=True)[:, None, None]
         scale = self.config.patch * self.config.scale
         m = self.modulator(time, rows * scale, columns * scale)
-        rotary, seen = self.rotary(rows, columns, x.device), None
-        for i, block in enumerate(self.blocks):
+        rotary, seen = self.rotary(rows, columns, x.device), x[:0]
+        for i, each in enumerate(self.blocks):
             past = join([reference[i] for reference in memory]) if memory else None
-            x, c, _, (q, k) = block(x, c, m, rotary, mask, past, last=i + 1 == len(self.blocks))
-            if i == watch:
+            x, c, (q, k, _) = each(x, c, m, rotary, mask, past, last=i + 1 == len(self.blocks))
+            if heads and i == block:
                 seen = log_attention(q[:, :heads], k[:, :heads], glyphs.shape[1], mask)
-        out = self.unpatch(x, m, rows)
-        return out if watch is None else (out, seen)
+        return self.unpatch(x, m, rows), seen
 
     def remember(self, latents: Tensor, ids: Tensor) -> Memory:
         """Keys and values of a reference image: clean latents at time 0, without glyph tokens."""
@@ -160,8 +162,8 @@ class Decoder(nn.Module):
         m = self.modulator(torch.zeros(len(x), device=x.device), rows * scale, columns * scale)
         c, rotary = x[:, :0], self.rotary(rows, columns, x.device)
         for block in self.blocks:
-            x, c, own, _ = block(x, c, m, rotary, None)
-            kept.append(own)
+            x, c, (_, k, v) = block(x, c, m, rotary, None)
+            kept.append((k, v))
         return kept
 
     def embed(self, latents: Tensor, ids: Tensor, keep: Tensor | None = None) -> Tensor:
@@ -182,7 +184,7 @@ class Decoder(nn.Module):
 
 
 def join(parts: Memory) -> tuple[Tensor, Tensor]:
-    """Keys and values of several reference images, one behind the other."""
+    """Keys and values of several reference images, one after the other."""
     return torch.cat([k for k, _ in parts], 2), torch.cat([v for _, v in parts], 2)
 
 

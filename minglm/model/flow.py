@@ -19,8 +19,8 @@ from minglm.config import FlowConfig
 
 def shift(u: Tensor, tokens: int, config: FlowConfig) -> Tensor:
     """sigma(u): larger pictures need more noise, so the shift grows with the image tokens."""
-    mu = config.max_shift * (tokens / config.base_tokens) ** 0.5 + config.base_shift
-    return mu / (mu + 1 / u - 1)
+    mu = torch.full_like(u, config.max_shift * (tokens / config.base_tokens) ** 0.5 + config.base_shift)
+    return mu / (mu + (1 / u - 1))           # rounds in the published order; a number / tensor would be a reciprocal
 
 
 def mix(data: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
@@ -40,17 +40,12 @@ def loss(velocity: Tensor, data: Tensor, noise: Tensor, weight: Tensor, total: T
 def schedule(steps: int, tokens: int, config: FlowConfig) -> tuple[list[float], list[float]]:
     """(times told to the model, sigmas with a final 0), as the published scheduler makes them.
 
-    With `config.exact` the sigmas are its to the last bit, by rounding in its order. Raises ValueError
-    unless 1 <= steps <= 1000.
+    The sigmas are its to the last bit, by rounding in its order. Raises ValueError unless 1 <= steps <= 1000.
     """
     if not 1 <= steps <= 1000:
         raise ValueError(f"{steps} steps: choose 1 to 1000")
     times = torch.from_numpy(np.linspace(1000, 1, steps + 1)[:-1]).trunc().float()  # torch's rounds otherwise
-    sigmas = shift(times / 1000, tokens, config)
-    if config.exact:
-        mu = torch.tensor(config.max_shift * (tokens / config.base_tokens) ** 0.5 + config.base_shift)
-        sigmas = mu / (mu + (1 / (times / 1000) - 1))
-    return (times - 1).tolist(), [*sigmas.tolist(), 0.0]
+    return (times - 1).tolist(), [*shift(times / 1000, tokens, config).tolist(), 0.0]
 
 
 def sample(velocity: Callable[[Tensor, float], Tensor], latents: Tensor, times: list[float],

@@ -18,10 +18,14 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from minglm.config import GlyphConfig
-from minglm.layers import RMSNorm, side_by_side
-from minglm.text import glyph_ids
+from minglm.model.layers import RMSNorm, side_by_side
 
 MOST_CHARACTERS, MOST_STRINGS = 16, 8        # sizes of the place tables; beyond, the last entry
+
+
+def glyph_ids(texts: list[str]) -> list[list[int]]:
+    """ByT5's ids of each text: byte + 3, and 1 at the end."""
+    return [[byte + 3 for byte in text.encode("utf-8")] + [1] for text in texts]
 
 
 class GlyphBlock(nn.Module):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from minglm.ops import attention, linear, modulate, plain_attention, rms_norm, rotate, swiglu  # noqa: F401  (found here too)
+from minglm.model.ops import linear, rms_norm
 
 
 class RMSNorm(nn.Module):
@@ -28,14 +28,13 @@ class RMSNorm(nn.Module):
         return rms_norm(x, self.weight, self.eps)
 
 
-def frequencies(width: int, theta: float, exact: bool = False) -> Tensor:
+def frequencies(width: int, theta: float) -> Tensor:
     """The `width // 2` rotary frequencies theta^(-2i/width), fastest first.
 
-    exact: to the last bit as published, by the reciprocal. At position 1,000 the last bit of a frequency
-    is the fourth digit of an angle, and enough to draw another id.
+    By the reciprocal, as in the published code: at position 1,000 the last bit of a frequency is the fourth digit
+    of an angle, and enough to sample another id.
     """
-    share = torch.arange(0, width, 2, dtype=torch.float32) / width
-    return 1 / theta ** share if exact else theta ** -share
+    return 1 / theta ** (torch.arange(0, width, 2, dtype=torch.float32) / width)
 
 
 class Linear(nn.Linear):
@@ -51,9 +50,12 @@ class Linear(nn.Linear):
 
 def side_by_side(x: Tensor, *linears: nn.Linear) -> tuple[Tensor, ...]:
     """Several linear maps of one x; in training as one product, which reads, casts and differentiates x once.
-    Without gradients each matrix is used where it lies, and so are large ones, for the backward pass would keep
-    their copy."""
-    if not torch.is_grad_enabled() or linears[0].weight.numel() > 2 ** 20:
+
+    Without gradients each matrix is used where it is stored, and so are large ones, for the backward pass would keep
+    their copy. What is no nn.Linear, such as an adapter around one, is asked itself.
+    """
+    plain = all(isinstance(each, nn.Linear) for each in linears)
+    if not plain or not torch.is_grad_enabled() or linears[0].weight.numel() > 2 ** 20:
         return tuple(each(x) for each in linears)
     bias = None if linears[0].bias is None else torch.cat([each.bias for each in linears])
     weight = torch.cat([each.weight for each in linears])

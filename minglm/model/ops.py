@@ -15,8 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minglm.device import fused
-from minglm.gradients import (TrainedAttention, TrainedLinear, TrainedModulation, TrainedRMSNorm, TrainedRotation,
-                              onednn, trained)
+from minglm.model.ops_cpu import (
+    TrainedAttention,
+    TrainedLinear,
+    TrainedModulation,
+    TrainedRMSNorm,
+    TrainedRotation,
+    onednn,
+    trained,
+)
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -71,6 +78,18 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         a, b = r.chunk(2, dim=-1)
         r = (r.float() * cos + torch.cat([-b, a], -1).float() * sin).to(x.dtype)
     return torch.cat([r, rest], -1) if rest.shape[-1] else r
+
+
+def signed(sin: Tensor) -> Tensor:
+    """The sines as `rotate_` wants them: negative in the first half of the channels."""
+    first, second = sin.chunk(2, -1)
+    return torch.cat([-first, second], -1)
+
+
+def rotate_(x: Tensor, cos: Tensor, signed_sin: Tensor) -> None:
+    """`rotate` in place, without gradients: for one new token, where starting an operator takes longer than its work."""
+    r = x[..., :cos.shape[-1]]
+    r.copy_(r * cos + r.roll(r.shape[-1] // 2, -1) * signed_sin)
 
 
 def swiglu(both: Tensor) -> Tensor:

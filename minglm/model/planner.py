@@ -12,17 +12,14 @@ leaves to chance.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
 from minglm.config import PlannerConfig
-from minglm.device import one_thread
-from minglm.drawing import choose, small, stepper
-from minglm.layers import KVCache, Linear, RMSNorm, attention, frequencies, rotate, side_by_side, swiglu
+from minglm.model.layers import KVCache, Linear, RMSNorm, frequencies, side_by_side
+from minglm.model.ops import attention, rotate, swiglu
 
 Grid = tuple[int, int]
 
@@ -78,7 +75,7 @@ class PlannerBlock(nn.Module):
 
 
 class Planner(nn.Module):
-    """Ids in, scores of the next id out; `generate` draws whole grids."""
+    """Ids in, logits of the next id out; generate/plan.py samples whole grids from it."""
 
     def __init__(self, config: PlannerConfig):
         super().__init__()
@@ -96,7 +93,7 @@ class Planner(nn.Module):
     def rotary(self, place: Tensor) -> tuple[Tensor, Tensor]:
         """place (B, 3, N) -> cosines and sines (B, 1, N, R): each frequency turns with one axis."""
         width = round(self.config.head_dim * self.config.rotary_fraction)
-        turn = frequencies(width, self.config.rope_theta, self.config.exact).to(place.device)       # (R/2,)
+        turn = frequencies(width, self.config.rope_theta).to(place.device)       # (R/2,)
         sections = turn.split(list(self.config.mrope_section))
         angles = torch.cat([place[:, i % 3, :, None] * f for i, f in enumerate(sections)], -1)
         angles = torch.cat([angles, angles], -1)[:, None]
@@ -110,85 +107,41 @@ class Planner(nn.Module):
             x = block(x, rotary, mask, cache[i] if cache else None)
         return self.norm(x)
 
-    def loss(self, prompts: list[list[int]], preview: Tensor, large: Tensor) -> tuple[Tensor, dict]:
-        """Cross-entropy of the two grids and the end token behind each prompt.
+    def loss(self, prompts: list[list[int]], preview: Tensor | None, large: Tensor,
+             parts: list[list[int | Grid]] | None = None) -> tuple[Tensor, dict]:
+        """Cross-entropy of the grids and the end token that follow each prompt (teacher forcing).
 
-        preview (B, p, q) and large (B, h, w) are ids. A prompt ends with boi. Shorter sequences
-        are filled up on the right, where nothing before can see. The preview counts more: it
-        decides what the picture will be (`preview_weight`; GLM-Image's report names this).
+        preview (B, p, q), or None as in editing, and large (B, h, w) are ids. A prompt ends with boi; where it
+        holds the ids of source images, parts says so, as for `positions`. Shorter sequences are padded on the
+        right, where no earlier token can see it. The preview counts more: it decides what the picture will be
+        (`preview_weight`; GLM-Image's report names this).
         """
-        grids = torch.cat([preview.flatten(1), large.flatten(1)], 1)
-        end = torch.full_like(grids[:, :1], self.config.eoi)
-        target = torch.cat([grids, end], 1)                                      # (B, T)
+        grids = [large] if preview is None else [preview, large]
+        shapes = [tuple(grid.shape[1:]) for grid in grids]
+        drawn = torch.cat([grid.flatten(1) for grid in grids], 1)
+        end = torch.full_like(drawn[:, :1], self.config.eoi)
+        target = torch.cat([drawn, end], 1)                                      # (B, T)
         device, count = target.device, target.shape[1]
         longest = max(map(len, prompts)) + count - 1
         ids = torch.zeros(len(prompts), longest, dtype=torch.long)
         place = torch.zeros(len(prompts), 3, longest, dtype=torch.long)
         for b, prompt in enumerate(prompts):
             ids[b, :len(prompt)] = torch.tensor(prompt)
-            place[b, :, :len(prompt) + count - 1] = positions(
-                [len(prompt), tuple(preview.shape[1:]), tuple(large.shape[1:])])
+            before = parts[b] if parts else [len(prompt)]
+            place[b, :, :len(prompt) + count - 1] = positions([*before, *shapes])
+        # boi predicts the first id, and each id the next: so T places from boi on, each prompt's at its own end
         first = torch.tensor([len(prompt) - 1 for prompt in prompts])
         where = (first[:, None] + torch.arange(count)).to(device)                # (B, T)
-        ids = ids.to(device).scatter(1, where[:, 1:], grids)                     # each grid behind its prompt
+        ids = ids.to(device).scatter(1, where[:, 1:], drawn)                     # the grids follow their prompt
         features = self(ids, place.to(device))
         features = features.gather(1, where[..., None].expand(-1, -1, features.shape[-1]))
-        scores = self.head(features).float()
-        each = F.cross_entropy(scores.transpose(1, 2), target, reduction="none")
+        logits = self.head(features).float()                                     # (B, T, V)
+        each = F.cross_entropy(logits.transpose(1, 2), target, reduction="none")
         weight = torch.ones(count, device=device)
-        coarse = preview[0].numel()
+        coarse = 0 if preview is None else preview[0].numel()
         weight[:coarse] = self.config.preview_weight
-        right = (scores.argmax(-1) == target).float()
-        return (each * weight).sum() / (len(prompts) * weight.sum()), dict(
-            preview=each[:, :coarse].mean().detach(), large=each[:, coarse:-1].mean().detach(),
-            right=right[:, :-1].mean())
-
-    @torch.no_grad()
-    def generate(self, prompts: list[list[int]], grids: list[Grid],
-                 generators: list[torch.Generator] | torch.Generator,
-                 temperature: float = 0.9, top_p: float = 0.75, top_k: int = 0,
-                 parts: list[list[int | Grid]] | None = None,
-                 progress: Callable[[int, int], None] | None = None) -> list[Tensor]:
-        """Draw the ids of each grid in turn, for a batch of prompts.
-
-        prompts: ids of any lengths, each ending with boi. grids: shapes, preview first. One CPU
-        generator per prompt, so that a picture does not depend on its neighbours; or one generator for
-        all, as in the published code, which then draws from the whole head with the illegal ids ruled
-        out, to meet the same chance. parts: as for `positions`, where a prompt holds source images.
-        progress(done, all) is called per token.
-        Returns one (B, rows, columns) tensor per grid.
-        """
-        device, batch = self.embed.weight.device, len(prompts)
-        lengths, total = [len(p) for p in prompts], sum(h * w for h, w in grids)
-        longest = max(lengths)
-        ids = torch.zeros(batch, longest, dtype=torch.long)
-        place = torch.zeros(batch, 3, longest + total, dtype=torch.long)
-        for b, prompt in enumerate(prompts):                                     # filled up on the left
-            ids[b, longest - len(prompt):] = torch.tensor(prompt)
-            before = parts[b] if parts else [len(prompt)]
-            place[b, :, longest - len(prompt):] = positions([*before, *grids])
-        ids, place, mask = ids.to(device), place.to(device), None                # M = longest + total
-        if min(lengths) < longest:
-            valid = torch.arange(longest + total) >= longest - torch.tensor(lengths)[:, None]
-            mask = valid[:, None, None].to(device)                               # (B, 1, 1, M)
-        cache = [KVCache(batch, self.config.kv_heads, longest + total, self.config.head_dim,
-                         self.embed.weight) for _ in self.blocks]
-        seen = mask
-        if mask is not None:  # the filling sees itself, or its softmax would have nothing to see
-            causal = torch.ones(longest, longest, dtype=torch.bool, device=device).tril()
-            own = torch.eye(longest, dtype=torch.bool, device=device)
-            seen = mask[..., :longest] & causal | own
-        features = self(ids, place[:, :, :longest], seen, cache)[:, -1]          # (B, D)
-        drawn, (new, head) = torch.empty(batch, total, dtype=torch.long), stepper(self, place, mask, cache)
-        with one_thread(small(self)), torch.inference_mode():
-            for i in range(total):
-                scores = head(features)[:, : self.config.codebook].float().cpu()
-                if isinstance(generators, torch.Generator):
-                    scores = F.pad(scores, (0, self.config.vision_vocab - self.config.codebook), value=-torch.inf)
-                drawn[:, i] = choose(scores, temperature, top_p, top_k, generators)
-                if progress:
-                    progress(i + 1, total)
-                if i + 1 < total:
-                    features = new(drawn[:, i].to(device), longest + i)
-        split = drawn.split([h * w for h, w in grids], 1)
-        return [ids.view(batch, h, w) for ids, (h, w) in zip(split, grids)]
+        right = (logits.argmax(-1) == target).float()
+        stats = dict(large=each[:, coarse:-1].mean().detach(), right=right[:, :-1].mean())
+        if coarse:
+            stats = dict(preview=each[:, :coarse].mean().detach()) | stats
+        return (each * weight).sum() / (len(prompts) * weight.sum()), stats

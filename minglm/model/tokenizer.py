@@ -17,7 +17,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from minglm.config import TokenizerConfig
-from minglm.layers import attention
+from minglm.model.ops import attention
 
 
 class VisionBlock(nn.Module):
@@ -117,67 +117,3 @@ class Tokenizer(nn.Module):
     def encode(self, images: Tensor) -> Tensor:
         """images (B, 3, H, W) in [-1, 1] at full size -> ids (B, H/32, W/32)."""
         return self.quantiser.nearest(self.features(images))
-
-
-# ---------------------------------------------------------------- training
-
-class Alignment(nn.Module):
-    """What surrounds the tokenizer while it is trained, and is thrown away afterwards.
-
-    Two questions are asked of the codes of an image: which words does your caption hold (a
-    softmax over the vocabulary with rare words counting more, as in SuperClass, arXiv:2411.03313),
-    and what did the half-size image look like? The first makes the ids semantic, the second ties
-    each to its place. (The real tokenizer started from SigLIP, which was pulled towards whole
-    captions; with batches of 128, single words teach many times faster.)
-    """
-
-    def __init__(self, config: TokenizerConfig, vocab: int):
-        super().__init__()
-        width = config.width
-        self.codes = nn.Linear(config.code_width, width)
-        self.rows = nn.Parameter(0.02 * torch.randn(32, width))
-        self.columns = nn.Parameter(0.02 * torch.randn(32, width))
-        block = TokenizerConfig(width=width, heads=config.heads, mlp=2 * width)
-        self.image = nn.Sequential(VisionBlock(block), VisionBlock(block))
-        self.norm = nn.LayerNorm(width)
-        self.pixels = nn.Linear(width, 3 * config.patch ** 2)
-        self.words = nn.Linear(width, vocab)
-
-    def forward(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """codes (B, h, w, E) -> word scores (B, vocab) and half-size pixels (B, 3, 16 h, 16 w)."""
-        h, w = codes.shape[1:3]
-        x = self.codes(codes) + self.rows[:h, None] + self.columns[:w]
-        x = self.norm(self.image(rearrange(x, "b h w d -> b (h w) d")))
-        p = int((self.pixels.out_features // 3) ** 0.5)
-        pixels = rearrange(self.pixels(x), "b (h w) (c p q) -> b c (h p) (w q)", h=h, p=p, q=p)
-        return self.words(x.mean(1)), pixels
-
-
-def word_loss(scores: Tensor, words: Tensor, rarity: Tensor) -> Tensor:
-    """Cross-entropy with the words of each caption, shares by rarity, above its least value.
-
-    scores (B, vocab); words (B, vocab), 1 = the caption holds it; rarity (vocab,).
-    """
-    share = words * rarity
-    share = share / share.sum(1, keepdim=True).clamp_min(1e-6)
-    entropy = -(share * share.clamp_min(1e-9).log()).sum(1)
-    return (-(share * scores.float().log_softmax(1)).sum(1) - entropy).mean()
-
-
-@torch.no_grad()
-def revise_codes(quantiser: VectorQuantiser, usage: Tensor, z: Tensor, ids: Tensor,
-                 generator: torch.Generator, decay: float = 0.95) -> None:
-    """Move each code towards the mean of the features that chose it; revive codes nobody chooses.
-
-    usage (K,) is the running count of choices, updated in place; z (B, h, w, E); ids (B, h, w).
-    """
-    z, ids, codes = z.reshape(-1, z.shape[-1]), ids.flatten(), quantiser.codes
-    chosen = torch.zeros_like(usage).index_add_(0, ids, torch.ones_like(z[:, 0]))
-    total = torch.zeros_like(codes).index_add_(0, ids, z.to(codes.dtype))
-    moved = F.normalize(decay * codes + (1 - decay) * F.normalize(total, dim=-1), dim=-1)
-    codes.copy_(torch.where(chosen[:, None] > 0, moved, codes))
-    usage.mul_(decay).add_(chosen, alpha=1 - decay)
-    pick = torch.randint(len(z), (len(codes),), generator=generator).to(z.device)
-    dead = usage < 0.02
-    codes.copy_(torch.where(dead[:, None], z[pick], codes))
-    usage.copy_(torch.where(dead, torch.full_like(usage, 0.2), usage))

@@ -104,17 +104,3 @@ class VAE(nn.Module):
         z = self.encode(images)
         self.mean.copy_(z.mean((0, 2, 3)))
         self.std.fill_(z.var((0, 2, 3)).mean().sqrt().item())
-
-
-def loss(vae: VAE, images: Tensor, weight: Tensor, noise: Tensor) -> tuple[Tensor, dict]:
-    """Reconstruction of `images` from latents with a little noise on them.
-
-    images (B, 3, H, W); weight (B, 1, H, W) says how much each pixel counts; noise (B, C, h, w)
-    stands for the errors the diffusion decoder will make, so that decoding forgives them.
-    """
-    out = vae.decode(vae.encode(images) + noise)
-    error = (out - images).float()
-    edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
-    value = (weight * (error.square() + 0.1 * error.abs())).mean() + 0.1 * edges
-    psnr = 10 * torch.log10(4 / error.detach().square().mean())
-    return value, dict(psnr=psnr)

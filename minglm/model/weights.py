@@ -18,16 +18,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from minglm.autoencoder import AutoencoderKL
 from minglm.config import AutoencoderConfig, Config, VAEConfig
-from minglm.decoder import Decoder
-from minglm.glyph import GlyphEncoder
-from minglm.layout import DATA
-from minglm.planner import Planner
-from minglm.shards import read_json, write_json
-from minglm.text import BPE
-from minglm.tokenizer import Tokenizer
-from minglm.vae import VAE
+from minglm.files import DATA, read_json, write_json
+from minglm.model.autoencoder import AutoencoderKL
+from minglm.model.bpe import BPE
+from minglm.model.decoder import Decoder
+from minglm.model.glyph import GlyphEncoder
+from minglm.model.planner import Planner
+from minglm.model.tokenizer import Tokenizer
+from minglm.model.vae import VAE
 
 FOLDER = DATA / "weights"
 

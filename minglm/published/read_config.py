@@ -10,10 +10,18 @@ from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
-from minglm.config import (AutoencoderConfig, Config, DecoderConfig, FlowConfig, GlyphConfig,
-                           PlannerConfig, TokenizerConfig, preset)
-from minglm.shards import read_json
-from minglm.text import CODE, BPE
+from minglm.config import (
+    AutoencoderConfig,
+    Config,
+    DecoderConfig,
+    FlowConfig,
+    GlyphConfig,
+    PlannerConfig,
+    TokenizerConfig,
+    preset,
+)
+from minglm.files import read_json
+from minglm.model.bpe import BPE, CODE
 
 # folder -> (library, class), as model_index.json says
 CLASSES = dict(
@@ -141,13 +149,13 @@ def read(folder: Path) -> Config:
 
     path, values = named(folder, "transformer", "_class_name", "GlmImageTransformer2DModel")
     sizes = take(values, DECODER, dict(out_channels=vae.channels, in_channels=vae.channels), path)
-    decoder = DecoderConfig(width=sizes["heads"] * sizes["head_dim"], scale=vae.scale, exact=True, **sizes)
+    decoder = DecoderConfig(width=sizes["heads"] * sizes["head_dim"], scale=vae.scale, **sizes)
     expect(decoder.codebook == planner.codebook, path,
            f"{decoder.codebook} codes, but the planner has {planner.codebook}")
     expect(decoder.glyph_width == glyph.width, path, f"text_embed_dim is {decoder.glyph_width}, not {glyph.width}")
     expect(2 * vae.scale * decoder.patch == 32, path, "an image token must be 16 pixels wide")
     path, values = named(folder, "scheduler", "_class_name", CLASSES["scheduler"][1])
-    flow = FlowConfig(exact=True, **take(values, FLOW, FLOW_FIXED, path))
+    flow = FlowConfig(**take(values, FLOW, FLOW_FIXED, path))
     return Config(name="glm_image", vae=vae, tokenizer=tokenizer, planner=planner, glyph=glyph, decoder=decoder,
                   flow=flow, max_side=released.max_side, posters=False)
 

@@ -23,14 +23,14 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from minglm import hf_config, hf_write, shards
-from minglm.autoencoder import AutoencoderKL
 from minglm.config import AutoencoderConfig, Config
-from minglm.decoder import Decoder
-from minglm.glyph import GlyphEncoder
-from minglm.planner import Planner
-from minglm.text import BPE
-from minglm.tokenizer import Tokenizer
+from minglm.model.autoencoder import AutoencoderKL
+from minglm.model.bpe import BPE
+from minglm.model.decoder import Decoder
+from minglm.model.glyph import GlyphEncoder
+from minglm.model.planner import Planner
+from minglm.model.tokenizer import Tokenizer
+from minglm.published import read_config, tensor_files, write_config
 
 Table = list[tuple[str, str]]
 
@@ -128,8 +128,8 @@ def load(folder: str | Path, dtype: torch.dtype = torch.float32) -> tuple[Config
     Raises ValueError naming the file that is missing, damaged, of another model, or does not fit.
     """
     folder = Path(folder)
-    config = hf_config.read(folder)
-    bpe = hf_config.read_bpe(folder, config)
+    config = read_config.read(folder)
+    bpe = read_config.read_bpe(folder, config)
     parts = {}
     for name in FOLDERS:
         parts |= load_folder(folder / name, name, config, dtype)
@@ -138,8 +138,8 @@ def load(folder: str | Path, dtype: torch.dtype = torch.float32) -> tuple[Config
 
 def load_folder(path: Path, name: str, config: Config, dtype: torch.dtype) -> dict[str, nn.Module]:
     """The parts in one folder of a snapshot, each tensor read straight into its place."""
-    if dtype not in shards.KINDS.values():
-        raise ValueError(f"weights in {dtype}: choose one of {', '.join(map(str, shards.KINDS.values()))}")
+    if dtype not in tensor_files.KINDS.values():
+        raise ValueError(f"weights in {dtype}: choose one of {', '.join(map(str, tensor_files.KINDS.values()))}")
     stem, members = FOLDERS[name]
     try:
         with torch.device("meta"), WithoutStart():
@@ -148,7 +148,7 @@ def load_folder(path: Path, name: str, config: Config, dtype: torch.dtype) -> di
         raise ValueError(f"{path / 'config.json'} describes no model: {str(error).splitlines()[0]}") from None
     wanted = {published(ours, table): (part, ours, tuple(tensor.shape))
               for part, _, table in members for ours, tensor in parts[part].state_dict().items()}
-    stored = shards.find(path, stem)
+    stored = tensor_files.find(path, stem)
     if name == "text_encoder" and TIED in stored:
         stored.setdefault("shared.weight", stored.pop(TIED))
     wrong = ([f"missing {k}" for k in wanted.keys() - stored.keys()]
@@ -161,7 +161,7 @@ def load_folder(path: Path, name: str, config: Config, dtype: torch.dtype) -> di
     states = {part: {} for part in parts}
     for key, place in sorted(stored.items(), key=lambda item: (item[1].file, item[1].start)):
         part, ours, _ = wanted[key]
-        states[part][ours] = shards.read(place, dtype)
+        states[part][ours] = tensor_files.read(place, dtype)
     for part, module in parts.items():
         module.load_state_dict(states[part], assign=True)
         module.eval().requires_grad_(False)
@@ -187,12 +187,12 @@ def save(folder: str | Path, config: Config, bpe: BPE, parts: dict[str, nn.Modul
         raise ValueError(f"{config.name} is not of the published kind: that needs AutoencoderConfig for its vae and "
                          "a glyph encoder without places")
     with tempfile.TemporaryDirectory() as place:
-        hf_write.write(Path(place), config, bpe)
-        if lost := differences(config, hf_config.read(Path(place))):
+        write_config.write(Path(place), config, bpe)
+        if lost := differences(config, read_config.read(Path(place))):
             raise ValueError(f"the published layout cannot say of {config.name} that {'; '.join(lost)}")
     folder = Path(folder)
-    hf_write.write(folder, config, bpe)
+    write_config.write(folder, config, bpe)
     for name, (stem, members) in FOLDERS.items():
         tensors = {published(ours, table): tensor for part, _, table in members
                    for ours, tensor in parts[part].state_dict().items()}
-        shards.write(folder / name, stem, tensors, limit)
+        tensor_files.write(folder / name, stem, tensors, limit)

@@ -22,6 +22,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from minglm.files import read_json, write_json
+
 KINDS = dict(F32=torch.float32, F16=torch.float16, BF16=torch.bfloat16)
 BUFFER = 4 * 2 ** 20                         # bytes between disk and tensor
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -35,27 +37,6 @@ class Stored:
     dtype: torch.dtype
     shape: tuple[int, ...]
     start: int                               # byte of the file
-
-
-def read_json(path: Path) -> dict:
-    """An object of a JSON file. Raises ValueError naming the file."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"incomplete weights: {path} is missing") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"{path} holds {values!r}, not an object with names and values")
-    return values
-
-
-def write_json(path: Path, values: dict) -> None:
-    """Write an object as a JSON file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def header(path: Path) -> dict[str, Stored]:

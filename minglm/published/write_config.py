@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from minglm import hf_config as names
 from minglm.config import Config, PlannerConfig
-from minglm.shards import write_json
-from minglm.text import CODE, BPE
+from minglm.files import write_json
+from minglm.model.bpe import BPE, CODE
+from minglm.published import read_config as names
 
 
 def give(part, names: dict[str, str], fixed: dict) -> dict:

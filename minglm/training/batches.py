@@ -16,10 +16,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from minglm.layout import fits, is_han, slot_box
-from minglm.pipeline import to_tensor
-from minglm.posters import LATIN, Poster, draw, han_characters
-from minglm.train import Recipe
+from minglm.images import to_tensor
+from minglm.training.recipe import Recipe
+from minglm.world.draw import draw
+from minglm.world.layout import fits, is_han, slot_box
+from minglm.world.posters import LATIN, Poster, han_characters
 
 SIZES = ((128, 128), (96, 160), (160, 96))
 SEEDS = dict(vae=1, tokenizer=2, planner=3, decoder=4)  # one stream of posters per stage

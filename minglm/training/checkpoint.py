@@ -21,11 +21,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from minglm import parallel, sharding
-from minglm.shards import read_json, write_json
+from minglm.files import read_json, write_json
+from minglm.training import ranks, sharding
 
 if TYPE_CHECKING:
-    from minglm.train import EMA, Stage
+    from minglm.training.optimisers import EMA
+    from minglm.training.recipe import Stage
 
 Optimisers = list[torch.optim.Optimizer]
 
@@ -36,10 +37,10 @@ def write(folder: Path, stage: Stage, made: Optimisers, average: EMA, step: int,
     before = everything(folder)
     if sharded:
         write_shards(folder, state, shards(stage, made, average))
-    elif not parallel.rank():
+    elif not ranks.rank():
         save(folder / "checkpoint.pt", state | dict(model=stage.model.state_dict(), average=average.mean,
                                                     optimisers=[o.state_dict() for o in made]))
-    if not parallel.rank():
+    if not ranks.rank():
         remove([path for path in before if sharded or path.is_dir()])            # a file has been replaced already
 
 
@@ -153,17 +154,17 @@ def shards(stage: Stage, made: Optimisers, average: EMA) -> dict[str, Tensor]:
 
 def write_shards(folder: Path, state: dict, tensors: dict[str, Tensor]) -> None:
     """Every rank writes its slices; rank 0 then gives the folder its name."""
-    import torch.distributed.checkpoint as dcp               # with what it imports, most of a second
+    import torch.distributed.checkpoint as dcp  # with what it imports, most of a second
 
     temporary = folder / "shards.tmp"
     number = 1 + max((int(p.name.removeprefix("shards-")) for p in folder.glob("shards-*")), default=0)
-    if not parallel.rank():
+    if not ranks.rank():
         shutil.rmtree(temporary, ignore_errors=True)
         write_json(temporary / "run.json", state)
     dist.barrier()
     dcp.save(tensors, storage_writer=dcp.HuggingFaceStorageWriter(str(temporary), save_distributed=True))
     dist.barrier()
-    if not parallel.rank():
+    if not ranks.rank():
         temporary.rename(folder / f"shards-{number}")
 
 

@@ -14,102 +14,14 @@ import csv
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
-from minglm import checkpoint, parallel, sharding
 from minglm.device import Device
-from minglm.muon import Muon
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How long and how fast a stage trains."""
-
-    steps: int
-    batch: int
-    lr: float = 1e-3                         # AdamW: embeddings, norms, biases, first and last layers
-    muon_lr: float = 0.0                     # Muon for hidden matrices; 0: AdamW for everything
-    weight_decay: float = 0.01
-    warmup: int = 100
-    decay: float = 0.3                       # share of the steps over which lr falls to zero, linearly
-    clip: float = 1.0
-    ema: float = 0.999
-
-    def rate(self, step: int) -> float:
-        """The learning rate of a step, as a share of the largest."""
-        end = max(1, round(self.steps * self.decay))
-        return min(1.0, (step + 1) / max(1, self.warmup), max(0.0, (self.steps - step) / end))
-
-
-@dataclass
-class Stage:
-    """One thing to train: its modules, the batch of a step, and the loss of a batch."""
-
-    name: str
-    model: nn.Module                         # everything the optimiser changes
-    batch: Callable[..., dict]               # step number (and which samples) -> tensors on the device
-    loss: Callable[[dict], tuple[Tensor, dict[str, Tensor]]]
-    recipe: Recipe
-    muon: Callable[[str], bool] = lambda name: False  # names of the hidden matrices
-    after: Callable[[], dict[str, Tensor]] = dict     # once a step, behind its losses; more numbers to log
-
-
-@dataclass
-class Step:
-    """What happened at one step. `loss` and `stats` are read from the device when first asked for, at once."""
-
-    number: int                              # steps done so far, so the first is 1
-    steps: int
-    seconds: float                           # trained so far, over all resumed runs
-    samples_per_second: float
-    values: dict[str, Tensor] = field(repr=False, default_factory=dict)
-
-    @property
-    def loss(self) -> float:
-        return self.stats["loss"]
-
-    @cached_property
-    def stats(self) -> dict[str, float]:
-        return dict(zip(self.values, torch.stack([value.float() for value in self.values.values()]).tolist()))
-
-
-def optimisers(stage: Stage) -> list[torch.optim.Optimizer]:
-    """AdamW, and Muon for the matrices the stage names. Build after the model is on its device."""
-    recipe, named = stage.recipe, [(n, p) for n, p in stage.model.named_parameters() if p.requires_grad]
-    hidden = [p for n, p in named if recipe.muon_lr and p.ndim == 2 and stage.muon(n)]
-    chosen = {id(p) for p in hidden}
-    rest = [p for _, p in named if id(p) not in chosen]
-    groups = [dict(params=[p for p in rest if p.ndim >= 2], weight_decay=recipe.weight_decay),
-              dict(params=[p for p in rest if p.ndim < 2], weight_decay=0.0)]
-    made = [torch.optim.AdamW([g for g in groups if g["params"]], lr=recipe.lr, betas=(0.9, 0.98), fused=True)]
-    if hidden:
-        made.append(Muon(hidden, lr=recipe.muon_lr, weight_decay=recipe.weight_decay, momentum=0.95, ns_steps=4))
-    return made
-
-
-class EMA:
-    """A running average of a model's parameters; what is shipped is this average."""
-
-    def __init__(self, model: nn.Module, decay: float):
-        self.decay = decay
-        self.live = [p for p in model.parameters() if p.requires_grad]
-        self.mean = [p.detach().clone() for p in self.live]
-
-    def update(self, step: int) -> None:
-        keep = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self.mean, [p.detach() for p in self.live], 1 - keep)
-
-    def swap(self) -> None:
-        """Exchange the model's parameters with the average; call again to change back."""
-        for p, m in zip(self.live, self.mean):
-            value = p.detach().clone()
-            p.data.copy_(m)
-            m.copy_(value)
+from minglm.training import checkpoint, ranks, sharding
+from minglm.training.optimisers import EMA, Muon, optimisers
+from minglm.training.recipe import Stage, Step
 
 
 class Log:
@@ -152,7 +64,7 @@ def gradients(compute: Callable, parts: list[dict], device: Device) -> dict[str,
                 loss, stats = compute(part)
             (loss / len(parts) if len(parts) > 1 else loss).backward()
         rows.append(dict(loss=loss.detach(), **stats))
-    return parallel.mean(rows)
+    return ranks.mean(rows)
 
 
 def train(stage: Stage, device: Device, folder: str | Path | None = None, resume: bool = False,
@@ -172,7 +84,7 @@ def train(stage: Stage, device: Device, folder: str | Path | None = None, resume
     shared evenly, and FloatingPointError as soon as a loss or gradient that is logged or to be saved is not finite.
     """
     recipe, model, folder = stage.recipe, stage.model, Path(folder) if folder else None
-    shares, empty = parallel.shares(recipe.batch, accumulate), sharding.outline(model) if sharded else None
+    shares, empty = ranks.shares(recipe.batch, accumulate), sharding.outline(model) if sharded else None
     compute = sharding.spread(model, stage.loss, device, sharded, recompute)
     made, average = optimisers(stage), EMA(model, recipe.ema)
 
@@ -183,7 +95,7 @@ def train(stage: Stage, device: Device, folder: str | Path | None = None, resume
     start, spent = 0, 0.0
     if resume and (found := checkpoint.latest(folder)):
         start, spent = checkpoint.restore(found, stage, made, average)
-    log = Log(folder / "log.csv", start) if folder and not parallel.rank() else None
+    log = Log(folder / "log.csv", start) if folder and not ranks.rank() else None
     began = saved = recent = time.monotonic()
     done, speed, marked = start, 0.0, start
     try:
@@ -193,7 +105,7 @@ def train(stage: Stage, device: Device, folder: str | Path | None = None, resume
                 for group in optimiser.param_groups:
                     base = recipe.muon_lr if isinstance(optimiser, Muon) else recipe.lr
                     group["lr"] = base * recipe.rate(step)
-            values = gradients(compute, parallel.parts(stage.batch, step, shares), device)
+            values = gradients(compute, ranks.parts(stage.batch, step, shares), device)
             values |= stage.after()
             norm = sharding.whole(nn.utils.clip_grad_norm_(model.parameters(), recipe.clip))
             for optimiser in made:
@@ -202,7 +114,7 @@ def train(stage: Stage, device: Device, folder: str | Path | None = None, resume
             average.update(step)
             done, now = step + 1, time.monotonic()
             result = Step(done, recipe.steps, spent + now - began, speed, values | dict(grad=norm.detach()))
-            logged, due = done % log_every == 0 or done == recipe.steps, parallel.agreed(now - saved > save_every)
+            logged, due = done % log_every == 0 or done == recipe.steps, ranks.agreed(now - saved > save_every)
             if logged or due:                # before it is saved
                 check(stage, result)
             if logged:

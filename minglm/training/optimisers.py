@@ -16,9 +16,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from minglm.sharding import like, whole
+from minglm.training.recipe import Stage
+from minglm.training.sharding import like, whole
 
 MOST = 2 ** 24                               # numbers in the matrices taken at a time
 
@@ -67,3 +68,37 @@ class Muon(torch.optim.Muon):
 
 def batched(items: list, count: int) -> list[list]:
     return [items[i:i + count] for i in range(0, len(items), count)]
+
+
+def optimisers(stage: Stage) -> list[torch.optim.Optimizer]:
+    """AdamW, and Muon for the matrices the stage names. Build after the model is on its device."""
+    recipe, named = stage.recipe, [(n, p) for n, p in stage.model.named_parameters() if p.requires_grad]
+    hidden = [p for n, p in named if recipe.muon_lr and p.ndim == 2 and stage.muon(n)]
+    chosen = {id(p) for p in hidden}
+    rest = [p for _, p in named if id(p) not in chosen]
+    groups = [dict(params=[p for p in rest if p.ndim >= 2], weight_decay=recipe.weight_decay),
+              dict(params=[p for p in rest if p.ndim < 2], weight_decay=0.0)]
+    made = [torch.optim.AdamW([g for g in groups if g["params"]], lr=recipe.lr, betas=(0.9, 0.98), fused=True)]
+    if hidden:
+        made.append(Muon(hidden, lr=recipe.muon_lr, weight_decay=recipe.weight_decay, momentum=0.95, ns_steps=4))
+    return made
+
+
+class EMA:
+    """A running average of a model's parameters; what is shipped is this average."""
+
+    def __init__(self, model: nn.Module, decay: float):
+        self.decay = decay
+        self.live = [p for p in model.parameters() if p.requires_grad]
+        self.mean = [p.detach().clone() for p in self.live]
+
+    def update(self, step: int) -> None:
+        keep = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(self.mean, [p.detach() for p in self.live], 1 - keep)
+
+    def swap(self) -> None:
+        """Exchange the model's parameters with the average; call again to change back."""
+        for p, m in zip(self.live, self.mean):
+            value = p.detach().clone()
+            p.data.copy_(m)
+            m.copy_(value)

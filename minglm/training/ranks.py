@@ -20,7 +20,6 @@ from torch.distributed.rendezvous import rendezvous
 
 from minglm.device import Device, cores, pick
 
-
 # ---------------------------------------------------------------- the processes
 
 def rank() -> int:

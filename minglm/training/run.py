@@ -10,14 +10,24 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 import torch.distributed as dist
 from tqdm import tqdm
 
-from minglm import checkpoint, parallel, stages
-from minglm.config import preset
+from minglm.config import Config, preset
 from minglm.device import Device, set_threads
+from minglm.model import weights
+from minglm.model.bpe import BPE
 from minglm.plot import loss_curve
-from minglm.train import train as loop
+from minglm.training import checkpoint, ranks
+from minglm.training.batches import SEEDS, pixels
+from minglm.training.loop import train as loop
+from minglm.training.recipe import RECIPES, Recipe, Stage
+from minglm.training.stage_decoder import decoder_stage
+from minglm.training.stage_planner import planner_stage
+from minglm.training.stage_tokenizer import tokenizer_stage
+from minglm.training.stage_vae import vae_stage
+from minglm.world.draw import corpus, draw
 
 
 @contextmanager
@@ -33,18 +43,18 @@ def interrupts() -> Iterator[list]:
 
 def train(options: argparse.Namespace) -> None:
     """Train the stages that the command names. Raises ValueError for what cannot be."""
-    if options.config not in stages.RECIPES:
+    if options.config not in RECIPES:
         preset(options.config)
-        raise ValueError(f"no recipe for config {options.config!r}: choose one of {', '.join(stages.RECIPES)}")
+        raise ValueError(f"no recipe for config {options.config!r}: choose one of {', '.join(RECIPES)}")
     if options.parallel == "fsdp" and not dist.is_torchelastic_launched():
         raise ValueError("--parallel fsdp needs several processes: torchrun --nproc-per-node=2 -m minglm train ...")
-    device = parallel.card(options.device)
-    set_threads(parallel.fair_threads() if options.threads is None else options.threads)
-    names = stages.STAGES if options.stage == "all" else (options.stage,)
+    device = ranks.card(options.device)
+    set_threads(ranks.fair_threads() if options.threads is None else options.threads)
+    names = STAGES if options.stage == "all" else (options.stage,)
     folder = options.out or Path("runs") / options.config
-    with parallel.group(device), interrupts() as stop:
-        resume = options.resume or parallel.restarted()
-        if dist.is_initialized() and not resume and not parallel.rank():
+    with ranks.group(device), interrupts() as stop:
+        resume = options.resume or ranks.restarted()
+        if dist.is_initialized() and not resume and not ranks.rank():
             for name in names:               # or a restart would go on from an earlier run's
                 checkpoint.remove(checkpoint.everything(folder / "training" / name))
         until = None if options.minutes is None else time.monotonic() + 60 * options.minutes
@@ -56,13 +66,13 @@ def train(options: argparse.Namespace) -> None:
 def train_stage(name: str, folder: Path, options: argparse.Namespace, device: Device, resume: bool, stop: list,
                 until: float | None) -> bool:
     """Train one stage and write its weights; False if it was stopped before its end."""
-    config, leader, minutes = preset(options.config), not parallel.rank(), 0.0
+    config, leader, minutes = preset(options.config), not ranks.rank(), 0.0
     place = folder / "training" / name
-    recipe = stages.RECIPES[options.config].get(name)
+    recipe = RECIPES[options.config].get(name)
     if recipe:
         recipe = replace(recipe, steps=options.steps or recipe.steps, batch=options.batch or recipe.batch)
-    with parallel.leader_first():
-        stage = stages.build(name, config, device, recipe, folder)
+    with ranks.leader_first():
+        stage = build(name, config, device, recipe, folder)
     run = loop(stage, device, place, resume, options.save_every, accumulate=options.accumulate,
                sharded=options.parallel == "fsdp", recompute=options.checkpoint_activations)
     with tqdm(total=recipe.steps, desc=name, unit="step", smoothing=0.05, disable=not leader) as bar:
@@ -74,16 +84,57 @@ def train_stage(name: str, folder: Path, options: argparse.Namespace, device: De
             if step.number % 20 == 0:
                 bar.set_postfix_str(f"loss {step.loss:.4f}, {step.samples_per_second:.0f} samples/s")
             enough = bool(stop) or until is not None and time.monotonic() > until
-            if parallel.agreed(enough) and step.number < step.steps:
+            if ranks.agreed(enough) and step.number < step.steps:
                 run.close()                                  # writes the checkpoint; an error is raised here
                 if leader:
                     print(f"{name}: {step.number} of {step.steps} steps; go on with --resume")
                 return False
-    with parallel.leader_first():
+    with ranks.leader_first():
         if leader:
             loss_curve(place / "log.csv", place / "loss.png")
-            stages.finish(stage, config, folder)
+            finish(stage, config, folder)
             spent = f"{minutes:.0f} minutes of training" if minutes else "trained before"
             print(f"{name}: weights and logs in {folder}, {spent}, "
                   f"peak memory {device.peak_memory() / 2**30:.1f} GiB")
     return True
+
+
+STAGES = tuple(SEEDS)
+
+
+def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Path) -> Stage:
+    """The stage called `name`, with what earlier stages left in `folder`.
+
+    Raises ValueError if the name is unknown or an earlier stage has not been trained there.
+    """
+    if name not in STAGES:
+        raise ValueError(f"unknown stage {name!r}: choose one of {', '.join(STAGES)} or all")
+    torch.manual_seed(SEEDS[name])
+    if name == "vae":
+        return vae_stage(config, device, recipe)
+    if name == "tokenizer":
+        path = folder / "text" / "tokenizer.json"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            BPE.train(corpus(), config.planner.vocab - config.planner.vision_vocab).save(path)
+        return tokenizer_stage(config, device, recipe, BPE.load(path))
+    tokenizer = weights.load_part(folder, "tokenizer", config)
+    if name == "planner":
+        return planner_stage(config, device, recipe, weights.load_text(folder), tokenizer)
+    return decoder_stage(config, device, recipe, weights.load_part(folder, "vae", config), tokenizer)
+
+
+def finish(stage: Stage, config: Config, folder: Path) -> None:
+    """Write what `stage` has trained as weights that a pipeline, and the next stages, can load."""
+    model, name = stage.model, stage.name
+    if name == "vae":
+        model.normalise(pixels([draw(0, i) for i in range(512)]).to(model.mean.device))
+    if name in ("vae", "planner"):
+        parts = {name: model}
+    elif name == "tokenizer":
+        parts = {name: model.tokenizer}
+    else:
+        parts = {name: model.decoder, "glyph": model.glyph}
+    for part, module in parts.items():
+        weights.save_part(folder, part, module, config)
+    weights.save_config(folder, config)

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 
-from minglm import layers, parallel
 from minglm.device import Device
+from minglm.model import layers
+from minglm.training import ranks
 
 
 class Loss(nn.Module):
@@ -46,13 +47,13 @@ def spread(model: nn.Module, loss: Callable, device: Device, sharded: bool, reco
             layers.recompute(block)
     if not dist.is_initialized():
         return loss
-    parallel.same(*model.state_dict().values())              # hosts of several kinds may round the start otherwise
+    ranks.same(*model.state_dict().values())              # hosts of several kinds may round the start otherwise
     whole = Loss(model, loss)
     if not sharded:
         return DistributedDataParallel(whole, gradient_as_bucket_view=True)
-    from torch.distributed.fsdp import fully_shard           # its import takes most of a second
+    from torch.distributed.fsdp import fully_shard  # its import takes most of a second
 
-    how = dict(mesh=init_device_mesh(device.kind, (parallel.ranks(),)),
+    how = dict(mesh=init_device_mesh(device.kind, (ranks.ranks(),)),
                ignored_params={p for p in model.parameters() if not p.requires_grad})
     for block in blocks:
         fully_shard(block, **how)
@@ -96,8 +97,8 @@ def collected(model: nn.Module, empty: nn.Module) -> nn.Module:
     state = {}
     for name, value in model.state_dict().items():
         value = whole(value)
-        if not parallel.rank():
+        if not ranks.rank():
             state[name] = value.cpu()
-    if not parallel.rank():
+    if not ranks.rank():
         empty.load_state_dict(state, assign=True)
     return empty

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-DATA = Path(__file__).parents[1] / "data"
+from minglm.files import DATA
+
 CELL = 32
 LATIN_PITCH, HAN_PITCH = 16, 32
 LATIN_FONT, HAN_FONT = 26 / 16, 28 / 32      # font size per pixel of pitch

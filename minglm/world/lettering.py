@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from minglm import layout
-from minglm.posters import Poster
+from minglm.world import layout
+from minglm.world.posters import Poster
 
 RASTER = 32                                  # side of the picture each byte learns to draw
 

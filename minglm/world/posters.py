@@ -1,25 +1,20 @@
-"""The poster world: `draw(seed, index)` gives a picture, its caption and where its words stand.
+"""What a poster is: colours, objects, words, and its picture.
 
-A poster has a flat background, one object and one to three words, rarely none; layout.py says
-where they stand.
-
-What evaluation uses is never drawn for training: held-out words, one random string in ten, one
-(object, background) pair and one (object, place) pair in ten, and one caption pattern per language.
+A poster has a flat background, one object and one to three words, rarely none; layout.py says where they stand,
+draw.py chooses what they are.
 """
 
 from __future__ import annotations
 
 import json
-import random
-import zlib
 from dataclasses import dataclass
 from functools import cache, cached_property
 
 import numpy as np
 from PIL import Image
 
-from minglm.layout import (CELL, DATA, HAN_PITCH, LATIN_PITCH, Letter, fits, glyph, is_han, object_box, set_text,
-                           slot_box)
+from minglm.files import DATA
+from minglm.world.layout import Letter, fits, glyph, is_han, object_box, set_text, slot_box
 
 COLOURS = {  # name: (RGB, Chinese name)
     "red": ((220, 38, 38), "红色"), "orange": ((245, 130, 32), "橙色"),
@@ -31,8 +26,15 @@ COLOURS = {  # name: (RGB, Chinese name)
 }
 PLACES = {"left": "左边", "right": "右边", "centre": "中间", "top": "顶部", "bottom": "底部"}
 SLOTS = ("top", "left", "right", "bottom")  # reading order, also the order of words in a caption
+MOST_TEXTS = 3                               # of one poster
 LATIN = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 !?"
-SPLITS = ("train", "seen", "unseen", "random")
+NATURAL = {  # objects people like to name with their colour: "a red apple"
+    "apple": "red", "banana": "yellow", "lemon": "yellow", "frog": "green", "pig": "pink",
+    "fox": "orange", "strawberry": "red", "cherry": "red", "tomato": "red", "carrot": "orange",
+    "grape": "purple", "eggplant": "purple", "tree": "green", "rose": "red", "car": "red",
+    "heart": "red", "balloon": "red", "water": "blue", "sun": "yellow", "star": "yellow",
+    "moon": "yellow", "whale": "blue", "bus": "yellow", "cactus": "green", "ladybug": "red",
+}
 
 
 @dataclass(frozen=True)
@@ -120,11 +122,6 @@ def unknown_characters(text: str) -> list[str]:
                               c not in han_characters()))
 
 
-def held_out(*parts: str) -> bool:
-    """Whether this string, or pair, belongs to evaluation: a tenth of all, by checksum."""
-    return zlib.crc32("/".join(parts).encode()) % 10 == 0
-
-
 def luminance(rgb: tuple[int, int, int]) -> float:
     """WCAG relative luminance."""
     linear = [c / 3294.6 if c <= 10.3 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in rgb]
@@ -146,100 +143,16 @@ def backgrounds(thing: str) -> tuple[str, ...]:
     mean = (pixels[:, :3] * pixels[:, 3:]).sum(0) / pixels[:, 3].sum()
     return tuple(c for c, (rgb, _) in COLOURS.items() if np.linalg.norm(mean - rgb) > 70)
 
-
-# ---------------------------------------------------------------- choosing
-
-ARRANGEMENTS = {  # object place -> the sets of slots that leave it free
-    "centre": [(), ("top",), ("bottom",), ("top", "bottom")],
-    "left": [(), ("top",), ("bottom",), ("right",), ("top", "right"), ("right", "bottom"),
-             ("top", "bottom"), ("top", "right", "bottom")],
-    "right": [(), ("top",), ("bottom",), ("left",), ("top", "left"), ("left", "bottom"),
-              ("top", "bottom"), ("top", "left", "bottom")],
-    "top": [(), ("bottom",)],
-    "bottom": [(), ("top",)],
-}
-
-
-@cache
-def arrangements(count: int, sides: bool) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """All (place, slots) with `count` words; without `sides`, none stands beside the object."""
-    return tuple((place, slots) for place, sets in ARRANGEMENTS.items() for slots in sets
-                 if len(slots) == count and (sides or not {"left", "right"} & set(slots)))
-
-
-@cache
-def fitting(name: str, room: int, shrink: bool) -> tuple[str, ...]:
-    """The words of a list that fit `room` pixels, at full size or (`shrink`) smaller."""
-    step = HAN_PITCH if name.startswith("zh") else LATIN_PITCH
-    return tuple(w for w in words(name) if (fits(w, room) if shrink else len(w) * step <= room))
-
-
-def random_string(rng: random.Random, language: str, room: int, evaluation: bool) -> str:
-    """A string of random characters; the tenth that `held_out` names is for evaluation only."""
-    step = HAN_PITCH if language == "zh" else LATIN_PITCH
-    low, high = ((2, 3) if language == "zh" else (3, 6)) if evaluation else (
-        (1, 4) if language == "zh" else (2, 8))
-    high = min(high, room // step)
-    while True:
-        length = rng.randint(min(low, high), high)
-        if language == "zh":
-            text = "".join(rng.choices(han_characters(), k=length))
-        elif evaluation or rng.random() < 0.8:
-            text = "".join(rng.choices(LATIN[:26], k=length))
-        elif rng.random() < 0.5:
-            text = "".join(rng.choices(LATIN[:36], k=length))
-        else:  # two words, or a word with a mark behind it
-            text = rng.choice(fitting("en_seen", room, False))
-            text += rng.choice(["!", "?", " " + rng.choice(fitting("en_seen", 64, False))])
-            if len(text) * step > room:
-                continue
-        if held_out(text) == evaluation and text not in words(f"{language}_unseen"):
-            return text
-
-
-def choose_text(rng: random.Random, language: str, room: int, split: str) -> str:
-    """A word for a slot `room` pixels wide."""
-    if split == "random" or (split == "train" and rng.random() < 0.35):
-        return random_string(rng, language, room, split == "random")
-    name = f"{language}_{'unseen' if split == 'unseen' else 'seen'}"
-    return rng.choice(fitting(name, room, split == "train" and rng.random() < 0.1))
-
-
-def draw(seed: int, index: int, height: int = 128, width: int = 128, split: str = "train",
-         language: str | None = None, count: int | None = None) -> Poster:
-    """Poster number `index` of stream `seed`; the same arguments give the same poster for ever.
-
-    height, width: pixels, multiples of 32. split: "train", or what evaluation draws its words
-    from ("seen", "unseen", "random"). language: "en" or "zh"; count: 1 to 3 words; both drawn
-    at random if None. Raises ValueError for a size or split that does not exist.
-    """
-    if height % CELL or width % CELL or min(height, width) < 3 * CELL:
-        raise ValueError(f"size {height}x{width}: both sides must be multiples of {CELL}, "
-                         f"at least {3 * CELL}")
-    if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")
-    rng = random.Random(f"{seed}/{index}")
-    language = language or rng.choice(("en", "zh"))
-    sides = width >= 4 * CELL
-    count = rng.choices((0, 1, 2, 3), (3, 44, 34, 19))[0] if count is None else count
-    if not sides:
-        count = min(count, 2)
-    place, slots = rng.choice(arrangements(count, sides))
-    training = split == "train"
-    while True:
-        thing = rng.choice(tuple(things()))
-        background = rng.choice(backgrounds(thing))
-        if not training or not (held_out(thing, background) or held_out(thing, place)):
-            break
-        place, slots = rng.choice(arrangements(count, sides))
-    regions = []
-    for slot in slots:
-        x0, _, x1, _ = slot_box(slot, height, width)
-        other = training and rng.random() < 0.12  # English captions may quote Chinese and vice versa
-        spoken = {"en": "zh", "zh": "en"}[language] if other else language
-        text = choose_text(rng, spoken, x1 - x0, split)
-        regions.append(Region(slot, text, rng.choice(text_colours(background))))
-    poster = Poster(background, thing, place, tuple(regions), height, width, language=language)
-    from minglm.captions import caption
-    poster.caption = caption(rng, poster, training)
-    return poster
+def validate_texts(texts: list[str], width: int) -> list[str]:
+    """The texts as a poster `width` pixels wide writes them. Raises ValueError for what does not fit or is unknown."""
+    for text in texts:
+        if strange := unknown_characters(text):
+            raise ValueError(f"cannot write {' '.join(strange)} in {text!r}: known are A-Z, 0-9, space, ! ? and the "
+                             f"{len(han_characters())} Chinese characters of data/words/zh_chars.txt")
+        if not fits(text, width):
+            letter = next(filter(is_han, text), text[0])                 # one sets the pitch of all
+            longest = max(n for n in range(1, len(text)) if fits(letter * n, width))
+            raise ValueError(f"{text!r} is too long for {width} pixels: {len(text)} characters, at most {longest} fit")
+    if len(texts) > MOST_TEXTS:
+        raise ValueError(f"{len(texts)} quoted texts: a poster has room for {MOST_TEXTS}")
+    return [text.upper() for text in texts]

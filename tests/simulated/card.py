@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from minglm import ops, simcount, simnpu
+from minglm.ascend import counters, simulator
 from minglm.device import npu_status, pick
+from minglm.model import ops
 
 torch.set_num_threads(1)
-simnpu.install(forbidden={"std.correction"})
+simulator.install(forbidden={"std.correction"})
 import torch_npu  # noqa: E402  the stand-in
 
 MIX = "Expected all tensors to be on the same device, but found at least two devices, npu:0 and cpu!"
@@ -59,7 +60,7 @@ def steps(device, make, autocast=None, count=5, model=None):
 def test_the_device_is_found():
     assert npu_status() == (True, "1 card visible") and pick("npu").kind == "npu" and pick("npu:0").kind == "npu"
     assert torch.accelerator.current_accelerator().type == "npu"
-    simnpu.install()                         # again: nothing happens
+    simulator.install()                         # again: nothing happens
     with pytest.raises(ValueError, match="cards 0 to 0"):
         pick("npu:1")
 
@@ -200,9 +201,9 @@ def test_inference_mode():
         y = layer(x).to(torch.float16).float().view(4, 2)[1:]
         return y.cpu(), F.scaled_dot_product_attention(q, q, q, is_causal=True).tolist(), layer.weight[0].cpu()
 
-    with torch.no_grad(), simnpu.counting(trace=True) as wanted:
+    with torch.no_grad(), counters.counting(trace=True) as wanted:
         work()
-    with torch.inference_mode(), simnpu.counting(trace=True) as found:
+    with torch.inference_mode(), counters.counting(trace=True) as found:
         work()
     with torch.inference_mode(), pytest.raises(RuntimeError, match="not fused"):
         F.scaled_dot_product_attention(q, q, q, torch.zeros(3, 3, device="npu"))
@@ -251,10 +252,10 @@ def test_a_float_mask(monkeypatch):
         F.scaled_dot_product_attention(q, q, q, mask)
     with pytest.raises(RuntimeError, match="attn_mask should not be set when is_causal=True"):
         F.scaled_dot_product_attention(q, q, q, mask, is_causal=True)
-    simnpu.install(strict=False)
-    with simnpu.counting() as seen:
+    simulator.install(strict=False)
+    with counters.counting() as seen:
         F.scaled_dot_product_attention(q, q, q, mask)
-    simnpu.install(strict=True)
+    simulator.install(strict=True)
     assert seen.unfused == 1 and seen.launches > 3 and "npu_fusion_attention_v3" not in seen.operators
 
 
@@ -270,7 +271,7 @@ def test_an_optimiser_made_before_the_model_is_moved():
 def test_a_host_sync_beyond_the_budget():
     x = torch.ones(3, device="npu")
     with pytest.raises(RuntimeError, match="host sync number 2, by _local_scalar_dense: only 1 allowed"):
-        with simnpu.counting(budget=1):
+        with counters.counting(budget=1):
             x.sum().item()
             if x.sum() > 2:
                 x = x + 1
@@ -306,7 +307,7 @@ def saved():
 
 def test_launches():
     x = torch.ones(4, 4, device="npu")
-    with simnpu.counting(trace=True) as seen:
+    with counters.counting(trace=True) as seen:
         y = x.t().reshape(2, 8)[:1] * 2      # a copy, since the order changes, and a product; views are free
         torch.empty_like(y)
     assert seen.launches == 2 and seen.trace == ["clone", "mul.Tensor"] and seen.operators["t"] == 1
@@ -317,7 +318,7 @@ def test_a_fused_kernel_is_one_launch_each_way():
     ones = torch.ones(2, 3, 8, device="npu")
     for function, name in ((lambda: ops.rms_norm(x, w, 1e-6), "npu_rms_norm"),
                            (lambda: ops.swiglu(torch.cat([x, x], -1)), "npu_swiglu")):
-        with simnpu.counting(trace=True) as seen:
+        with counters.counting(trace=True) as seen:
             function().backward(ones)
         assert [op for op in seen.trace if op.startswith("npu_")] == [name, f"{name}_backward"]
 
@@ -329,7 +330,7 @@ def test_a_fused_kernel_is_one_launch_each_way():
 ], ids="item bool cpu tolist print copy_ mask nonzero equal float to".split())
 def test_syncs(read):
     x = torch.ones(1, device="npu")
-    with simnpu.counting() as seen:
+    with counters.counting() as seen:
         x + 1, x.sum(), x[0], x.to("npu"), torch.isfinite(x)
         assert seen.syncs == 0
         read(x)
@@ -337,7 +338,7 @@ def test_syncs(read):
 
 
 def test_bytes():
-    with simnpu.counting() as seen:
+    with counters.counting() as seen:
         x = torch.ones(10, 10).to("npu")
         x.half().cpu()
         torch.tensor([1, 2], device="npu")
@@ -354,8 +355,8 @@ def test_memory():
     assert torch.npu.memory_allocated() - before == 4000 and y.numel() == 200
     torch.zeros(500, device="npu")
     del y
-    assert torch.npu.memory_allocated() == before == simcount.alive
+    assert torch.npu.memory_allocated() == before == counters.alive
     assert pick("npu").peak_memory() - before == 6000
-    with simnpu.counting() as seen:
+    with counters.counting() as seen:
         torch.zeros(250, device="npu")
     assert seen.peak - before == 1000

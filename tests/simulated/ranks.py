@@ -13,11 +13,11 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
-from minglm import simnpu
+from minglm.ascend import simulator
 from minglm.device import pick
 
 torch.set_num_threads(1)
-simnpu.install()
+simulator.install()
 
 
 def losses(spread) -> list[float]:

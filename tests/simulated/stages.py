@@ -14,16 +14,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from minglm import simnpu, stages
 from minglm.__main__ import main
+from minglm.ascend import counters, simtensor, simulator
 from minglm.device import Device, pick
-from minglm.train import train
+from minglm.training.loop import train
+from minglm.training.recipe import RECIPES
+from minglm.training.run import STAGES, build
 
 TABLE = json.loads((Path(__file__).parent.parent / "data" / "npu_operators.json").read_text())
 BUDGET = 1                                   # host syncs in 20 steps: all numbers of the log by one read
 
 torch.set_num_threads(1)
-simnpu.install(forbidden=TABLE["cpu"])       # what torch_npu would silently run on the CPU
+simulator.install(forbidden=TABLE["cpu"])       # what torch_npu would silently run on the CPU
 CPU, NPU = Device(torch.device("cpu")), pick("npu")
 
 
@@ -37,9 +39,9 @@ def float32(monkeypatch):
 def run(config, folder):
     """Train a stage some steps; returns its losses, read at the end, and what the card counted."""
     def run(name, device, steps=20, place=None, stop=None, resume=False):
-        recipe = replace(stages.RECIPES["tiny"][name], steps=steps, batch=2, warmup=2)
-        stage, found = stages.build(name, config, device, recipe, folder), []
-        with simnpu.counting(budget=None if place else BUDGET) as seen:
+        recipe = replace(RECIPES["tiny"][name], steps=steps, batch=2, warmup=2)
+        stage, found = build(name, config, device, recipe, folder), []
+        with counters.counting(budget=None if place else BUDGET) as seen:
             loop = train(stage, device, place, resume)
             for step in loop:
                 found.append(step.values["loss"])
@@ -50,21 +52,21 @@ def run(config, folder):
     return cache(run)
 
 
-@pytest.mark.parametrize("name", stages.STAGES)
+@pytest.mark.parametrize("name", STAGES)
 def test_losses_are_those_of_the_cpu(run, float32, name):
     (wanted, _), (found, seen) = run(name, CPU), run(name, NPU)
     assert len(found) == 20 and (found - wanted).abs().max() <= 1e-5, (found - wanted).tolist()
     assert seen.launches > 2000 and seen.syncs == BUDGET and seen.unfused == 0
 
 
-@pytest.mark.parametrize("name", stages.STAGES)
+@pytest.mark.parametrize("name", STAGES)
 def test_a_resumed_run_has_the_losses_of_an_undisturbed_one(run, float32, name, tmp_path):
     first, _ = run(name, NPU, place=tmp_path, stop=10)
     second, _ = run(name, NPU, place=tmp_path, resume=True)
     assert torch.equal(torch.cat([first, second]), run(name, NPU)[0])
 
 
-@pytest.mark.parametrize("name", stages.STAGES)
+@pytest.mark.parametrize("name", STAGES)
 def test_every_operator_has_a_kernel(run, name):
     """With autocast, as `minglm train` runs; and the losses are the CPU's up to bfloat16."""
     found, seen = run(name, NPU, steps=4)
@@ -90,4 +92,4 @@ def test_the_command_trains_and_paints(folder, tmp_path, capfd, monkeypatch):
     assert int(launches.replace(",", "")) > 200 and int(syncs) > 0
     assert main(["generate", 'a red card with "HI" at the top', "--weights", str(folder), "--steps", "2", "--json",
                  "--simulate-npu"]) == 0
-    assert json.loads(capfd.readouterr().out)["device"] == simnpu.CARD and Path("poster.png").exists()
+    assert json.loads(capfd.readouterr().out)["device"] == simtensor.CARD and Path("poster.png").exists()

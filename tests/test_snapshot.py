@@ -6,17 +6,21 @@ released one; its full size is compared on the meta device, where nothing is com
 
 import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from minglm import flow, hf, hf_config, hf_write, shards
-from minglm.autoencoder import AutoencoderKL
-from minglm.config import AutoencoderConfig, Config, preset, replace
-from minglm.pipeline import Pipeline, to_tensor
-from minglm.text import prompt_ids
-from minglm.weights import PARTS
+from minglm import files
+from minglm.config import AutoencoderConfig, Config, preset
+from minglm.generate.pipeline import Pipeline
+from minglm.images import to_tensor
+from minglm.model import flow
+from minglm.model.autoencoder import AutoencoderKL
+from minglm.model.prompt import prompt_ids, with_sources
+from minglm.model.weights import PARTS
+from minglm.published import read_config, snapshot, tensor_files, write_config
 
 transformers = pytest.importorskip("transformers")
 diffusers = pytest.importorskip("diffusers")
@@ -48,8 +52,8 @@ def paint_both(pair, prompt, height, width, seed=3, count=1, images=None, guidan
     theirs, ours, _ = pair
     wanted = theirs(prompt, height=height, width=width, image=images, num_images_per_prompt=count,
                     num_inference_steps=steps, guidance_scale=guidance, generator=generator(seed), output_type="np")
-    out = ours(prompt, height, width, image=images, images_per_prompt=count, steps=steps, guidance=guidance,
-               seed=seed, compat="hf", progress=False)
+    out = published.with_quirks(ours)(prompt, height, width, image=images, images_per_prompt=count, steps=steps,
+                                      guidance=guidance, seed=seed, progress=False)
     return np.round(255 * wanted.images), np.stack([np.asarray(image) for image in out.images]), out
 
 
@@ -75,8 +79,8 @@ def test_pictures_are_the_same(pair, case):
 def test_the_picture_depends_on_every_stage(pair):
     """So that equal pictures mean something."""
     def paint(prompt='a "HI"', **options):
-        how = dict(image=published.picture(96, 96), steps=3, progress=False, compat="hf") | options
-        return np.asarray(pair[1](prompt, 64, 64, **how).images[0], int)
+        how = dict(image=published.picture(96, 96), steps=3, progress=False) | options
+        return np.asarray(published.with_quirks(pair[1])(prompt, 64, 64, **how).images[0], int)
 
     first = paint()
     for other in (paint(planner_seed=5), paint('a "HO"'), paint(seed=1), paint(image=published.picture(96, 96, 1)),
@@ -89,8 +93,8 @@ def test_a_list_of_seeds_is_a_list_of_generators(pair):
     prior = torch.zeros(2, 4 * 4, dtype=torch.long)
     wanted = theirs(["a", "b"], height=64, width=64, prior_token_ids=prior, num_inference_steps=2,
                     generator=[generator(7), generator(2)], output_type="np").images
-    out = ours(["a", "b"], 64, 64, prior_ids=[torch.zeros(2, 2)] * 2, steps=2, seed=[7, 2], compat="hf",
-               progress=False)
+    out = published.with_quirks(ours)(["a", "b"], 64, 64, prior_ids=[torch.zeros(2, 2)] * 2, steps=2, seed=[7, 2],
+                                      progress=False)
     assert np.abs(np.round(255 * wanted) - np.stack([np.asarray(image) for image in out.images])).max() <= 1
 
 
@@ -121,8 +125,7 @@ def test_ids_of_whole_prompts(pair):
 @pytest.mark.parametrize("sources", [[], [(96, 64)], [(96, 64), (64, 128)]], ids=["none", "one", "two"])
 def test_planner_scores_and_positions(pair, sources):
     """The whole way from pictures and text to scores: ids of the sources, prompt, positions, logits."""
-    from minglm import editing
-    from minglm.planner import positions
+    from minglm.model.planner import positions
 
     theirs, ours, _ = pair
     side = ours.config.tokenizer.sides[0] // 32 * 32
@@ -133,10 +136,10 @@ def test_planner_scores_and_positions(pair, sources):
     theirs.vision_language_encoder.model.rope_deltas = None
     wanted = theirs.vision_language_encoder(**given).logits
     planner = ours.config.planner
-    read = editing.read(ours, [images])[0]
+    read = [ours.read(image).ids for image in images]
     preview = None if images else (19, 13)
     text = prompt_ids(ours.bpe, published.PROMPTS[0], 3, 2, preview, 0, planner.boi)
-    ids, parts = editing.prompt(read, text, planner)
+    ids, parts = with_sources(read, text, planner)
     assert len(ids) == given["input_ids"].shape[1]
     close(ours.planner.head(ours.planner(torch.tensor([ids]), positions(parts)[None])), wanted)
 
@@ -149,21 +152,21 @@ def test_sampled_ids(pair, settings):
     config.top_k, config.top_p = settings["top_k"], settings["top_p"]
     wanted, *_ = theirs.generate_prior_tokens(prompts, 64, 96, generator=generator(5))
     config.top_k, config.top_p = before
-    _, plan = ours.plan(prompts, 2, 3, 0.9, settings["top_p"], generator(5), False, None, settings["top_k"], "hf")
+    _, plan = published.with_quirks(ours).plan(prompts, 2, 3, generator(5), temperature=0.9, **settings)
     assert torch.equal(plan.repeat_interleave(2, 1).repeat_interleave(2, 2).flatten(1), wanted)
 
 
 # ---------------------------------------------------------------- glyphs, autoencoder, sampler
 
 def test_glyph_tokens(pair):
-    from minglm import compat
+    from minglm.generate import as_published
 
     theirs, ours, _ = pair
     few, long = [*published.PROMPTS, "'one' \"two\" 「三」 and “four” \"\""], [f'"{"long" * 600}"']
     for prompts, most in [(few, 1e-5), (long, 1e-4)]:  # the long one is cut; sums of 2,048 differ by their order
-        texts = [compat.quoted(prompt) for prompt in prompts]
+        texts = [as_published.quoted(prompt) for prompt in prompts]
         assert texts == theirs.get_glyph_texts(prompts)
-        close(compat.glyphs(ours.glyph, texts), theirs._get_glyph_embeds(prompts), most)
+        close(as_published.glyphs(ours.glyph, texts), theirs._get_glyph_embeds(prompts), most)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (32, 96), (160, 64)])
@@ -188,8 +191,8 @@ def test_latents_after_eight_steps(pair, guidance):
     seen = []
     wanted = theirs(published.PROMPTS[:2], height=96, width=64, prior_token_ids=prior, latents=latents,
                     num_inference_steps=8, guidance_scale=guidance, output_type="latent").images
-    ours(published.PROMPTS[:2], 96, 64, prior_ids=list(ids), latents=latents, steps=8, guidance=guidance,
-         compat="hf", progress=False, on_step=lambda i, x: seen.append(x))
+    published.with_quirks(ours)(published.PROMPTS[:2], 96, 64, prior_ids=list(ids), latents=latents, steps=8,
+                                guidance=guidance, progress=False, on_step=lambda i, x: seen.append(x))
     close(seen[-1], wanted, 1e-4)
 
 
@@ -201,15 +204,13 @@ def test_schedule_is_exact(steps, tokens):
     scheduler.set_timesteps(sigmas=told / 1000, timesteps=told, mu=0.75 * (tokens / 256) ** 0.5 + 0.25)
     times, sigmas = flow.schedule(steps, tokens, preset("glm_image").flow)
     assert times == (scheduler.timesteps - 1).tolist() and sigmas == scheduler.sigmas.tolist()
-    plain = flow.schedule(steps, tokens, replace(preset("glm_image").flow, exact=False))
-    assert plain[0] == times and np.abs(np.subtract(plain[1], sigmas)).max() < 2e-7
 
 
 def test_sizes_of_source_images():
     """Theirs and ours, of many pictures; ours refuses what theirs refuses."""
     from transformers.models.glm_image.image_processing_pil_glm_image import smart_resize
 
-    from minglm.editing import half_size
+    from minglm.generate.sources import half_size
 
     g = np.random.default_rng(0)
     for sides in [(512, 2048), (64, 256), (96, 160), (30, 100)]:
@@ -227,10 +228,10 @@ def test_sizes_of_source_images():
 
 def test_every_tensor_is_where_the_tables_say(pair):
     theirs, ours, _ = pair
-    for name, (_, members) in hf.FOLDERS.items():
+    for name, (_, members) in snapshot.FOLDERS.items():
         state = getattr(theirs, name).state_dict()
-        state.pop(hf.TIED, None)
-        found = {hf.published(key, table): value for part, _, table in members
+        state.pop(snapshot.TIED, None)
+        found = {snapshot.published(key, table): value for part, _, table in members
                  for key, value in getattr(ours, part).state_dict().items()}
         assert found.keys() == state.keys() and all(torch.equal(found[key], state[key]) for key in state)
 
@@ -238,11 +239,11 @@ def test_every_tensor_is_where_the_tables_say(pair):
 @pytest.mark.parametrize("limit", [5 * 10 ** 9, 50_000])
 def test_what_is_written_loads_there_and_gives_the_same_picture(pair, tmp_path, limit):
     theirs, ours, _ = pair
-    hf.save(tmp_path, ours.config, ours.bpe, {name: getattr(ours, name) for name in PARTS}, limit)
+    snapshot.save(tmp_path, ours.config, ours.bpe, {name: getattr(ours, name) for name in PARTS}, limit)
     assert not [p for p in tmp_path.rglob("*") if p.suffix == ".tmp"]
     again = published.bridge(diffusers.GlmImagePipeline.from_pretrained(tmp_path))
     again.set_progress_bar_config(disable=True)
-    for name in hf.FOLDERS:
+    for name in snapshot.FOLDERS:
         one, other = getattr(theirs, name).state_dict(), getattr(again, name).state_dict()
         assert one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
     case = dict(prompt=published.PROMPTS[1], height=64, width=64, images=[published.picture(96, 96)], steps=2)
@@ -259,7 +260,7 @@ def own(bpe) -> Pipeline:
     config = preset("tiny")
     config = replace(config, vae=AutoencoderConfig(4, (4, 4, 8, 8), 1, 2, (0.1,) * 4, (2.0,) * 4), posters=False,
                      tokenizer=replace(config.tokenizer, post_conv=True), glyph=replace(config.glyph, places=False),
-                     decoder=replace(config.decoder, channels=4, exact=True), flow=preset("glm_image").flow, name="own",
+                     decoder=replace(config.decoder, channels=4), flow=preset("glm_image").flow, name="own",
                      planner=replace(config.planner, preview_tokens=256, exact=True))
     return Pipeline(config, bpe, {name: published.perturb(part(getattr(config, name))) for name, part in PARTS.items()},
                     pick("cpu"))
@@ -267,7 +268,7 @@ def own(bpe) -> Pipeline:
 
 def test_a_model_made_here_loads_there(bpe, tmp_path):
     ours = own(bpe)
-    ours.save_pretrained(tmp_path, layout="hf")
+    ours.save_pretrained(tmp_path, layout="published")
     theirs = published.bridge(diffusers.GlmImagePipeline.from_pretrained(tmp_path))
     theirs.set_progress_bar_config(disable=True)
     for options in (dict(), dict(images=[published.picture(96, 128)])):
@@ -288,7 +289,7 @@ def test_our_own_layout_keeps_the_released_autoencoder(bpe, tmp_path):
 
 def test_poster_weights_cannot_be_written_in_the_published_layout(pipe, tmp_path):
     with pytest.raises(ValueError, match="tiny is not of the published kind"):
-        pipe.save_pretrained(tmp_path, layout="hf")
+        pipe.save_pretrained(tmp_path, layout="published")
     with pytest.raises(ValueError, match="unknown layout 'other'"):
         pipe.save_pretrained(tmp_path, layout="other")
 
@@ -299,17 +300,17 @@ def test_what_the_published_layout_cannot_say_is_refused(bpe, tmp_path, part, ch
     ours = own(bpe)
     ours.config = replace(ours.config, **{part: replace(getattr(ours.config, part), **change)})
     with pytest.raises(ValueError, match=f"{part}.{[*change][0]} is {[*change.values()][0]}, not "):
-        ours.save_pretrained(tmp_path, layout="hf")
+        ours.save_pretrained(tmp_path, layout="published")
     assert not list(tmp_path.iterdir())
 
 
 def test_glyph_encoders_have_the_distance_of_t5_where_none_is_said(pair, tmp_path):
     folder = shutil.copytree(pair[2], tmp_path / "copy")
     path = folder / "text_encoder" / "config.json"
-    values = shards.read_json(path)
+    values = files.read_json(path)
     values.pop("relative_attention_max_distance", None)
-    shards.write_json(path, values)
-    assert hf_config.read(folder).glyph.max_distance == 128
+    files.write_json(path, values)
+    assert read_config.read(folder).glyph.max_distance == 128
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -332,7 +333,7 @@ def test_loading_takes_the_memory_of_the_model(tmp_path, stored, dtype):
         return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith(what))
 
     tensors = {f"{i}": torch.randn(2500, 2000).to(stored) for i in range(12)}
-    shards.write(tmp_path, "model", tensors, limit=60 * 2 ** 20)
+    tensor_files.write(tmp_path, "model", tensors, limit=60 * 2 ** 20)
     size = sum(tensor.numel() for tensor in tensors.values()) * dtype.itemsize
     del tensors
     try:
@@ -340,7 +341,7 @@ def test_loading_takes_the_memory_of_the_model(tmp_path, stored, dtype):
     except OSError:
         pytest.skip("the peak cannot be reset here")
     before = memory("VmRSS")
-    loaded = [shards.read(place, dtype) for place in shards.find(tmp_path, "model").values()]
+    loaded = [tensor_files.read(place, dtype) for place in tensor_files.find(tmp_path, "model").values()]
     assert memory("VmHWM") - before < 1.1 * size and len(loaded) == 12
 
 
@@ -376,13 +377,13 @@ def test_full_size_on_meta():
     config, theirs = preset("glm_image"), released()
     totals = dict(vision_language_encoder=10_114_245_632, transformer=6_926_882_880, vae=406_100_643,
                   text_encoder=217_657_472)
-    for name, (_, members) in hf.FOLDERS.items():
+    for name, (_, members) in snapshot.FOLDERS.items():
         with torch.device("meta"):
             ours = {part: build(getattr(config, part)) for part, build, _ in members}
-        shapes = {hf.published(key, table): value.shape for part, _, table in members
+        shapes = {snapshot.published(key, table): value.shape for part, _, table in members
                   for key, value in ours[part].state_dict().items()}
         state = theirs[name].state_dict()
-        state.pop(hf.TIED, None)
+        state.pop(snapshot.TIED, None)
         assert shapes == {key: value.shape for key, value in state.items()}
         assert sum(p.numel() for part in ours.values() for p in part.parameters()) == totals[name]
         assert sum(p.numel() for p in theirs[name].parameters()) == totals[name]
@@ -395,6 +396,6 @@ def test_the_preset_is_what_its_own_files_say(tmp_path):
         has_codes = True
         save = staticmethod(lambda path: None)
 
-    hf_write.write(tmp_path, preset("glm_image"), Words)
-    assert hf_config.read(tmp_path) == preset("glm_image")
+    write_config.write(tmp_path, preset("glm_image"), Words)
+    assert read_config.read(tmp_path) == preset("glm_image")
     assert Config.from_dict(preset("glm_image").to_dict()) == preset("glm_image")

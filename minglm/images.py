@@ -1,0 +1,93 @@
+"""Picture files to arrays and back: orientation, depth and transparency are dealt with here, once.
+
+Shapes: B pictures · H, W height and width.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")     # Pillow's modes of more than 8 bits
+ORIENTATION = 0x0112                         # the EXIF tag by which cameras say how they were held
+
+
+def open_image(image: str | Path | Image.Image) -> Image.Image:
+    """A picture as RGB, read whole and upright. Raises ValueError naming a file that cannot be read."""
+    if isinstance(image, Image.Image):
+        return rgb(image)
+    try:
+        with Image.open(image) as file:
+            return rgb(file)
+    except FileNotFoundError:
+        raise ValueError(f"no image file {str(image)!r}") from None
+    except (OSError, SyntaxError, ValueError, AttributeError, TypeError, EOFError, MemoryError,
+            Image.DecompressionBombError) as error:      # what Pillow raises for broken and for huge files
+        raise ValueError(f"{str(image)!r} is not an image that can be read: {error}") from None
+
+
+def rgb(image: Image.Image) -> Image.Image:
+    """A picture as 8-bit RGB: upright, 16-bit and floating-point values scaled, transparent parts on white.
+
+    Raises ValueError for values whose range is not known.
+    """
+    if image.mode == "RGB" and not image.info:
+        return image
+    if image.getexif().get(ORIENTATION, 1) != 1:
+        image = ImageOps.exif_transpose(image)
+    if image.mode in DEEP:
+        image = eight_bits(image)
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        ground = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(ground, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """A grey picture of 16 or 32 bits, or of floating point in 0..1, in 8 bits."""
+    values = np.asarray(image).astype(np.float64)
+    least, most = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+    full = 1.0 if image.mode == "F" else 65535.0
+    if not (0 <= least and most <= full):                # also where a value is not a number
+        raise ValueError(f"grey values from {least:g} to {most:g}: from 0 to {full:g} are needed")
+    return Image.fromarray((values * (255 / full)).round().astype(np.uint8))
+
+
+def to_tensor(images: list[Image.Image]) -> Tensor:
+    """Pictures of one size -> (B, 3, H, W) in [-1, 1]. Raises ValueError if their sizes differ."""
+    images = [rgb(image) for image in images]
+    if len({image.size for image in images}) != 1:
+        sizes = ", ".join(sorted({f"{image.height}x{image.width}" for image in images})) or "none"
+        raise ValueError(f"pictures of one size are needed, these are {sizes}")
+    arrays = np.stack([np.asarray(image) for image in images])
+    return torch.from_numpy(arrays).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def to_images(x: Tensor) -> list[Image.Image]:
+    """(B, 3, H, W) in [-1, 1] -> pictures."""
+    arrays = ((x.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    return [Image.fromarray(array) for array in arrays]
+
+
+def image_kind(path: Path) -> str:
+    """The image format a file's name asks for. Raises ValueError if Pillow cannot write it."""
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind not in Image.SAVE:
+        raise ValueError(f"cannot write {path}: use a name that ends in .png or .jpg")
+    return kind
+
+
+def save_image(image: Image.Image, path: Path) -> None:
+    """Write a picture whole or not at all; the format follows the name."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        image.save(temporary, format=image_kind(path))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

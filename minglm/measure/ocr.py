@@ -1,0 +1,46 @@
+"""Reads the text of a picture: PP-OCR detection and recognition, by RapidOCR.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+READABLE_WIDTH = 256                         # small pictures are enlarged to about this for the OCR
+
+
+@dataclass(frozen=True)
+class Found:
+    """One line of text the OCR found; score in 0..1; box (x0, y0, x1, y1) in pixels."""
+
+    text: str
+    score: float
+    box: tuple[float, float, float, float]
+
+
+class Judge:
+    """PP-OCR detection and recognition, by RapidOCR; the models are inside its package."""
+
+    def __init__(self, threads: int = 1):
+        try:
+            from rapidocr import RapidOCR
+        except ImportError as error:
+            raise ValueError("reading posters needs OCR: pip install -e '.[ocr]'") from error
+        self.engine = RapidOCR(params={
+            "Global.log_level": "error", "Global.use_cls": False, "Global.text_score": 0.0,
+            "Det.limit_type": "max", "Det.limit_side_len": 960,  # the default enlarges everything
+            "EngineConfig.onnxruntime.intra_op_num_threads": threads,
+            "EngineConfig.onnxruntime.inter_op_num_threads": 1})
+
+    def read(self, image: Image.Image) -> list[Found]:
+        """All lines of text in a picture, from top to bottom."""
+        k = max(1, round(READABLE_WIDTH / image.width))
+        large = image.convert("RGB").resize((k * image.width, k * image.height), Image.Resampling.BICUBIC)
+        result = self.engine(np.asarray(large)[:, :, ::-1].copy(), use_det=True, use_cls=False, use_rec=True)
+        if getattr(result, "txts", None) is None:
+            return []
+        found = [Found(text, float(score), tuple(float(v) / k for v in (*box.min(0), *box.max(0))))
+                 for text, score, box in zip(result.txts, result.scores, result.boxes)]
+        return sorted(found, key=lambda f: (f.box[1], f.box[0]))

@@ -1,0 +1,79 @@
+"""What a training run is told: recipes (how long, how fast) and stages (what).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How long and how fast a stage trains."""
+
+    steps: int
+    batch: int
+    lr: float = 1e-3                         # AdamW: embeddings, norms, biases, first and last layers
+    muon_lr: float = 0.0                     # Muon for hidden matrices; 0: AdamW for everything
+    weight_decay: float = 0.01
+    warmup: int = 100
+    decay: float = 0.3                       # share of the steps over which lr falls to zero, linearly
+    clip: float = 1.0
+    ema: float = 0.999
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, as a share of the largest."""
+        end = max(1, round(self.steps * self.decay))
+        return min(1.0, (step + 1) / max(1, self.warmup), max(0.0, (self.steps - step) / end))
+
+
+@dataclass
+class Stage:
+    """One thing to train: its modules, the batch of a step, and the loss of a batch."""
+
+    name: str
+    model: nn.Module                         # everything the optimiser changes
+    batch: Callable[..., dict]               # step number (and which samples) -> tensors on the device
+    loss: Callable[[dict], tuple[Tensor, dict[str, Tensor]]]
+    recipe: Recipe
+    muon: Callable[[str], bool] = lambda name: False  # names of the hidden matrices
+    after: Callable[[], dict[str, Tensor]] = dict     # once a step, behind its losses; more numbers to log
+
+
+@dataclass
+class Step:
+    """What happened at one step. `loss` and `stats` are read from the device when first asked for, at once."""
+
+    number: int                              # steps done so far, so the first is 1
+    steps: int
+    seconds: float                           # trained so far, over all resumed runs
+    samples_per_second: float
+    values: dict[str, Tensor] = field(repr=False, default_factory=dict)
+
+    @property
+    def loss(self) -> float:
+        return self.stats["loss"]
+
+    @cached_property
+    def stats(self) -> dict[str, float]:
+        return dict(zip(self.values, torch.stack([value.float() for value in self.values.values()]).tolist()))
+
+
+RECIPES = {
+    "mini": dict(
+        vae=Recipe(steps=3000, batch=16, lr=1e-3),
+        tokenizer=Recipe(steps=1500, batch=128, lr=1e-3, muon_lr=4e-3),
+        planner=Recipe(steps=12_500, batch=32, lr=1e-3, muon_lr=4e-3),
+        decoder=Recipe(steps=10_000, batch=32, lr=1e-3, muon_lr=4e-3),
+    ),
+    "tiny": dict(
+        vae=Recipe(steps=200, batch=8, lr=1e-3, warmup=10),
+        tokenizer=Recipe(steps=200, batch=32, lr=1e-3, muon_lr=4e-3, warmup=10),
+        planner=Recipe(steps=300, batch=32, lr=2e-3, muon_lr=4e-3, warmup=10),
+        decoder=Recipe(steps=300, batch=16, lr=2e-3, muon_lr=4e-3, warmup=10),
+    ),
+}

@@ -1,0 +1,43 @@
+"""Stage `planner`: the next id, given the caption.
+
+Shapes: B batch · h, w id grid.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from minglm.config import Config
+from minglm.device import Device
+from minglm.model.bpe import BPE
+from minglm.model.planner import Planner
+from minglm.model.prompt import preview_grid, prompt_ids
+from minglm.model.tokenizer import Tokenizer
+from minglm.training.batches import WHOLE, alike, pixels
+from minglm.training.recipe import Recipe, Stage
+from minglm.world.layout import CELL
+
+
+def planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE,
+                  tokenizer: Tokenizer) -> Stage:
+    """The next id of preview and large grid, given the caption. The preview's ids are those of the
+    shrunken picture."""
+    model = Planner(config.planner).to(device.device)
+    tokenizer = tokenizer.to(device.device).eval()
+
+    def batch(step: int, share: slice = WHOLE) -> dict:
+        posters_ = alike("planner", step, recipe, lambda p: len(p.caption.encode()))[share]
+        rows, columns = posters_[0].height // CELL, posters_[0].width // CELL
+        grid = preview_grid(rows, columns, config.planner.preview_tokens)
+        prompts = [prompt_ids(bpe, p.caption, rows, columns, grid, config.planner.vision_vocab,
+                              config.planner.boi) for p in posters_]
+        images = pixels(posters_).to(device.device)
+        small = F.interpolate(images, (CELL * grid[0], CELL * grid[1]), mode="area")
+        with torch.no_grad(), device.autocast():
+            return dict(prompts=prompts, preview=tokenizer.encode(small), large=tokenizer.encode(images))
+
+    def hidden(name: str) -> bool:
+        return name.startswith("blocks")
+
+    return Stage("planner", model, batch, lambda b: model.loss(**b), recipe, hidden)

@@ -1,0 +1,149 @@
+"""Stage `tokenizer`: ids that say what a picture is about, and where.
+
+Shapes: B batch · h, w id grid · K codes · E code width.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from minglm.config import Config, TokenizerConfig
+from minglm.device import Device
+from minglm.model.bpe import BPE
+from minglm.model.tokenizer import Tokenizer, VectorQuantiser, VisionBlock
+from minglm.training import ranks
+from minglm.training.batches import WHOLE, batch_size, drawn, generator, pixels
+from minglm.training.recipe import Recipe, Stage
+from minglm.world.draw import draw
+from minglm.world.lettering import text_mask
+from minglm.world.quotes import unquoted
+
+
+class Alignment(nn.Module):
+    """What surrounds the tokenizer while it is trained, and is thrown away afterwards.
+
+    Two questions are asked of the codes of an image: which words does your caption hold (a
+    softmax over the vocabulary with rare words counting more, as in SuperClass, arXiv:2411.03313),
+    and what did the half-size image look like? The first makes the ids semantic, the second ties
+    each to its place. (The real tokenizer started from SigLIP, which was pulled towards whole
+    captions; with batches of 128, single words teach many times faster.)
+    """
+
+    def __init__(self, config: TokenizerConfig, vocab: int):
+        super().__init__()
+        width = config.width
+        self.codes = nn.Linear(config.code_width, width)
+        self.rows = nn.Parameter(0.02 * torch.randn(32, width))
+        self.columns = nn.Parameter(0.02 * torch.randn(32, width))
+        block = TokenizerConfig(width=width, heads=config.heads, mlp=2 * width)
+        self.image = nn.Sequential(VisionBlock(block), VisionBlock(block))
+        self.norm = nn.LayerNorm(width)
+        self.pixels = nn.Linear(width, 3 * config.patch ** 2)
+        self.words = nn.Linear(width, vocab)
+
+    def forward(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """codes (B, h, w, E) -> word scores (B, vocab) and half-size pixels (B, 3, 16 h, 16 w)."""
+        h, w = codes.shape[1:3]
+        x = self.codes(codes) + self.rows[:h, None] + self.columns[:w]
+        x = self.norm(self.image(rearrange(x, "b h w d -> b (h w) d")))
+        p = int((self.pixels.out_features // 3) ** 0.5)
+        pixels = rearrange(self.pixels(x), "b (h w) (c p q) -> b c (h p) (w q)", h=h, p=p, q=p)
+        return self.words(x.mean(1)), pixels
+
+
+def word_loss(scores: Tensor, words: Tensor, rarity: Tensor) -> Tensor:
+    """Cross-entropy with the words of each caption, shares by rarity, above its least value.
+
+    scores (B, vocab); words (B, vocab), 1 = the caption holds it; rarity (vocab,).
+    """
+    share = words * rarity
+    share = share / share.sum(1, keepdim=True).clamp_min(1e-6)
+    entropy = -(share * share.clamp_min(1e-9).log()).sum(1)
+    return (-(share * scores.float().log_softmax(1)).sum(1) - entropy).mean()
+
+
+@torch.no_grad()
+def revise_codes(quantiser: VectorQuantiser, usage: Tensor, z: Tensor, ids: Tensor,
+                 generator: torch.Generator, decay: float = 0.95) -> None:
+    """Move each code towards the mean of the features that chose it; revive codes nobody chooses.
+
+    usage (K,) is the running count of choices, updated in place; z (B, h, w, E); ids (B, h, w).
+    """
+    z, ids, codes = z.reshape(-1, z.shape[-1]), ids.flatten(), quantiser.codes
+    chosen = torch.zeros_like(usage).index_add_(0, ids, torch.ones_like(z[:, 0]))
+    total = torch.zeros_like(codes).index_add_(0, ids, z.to(codes.dtype))
+    moved = F.normalize(decay * codes + (1 - decay) * F.normalize(total, dim=-1), dim=-1)
+    codes.copy_(torch.where(chosen[:, None] > 0, moved, codes))
+    usage.mul_(decay).add_(chosen, alpha=1 - decay)
+    pick = torch.randint(len(z), (len(codes),), generator=generator).to(z.device)
+    dead = usage < 0.02
+    codes.copy_(torch.where(dead[:, None], z[pick], codes))
+    usage.copy_(torch.where(dead, torch.full_like(usage, 0.2), usage))
+
+
+def word_table(bpe: BPE, captions: list[str]) -> Tensor:
+    """(B, vocabulary): 1 where a caption holds a token; which letters it quotes is not the ids' business."""
+    table = torch.zeros(len(captions), len(bpe))
+    for row, caption in zip(table, captions):
+        row[bpe.encode(unquoted(caption))] = 1
+    return table
+
+
+class TokenizerTraining(nn.Module):
+    """The tokenizer with the alignment around it, so that one optimiser and one EMA see both."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.tokenizer = Tokenizer(config.tokenizer)
+        self.tokenizer.quantiser.codes.requires_grad_(False)                     # moved by averaging
+        self.alignment = Alignment(config.tokenizer, config.planner.vocab - config.planner.vision_vocab)
+        self.register_buffer("usage", torch.full((config.tokenizer.codebook,), 0.2))
+
+
+def tokenizer_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE) -> Stage:
+    """Caption alignment + reconstruction through the codes, with codes that follow their features."""
+    model = TokenizerTraining(config).to(device.device)
+    table = word_table(bpe, [draw(0, i).caption for i in range(2000)])
+    rarity = torch.log(2000 / (1 + table.sum(0))).to(device.device)
+
+    seen = []                                # features, ids and chance of the parts of a step
+
+    def batch(step: int, share: slice = WHOLE) -> dict:
+        posters_ = drawn("tokenizer", step, recipe, batch_size(step, recipe), share)
+        words = word_table(bpe, [p.caption for p in posters_])
+        images, weight = pixels(posters_), 1 - 0.7 * text_mask(posters_)
+        if step % 4 == 3 and posters_[0].height % 64 == posters_[0].width % 64 == 0:
+            images, weight = F.avg_pool2d(images, 2), F.avg_pool2d(weight, 2)    # as previews are
+        data = device.to(dict(images=images, words=words, weight=F.avg_pool2d(weight, 2)))
+        return data | dict(generator=generator("tokenizer", step))
+
+    def loss(b: dict) -> tuple[Tensor, dict]:
+        quantiser = model.tokenizer.quantiser
+        z = model.tokenizer.features(b["images"])                                # (B, h, w, E)
+        ids = quantiser.nearest(z.detach())
+        codes = quantiser.lookup(ids)
+        commitment = (1 - (z * codes).sum(-1)).mean()
+        scores, reconstruction = model.alignment(z + (codes - z).detach())       # straight through
+        words = word_loss(scores, b["words"], rarity)
+        error = (reconstruction.float() - F.avg_pool2d(b["images"], 2)).square() * b["weight"]
+        if model.training:
+            seen.append((z.detach(), ids, b["generator"]))
+        value = words + 10 * error.mean() + 0.5 * commitment
+        return value, dict(words=words.detach(), pixels=error.mean().detach(), commitment=commitment.detach())
+
+    def after() -> dict:
+        """Codes follow the features of the whole batch, whichever part and rank they were found in."""
+        z, ids = (ranks.gather(torch.cat(found)) for found in list(zip(*seen))[:2])
+        revise_codes(model.tokenizer.quantiser, model.usage, z, ids, seen[0][2])
+        ranks.same(model.tokenizer.quantiser.codes, model.usage)              # sums may round by chance on a card
+        seen.clear()
+        share = model.usage / model.usage.sum()
+        return dict(perplexity=torch.exp(-(share * (share + 1e-9).log()).sum()))
+
+    def hidden(name: str) -> bool:
+        return "blocks" in name or "alignment.image" in name
+
+    return Stage("tokenizer", model, batch, loss, recipe, hidden, after)

@@ -1,0 +1,48 @@
+"""Stage `vae`: reconstruction of posters.
+
+Shapes: B batch · C latent channels · H, W image size · h, w latents.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from minglm.config import Config
+from minglm.device import Device
+from minglm.model.vae import VAE
+from minglm.training.batches import WHOLE, batch_size, drawn, generator, pixels
+from minglm.training.recipe import Recipe, Stage
+from minglm.world.draw import draw
+from minglm.world.lettering import text_mask
+
+
+def loss(vae: VAE, images: Tensor, weight: Tensor, noise: Tensor) -> tuple[Tensor, dict]:
+    """Reconstruction of `images` from latents with a little noise on them.
+
+    images (B, 3, H, W); weight (B, 1, H, W) says how much each pixel counts; noise (B, C, h, w)
+    stands for the errors the diffusion decoder will make, so that decoding forgives them.
+    """
+    out = vae.decode(vae.encode(images) + noise)
+    error = (out - images).float()
+    edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+    value = (weight * (error.square() + 0.1 * error.abs())).mean() + 0.1 * edges
+    psnr = 10 * torch.log10(4 / error.detach().square().mean())
+    return value, dict(psnr=psnr)
+
+
+def vae_stage(config: Config, device: Device, recipe: Recipe) -> Stage:
+    """Reconstruction of posters; characters count four times."""
+    model = VAE(config.vae)
+    model.start_from_pca(pixels([draw(0, i) for i in range(512)]))
+    model.to(device.device)
+
+    def batch(step: int, share: slice = WHOLE) -> dict:
+        height, width = batch_size(step, recipe)
+        posters_ = drawn("vae", step, recipe, (height, width), share)
+        s, c = config.vae.scale, config.vae.channels
+        noise = 0.1 * torch.randn(recipe.batch, c, height // s, width // s,
+                                  generator=generator("vae", step))[share]
+        return device.to(dict(images=pixels(posters_), weight=1 + 3 * text_mask(posters_), noise=noise))
+
+    return Stage("vae", model, batch, lambda b: loss(model, **b), recipe)

@@ -1,0 +1,81 @@
+"""What a prompt quotes, and the marks that captions quote with.
+
+Everybody's keyboard has other quotation marks, and word processors and chat programs change them on the way, so any
+mark of a family opens and any closes: “HELLO", „HELLO“, »HELLO«, 『你好」. An apostrophe (it's, l'arbre, the '90s) and an
+inch mark (12") are no quotation marks.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+
+from minglm.world.layout import is_han
+
+DOUBLE = "\"“”„‟«»＂〝〞〟"                    # each opens or closes
+SINGLE = "'‘’‚‛‹›＇"                          # likewise, where no letter stands on the outer side
+OPENING, CLOSING = "「『《〈｢", "」』》〉｣"
+LETTER = re.compile(r"[0-9A-Za-z\u00c0-\u024f]")
+ELISION = re.compile(r"(\d0s|tis|twas|til|em|cause)\b", re.IGNORECASE)  # what an apostrophe may begin: 'tis, the '90s
+QUOTES = {"en": ('""', '""', '""', "“”", "''"), "zh": ("“”", "“”", "“”", "「」", '""')}
+
+
+def quotations(prompt: str) -> list[tuple[int, int]]:
+    """Where the quotations of a prompt begin and end, marks included, in order; in time linear in its length.
+
+    What has no closing mark is no quotation; nor is an empty one. Inside a quotation other marks are text.
+    """
+    found, at, scanned = [], 0, dict.fromkeys((DOUBLE, SINGLE, OPENING), 0)
+    while at < len(prompt):
+        family, end = next((f for f in scanned if prompt[at] in f), None), None
+        if family and at >= scanned[family] and opens(prompt, at):
+            closed, stop = closing(prompt, at, family)
+            end = stop if closed else None
+            scanned[family] = 0 if closed else stop      # up to there nothing closes a later one either
+        if end is not None and end > at + 1:
+            found.append((at, end + 1))
+        at = at + 1 if end is None else end + 1
+    return found
+
+
+def opens(prompt: str, at: int) -> bool:
+    """Whether the mark at this place may open a quotation."""
+    before, after = prompt[at - 1:at], prompt[at + 1:at + 2]
+    if prompt[at] in SINGLE:
+        return not LETTER.match(before) and not ELISION.match(prompt, at + 1)
+    return not (prompt[at] == '"' and before.isdecimal() and after in ("", " ", "x", "×", ",", "."))  # inches
+
+
+def closing(prompt: str, at: int, family: str) -> tuple[bool, int]:
+    """Whether a mark closes the quotation opened at `at`, and its place, or where the search ended."""
+    marks = CLOSING if family == OPENING else family
+    for i in range(at + 1, len(prompt)):
+        if family == SINGLE and prompt[i] == "\n":
+            return False, i
+        if prompt[i] in marks and not (family == SINGLE and LETTER.match(prompt, i + 1)):
+            return True, i
+    return False, len(prompt)
+
+
+def quoted(prompt: str) -> list[str]:
+    """The texts that a prompt quotes, in order, without their marks.
+
+    GLM-Image's own parser takes any two apostrophes for quotes and sorts by kind of quote (as_published.py).
+    """
+    return [prompt[a + 1:b - 1] for a, b in quotations(prompt)]
+
+
+def unquoted(prompt: str) -> str:
+    """The prompt with its quotations emptied: “HELLO” becomes “”."""
+    out, end = "", 0
+    for a, b in quotations(prompt):
+        out, end = out + prompt[end:a + 1], b - 1
+    return out + prompt[end:]
+
+
+def written(rng: random.Random, text: str, language: str) -> str:
+    """A text as a caption of that language quotes it: Latin mostly in capitals, as it is drawn, sometimes not."""
+    if not is_han(text):
+        text = rng.choices((text, text.lower(), text.capitalize()), (70, 15, 15))[0]
+    opening, closing = rng.choice(QUOTES[language])
+    return opening + text + closing
