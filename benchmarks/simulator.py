@@ -20,18 +20,19 @@ import torch
 from minglm.ascend import counters, simulator
 from minglm.config import preset
 from minglm.device import Device, pick
-from minglm.training import recipe, run
 from minglm.training.loop import train
+from minglm.training.recipe import RECIPES
+from minglm.training.run import STAGES, build, finish
 
 WARM_UP = 3
 
 
 def compare(name: str, folder: Path, steps: int, batch: int | None) -> tuple[list[float], counters.Counters]:
     """Median seconds of a step on the CPU and on the simulated card, and what the card counted."""
-    recipe = recipe.RECIPES["tiny"][name]
+    recipe = RECIPES["tiny"][name]
     recipe = replace(recipe, steps=steps + WARM_UP, batch=batch or recipe.batch)
     devices = Device(torch.device("cpu")), pick("npu")
-    runs = [train(run.build(name, preset("tiny"), device, recipe, folder), device) for device in devices]
+    runs = [train(build(name, preset("tiny"), device, recipe, folder), device) for device in devices]
     times: tuple[list, list] = ([], [])
     for number in range(recipe.steps):
         for run, spent in zip(runs, times):
@@ -52,14 +53,14 @@ def main() -> None:
     print("| stage | CPU, ms | simulated npu, ms | ratio | launches | syncs | peak, MiB | bar |")
     print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        for name in run.STAGES:
+        for name in STAGES:
             (cpu, npu), seen = compare(name, Path(folder), options.steps, options.batch)
             print(f"| {name} | {1000 * cpu:.1f} | {1000 * npu:.1f} | {npu / cpu:.2f} | {seen.launches:,} | "
                   f"{seen.syncs} | {seen.peak / 2**20:.1f} | <= 6{'' if npu <= 6 * cpu else ', MISSED'} |", flush=True)
             device = Device(torch.device("cpu"))
-            recipe = replace(recipe.RECIPES["tiny"][name], steps=2, batch=2)         # what the next stages load
-            stage = run.build(name, preset("tiny"), device, recipe, Path(folder))
-            run.finish(stage, preset("tiny"), Path(folder))
+            recipe = replace(RECIPES["tiny"][name], steps=2, batch=2)         # what the next stages load
+            stage = build(name, preset("tiny"), device, recipe, Path(folder))
+            finish(stage, preset("tiny"), Path(folder))
     print(f"\ntorch {torch.__version__}, one thread, bfloat16 autocast, medians of {options.steps} steps in turns")
 
 

@@ -23,8 +23,9 @@ import torch
 from minglm.ascend import launches
 from minglm.config import preset
 from minglm.device import Device, pick, set_threads
-from minglm.training import recipe, run
 from minglm.training.loop import train
+from minglm.training.recipe import RECIPES
+from minglm.training.run import STAGES, build
 
 ROOT = Path(__file__).resolve().parents[1]
 SQUARE = 2048                                # side of the matrices that give the peak
@@ -42,14 +43,14 @@ def measure(name: str, options) -> dict:
     """One row of the table."""
     device, config = pick(options.device), preset(options.config)
     folder = ROOT / "data" / "weights" / options.config
-    recipe = replace(recipe.RECIPES[options.config][name], steps=10 ** 6)
-    stage = run.build(name, config, device, recipe, folder)
+    recipe = replace(RECIPES[options.config][name], steps=10 ** 6)
+    stage = build(name, config, device, recipe, folder)
     making = [seconds(device, lambda: stage.batch(i)) for i in range(4)]
     batches = [stage.batch(i) for i in range(4)]                                 # so that sizes of pictures take turns
     run = train(replace(stage, batch=lambda step: batches[step % 4]), device)
     for _ in range(4):
         next(run)
-    launches = launches.record(lambda: [next(run) for _ in range(4)], stage.model).launches
+    started = launches.record(lambda: [next(run) for _ in range(4)], stage.model).launches
     a, b = (torch.randn(SQUARE, SQUARE, device=device.device) for _ in range(2))
 
     def product():
@@ -60,20 +61,20 @@ def measure(name: str, options) -> dict:
     for _ in range(options.repeats):
         steps.append(seconds(device, lambda: [next(run) for _ in range(4)]) / 4)
         peaks.append(min(seconds(device, product) for _ in range(3)))
-    step, each = median(steps), sum(launch.flops for launch in launches) / 4
+    step, each = median(steps), sum(launch.flops for launch in started) / 4
     a, b = a.bfloat16(), b.bfloat16()                                            # without the casting
     peak = 2 * SQUARE ** 3 / min(min(peaks), *(seconds(device, lambda: a @ b) for _ in range(5)))
     return dict(stage=name, batch=recipe.batch, samples_per_second=round(recipe.batch / (step + median(making)), 1),
                 step_ms=round(1000 * step, 1), batch_ms=round(1000 * median(making), 1), gflop=round(each / 1e9, 1),
                 gflops=round(each / step / 1e9, 1), peak_gflops=round(peak / 1e9, 1),
-                share=round(each / step / peak, 3), launches=len(launches) // 4,
+                share=round(each / step / peak, 3), launches=len(started) // 4,
                 peak_mib=round(device.peak_memory() / 2 ** 20))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", default="mini")
-    parser.add_argument("--stages", nargs="+", default=list(run.STAGES), choices=run.STAGES)
+    parser.add_argument("--stages", nargs="+", default=list(STAGES), choices=STAGES)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--repeats", type=int, default=9)

@@ -33,9 +33,10 @@ from torch import Tensor  # noqa: E402
 
 from minglm.config import preset  # noqa: E402
 from minglm.device import Device, pick  # noqa: E402
-from minglm.model import ops
-from minglm.training import recipe, run  # noqa: E402
+from minglm.model import ops  # noqa: E402
+from minglm.training import run  # noqa: E402
 from minglm.training.loop import train  # noqa: E402
+from minglm.training.recipe import RECIPES  # noqa: E402
 
 CPU = torch.device("cpu")
 TOLERANCES = {torch.float32: 1e-3, torch.bfloat16: 3e-2}     # of the largest value: a first guess, made without a card
@@ -134,7 +135,7 @@ def train_stages(device: Device, steps: int, folder: Path) -> Result:
     lines = ["| stage | CPU: first, last loss | card: first, last loss | largest difference | ms per step | peak MiB |",
              "|---|---|---|---|---|---|"]
     for name in run.STAGES:
-        recipe, found = replace(recipe.RECIPES["tiny"][name], steps=steps, batch=8, warmup=2), {}
+        recipe, found = replace(RECIPES["tiny"][name], steps=steps, batch=8, warmup=2), {}
         device.reset_peak_memory()
         for where in (Float32(device.device), Float32(CPU)):
             stage = run.build(name, config, where, recipe, folder)
@@ -153,7 +154,7 @@ def train_stages(device: Device, steps: int, folder: Path) -> Result:
 def resume(device: Device, steps: int, folder: Path) -> Result:
     """The planner in bfloat16, stopped half-way and gone on with, against a run never stopped."""
     config = preset("tiny")
-    recipe = replace(recipe.RECIPES["tiny"]["planner"], steps=steps, batch=8, warmup=2)
+    recipe = replace(RECIPES["tiny"]["planner"], steps=steps, batch=8, warmup=2)
 
     def run(place: Path | None, stop: int = steps, go_on: bool = False) -> list[float]:
         loop, losses = train(run.build("planner", config, device, recipe, folder), device, place, go_on), []

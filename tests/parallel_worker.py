@@ -16,9 +16,9 @@ import torch
 from minglm.__main__ import main
 from minglm.config import preset
 from minglm.device import Device, pick
-from minglm.training import ranks, recipe, run
+from minglm.training import ranks, run as stages
 from minglm.training.loop import train
-from minglm.training.recipe import Stage
+from minglm.training.recipe import RECIPES, Stage
 
 STEPS = 20
 VARIANTS = {"ddp": {}, "fsdp": dict(sharded=True)}
@@ -33,8 +33,8 @@ def in_single_precision() -> None:
 
 
 def build(name: str, folder: Path, steps: int = STEPS) -> Stage:
-    recipe = replace(recipe.RECIPES["tiny"][name], steps=steps, batch=8)
-    return run.build(name, preset("tiny"), pick("cpu"), recipe, folder)
+    recipe = replace(RECIPES["tiny"][name], steps=steps, batch=8)
+    return stages.build(name, preset("tiny"), pick("cpu"), recipe, folder)
 
 
 def losses(stage: Stage, place: Path | None = None, stop: int | None = None, **options) -> list[float]:
@@ -52,7 +52,7 @@ def compare(folder: Path, out: Path) -> None:
     """Losses of every stage, of runs in parts, and of runs that stop or go on."""
     found = {}
     for variant, options in VARIANTS.items():
-        for name in run.STAGES:
+        for name in stages.STAGES:
             found[f"{name}, {variant}"] = losses(build(name, folder), **options)
         losses(build("planner", folder, END), out / variant, STOP, save_every=0, **options)
         stage = build("planner", folder, END)
@@ -61,7 +61,7 @@ def compare(folder: Path, out: Path) -> None:
     for variant, options in PARTS.items():
         found[f"decoder, {variant}"] = losses(build("decoder", folder), stop=END, **options)
     if not ranks.rank():
-        run.finish(stage, preset("tiny"), out / "weights")                    # of the sharded run
+        stages.finish(stage, preset("tiny"), out / "weights")                    # of the sharded run
         (out / "losses.json").write_text(json.dumps(found))
 
 

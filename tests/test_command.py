@@ -135,7 +135,7 @@ def test_arguments_that_cannot_be_parsed_are_one_line(run, arguments, words):
 
 
 @pytest.mark.parametrize("arguments, words", [
-    ([PROMPT, "--steps", "0"], "0 steps"),
+    ([PROMPT, "--steps", "0"], "steps 0"),
     ([PROMPT, "--temperature", "nan"], "temperature nan"),
     ([PROMPT, "--out", "a.psd"], "ends in .png or .jpg"),
 ])

@@ -18,7 +18,7 @@ from minglm.measure.cost import CARDS
 SCRIPT = """
 import json, torch
 from dataclasses import replace
-from minglm.ascend import memory
+from minglm.ascend.memory import fake_card, parameters, per_card, step, table
 from minglm.config import preset
 from minglm.measure.cost import CARDS
 from minglm.model.decoder import Decoder
@@ -30,18 +30,18 @@ found = {}
 
 def note(name, memory):
     found[name] = {key: value for key, value in vars(memory).items() if key != "shapes"} | dict(
-        count=memory.parameters(memory), one=memory.per_card(memory, 1), eight=memory.per_card(memory, 8),
-        outside=memory.parameters(memory) - memory.parameters(memory, "blocks."),
-        a_block=memory.parameters(memory, "blocks.0."))
+        count=parameters(memory), one=per_card(memory, 1), eight=per_card(memory, 8),
+        outside=parameters(memory) - parameters(memory, "blocks."),
+        a_block=parameters(memory, "blocks.0."))
 
-with memory.fake_card() as card:
+with fake_card() as card:
     for stage in ("planner", "decoder"):
         for checkpointing in (False, True):
             name = stage + " checkpointed" * checkpointing
-            note(name, memory.step(stage, full, 1024, 1024, 1, card, checkpointing=checkpointing))
+            note(name, step(stage, full, 1024, 1024, 1, card, checkpointing=checkpointing))
     for depth in (2, 3):
         deep = replace(mini, planner=replace(mini.planner, depth=depth), decoder=replace(mini.decoder, depth=depth))
-        note(f"depth {depth}", memory.step("planner", deep, 128, 128, 2, card, checkpointing=True))
+        note(f"depth {depth}", step("planner", deep, 128, 128, 2, card, checkpointing=True))
     with card:
         found["vision"] = sum(p.numel() for p in Tokenizer(full.tokenizer).parameters())
         planner, decoder = Planner(mini.planner), Decoder(mini.decoder)
@@ -56,15 +56,15 @@ with memory.fake_card() as card:
             found["mixed"].append(f"passed: {forgotten()}")
         except Exception as error:
             found["mixed"].append(f"{type(error).__name__} {error}")
-    found["table"] = memory.table(mini, 128, 96, CARDS["ascend-910b"], cards=(1, 8))
+    found["table"] = table(mini, 128, 96, CARDS["ascend-910b"], cards=(1, 8))
 
 for stage in ("planner", "decoder"):
     for checkpointing in (False, True):
         name = stage + " checkpointed" * checkpointing
         how = dict(dtype=torch.float32, checkpointing=checkpointing)
-        with memory.fake_card(fused=False) as card:
-            note(f"foretold {name}", memory.step(stage, mini, 128, 128, 4, card, **how))
-        note(f"real {name}", memory.step(stage, mini, 128, 128, 4, cpu, **how))
+        with fake_card(fused=False) as card:
+            note(f"foretold {name}", step(stage, mini, 128, 128, 4, card, **how))
+        note(f"real {name}", step(stage, mini, 128, 128, 4, cpu, **how))
 print(json.dumps(found))
 """
 

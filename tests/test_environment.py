@@ -159,7 +159,7 @@ def test_import_minglm_is_cheap(torch_npu_without_cann):
 FORBIDDEN_DTYPES = {"float64", "double", "complex32", "complex64", "complex128", "cfloat",
                     "cdouble", "chalf", "complex", "polar", "view_as_complex"}
 DEVICE_AWARE = {"device.py"}      # may say torch.cuda: it answers for everybody else
-DTYPE_AWARE = {"simnpu.py", "check_npu.py"}  # name the forbidden dtypes in order to reject them
+DTYPE_AWARE = {"simtensor.py", "check_13.py"}  # name the forbidden dtypes in order to reject them
 
 
 def at_import(node: ast.AST):

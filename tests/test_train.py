@@ -20,11 +20,12 @@ from minglm.device import pick
 from minglm.generate.pipeline import Pipeline
 from minglm.model.tokenizer import Tokenizer
 from minglm.model.vae import VAE
-from minglm.training import batches, recipe, run, stage_decoder
+from minglm.training import batches, stage_decoder
 from minglm.training.checkpoint import load
 from minglm.training.loop import train
 from minglm.training.optimisers import EMA, optimisers
-from minglm.training.recipe import Recipe, Stage
+from minglm.training.recipe import RECIPES, Recipe, Stage
+from minglm.training.run import STAGES, build, finish
 from minglm.world import quotes
 from minglm.world.draw import draw
 from minglm.world.layout import fits, is_han
@@ -105,14 +106,15 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 import torch
-from minglm.training import batches, recipe, run
+from minglm.training.recipe import RECIPES
+from minglm.training.run import build
 from minglm.config import preset
 from minglm.device import pick
 from minglm.training.loop import train
 torch.set_num_threads(1)
 folder, device = Path(sys.argv[1]), pick("cpu")
-recipe = replace(recipe.RECIPES["tiny"]["vae"], steps=40, batch=2)
-stage = run.build("vae", preset("tiny"), device, recipe, folder)
+recipe = replace(RECIPES["tiny"]["vae"], steps=40, batch=2)
+stage = build("vae", preset("tiny"), device, recipe, folder)
 for step in train(stage, device, folder / "training" / "vae", save_every=0):
     print(step.number, flush=True)
 """
@@ -300,7 +302,7 @@ def test_training_learns():
 # ---------------------------------------------------------------- the stages
 
 STEPS = {name: Recipe(steps=3, batch=4, lr=1e-3, warmup=2, muon_lr=0 if name == "vae" else 4e-3)
-         for name in run.STAGES}
+         for name in STAGES}
 
 
 @pytest.fixture(scope="module")
@@ -309,10 +311,10 @@ def trained(config, bpe, tmp_path_factory):
     folder, found = tmp_path_factory.mktemp("trained"), {}
     (folder / "text").mkdir()
     bpe.save(folder / "text" / "tokenizer.json")
-    for name in run.STAGES:
-        stage = run.build(name, config, CPU, STEPS[name], folder)
+    for name in STAGES:
+        stage = build(name, config, CPU, STEPS[name], folder)
         found[name] = losses(stage)
-        run.finish(stage, config, folder)
+        finish(stage, config, folder)
     return folder, found
 
 
@@ -323,19 +325,19 @@ def test_every_stage_runs_and_the_result_paints(trained):
     assert out.images[0].size == (128, 96) and out.plan[0].shape == (3, 4)
 
 
-@pytest.mark.parametrize("name", run.STAGES)
+@pytest.mark.parametrize("name", STAGES)
 def test_a_stage_resumes_exactly(trained, config, name, tmp_path):
     folder, wanted = trained
     found = []
     for stop in (2, None):
-        stage = run.build(name, config, CPU, STEPS[name], folder)
+        stage = build(name, config, CPU, STEPS[name], folder)
         found += losses(stage, tmp_path, stop, resume=True)
     assert found == wanted[name]
 
 
-@pytest.mark.parametrize("name", run.STAGES)
+@pytest.mark.parametrize("name", STAGES)
 def test_a_batch_depends_on_its_step_alone(trained, config, name):
-    stage = run.build(name, config, CPU, STEPS[name], trained[0])
+    stage = build(name, config, CPU, STEPS[name], trained[0])
     one, _, two, other = (stage.batch(step) for step in (1, 0, 1, 2))
     same = [torch.equal(one[k], two[k]) for k in one if isinstance(one[k], torch.Tensor)]
     assert same and all(same)
@@ -343,9 +345,9 @@ def test_a_batch_depends_on_its_step_alone(trained, config, name):
                for k in one if isinstance(one[k], torch.Tensor))
 
 
-@pytest.mark.parametrize("name", run.STAGES)
+@pytest.mark.parametrize("name", STAGES)
 def test_every_parameter_of_a_stage_learns(trained, config, name):
-    stage = run.build(name, config, CPU, STEPS[name], trained[0])
+    stage = build(name, config, CPU, STEPS[name], trained[0])
     gradients = {n: False for n, p in stage.model.named_parameters() if p.requires_grad}
     with torch.no_grad():                                                        # leave the zeros of the start
         for p in stage.model.parameters():
@@ -439,13 +441,13 @@ def test_unquoted_leaves_the_rest_in():
 
 def test_unknown_stage_and_missing_stage_are_named(tmp_path, config):
     with pytest.raises(ValueError, match="'vea'.*vae, tokenizer, planner, decoder"):
-        run.build("vea", config, CPU, RECIPE, tmp_path)
+        build("vea", config, CPU, RECIPE, tmp_path)
     for name in ("planner", "decoder"):
         with pytest.raises(ValueError, match=str(tmp_path)):
-            run.build(name, config, CPU, RECIPE, tmp_path)
+            build(name, config, CPU, RECIPE, tmp_path)
 
 
-@pytest.mark.parametrize("name", recipe.RECIPES)
+@pytest.mark.parametrize("name", RECIPES)
 def test_heads_of_every_trained_preset_split_for_the_alignment_loss(name):
     """Half of the heads are shown letters, and half of those the upper halves of letters."""
     assert preset(name).decoder.heads % 4 == 0

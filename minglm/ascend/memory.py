@@ -31,7 +31,8 @@ from minglm.config import Config
 from minglm.measure.cost import BYTES, GLYPHS, PROMPT, Card
 from minglm.model import flow, layers, ops, weights
 from minglm.model.prompt import preview_grid
-from minglm.training import optimisers, recipe
+from minglm.training.optimisers import EMA, optimisers
+from minglm.training.recipe import Recipe, Stage
 
 CARD = "npu"
 RESERVED = 4e9                               # bytes of a card for its runtime and collectives: assumed
@@ -148,9 +149,9 @@ def step(stage: str, config: Config, height: int, width: int, batch: int, device
     finally:
         torch.set_default_dtype(default)
     masters = nn.ParameterList(p.detach().to(torch.float32, copy=True) for p in model.parameters())
-    recipe = recipe.Recipe(steps=1, batch=batch)
-    optimisers = optimisers.optimisers(recipe.Stage(stage, masters, dict, lambda b: (b, {}), recipe))
-    average, kept, marks = optimisers.EMA(masters, recipe.ema), Kept(model), []
+    recipe = Recipe(steps=1, batch=batch)
+    made = optimisers(Stage(stage, masters, dict, lambda b: (b, {}), recipe))
+    average, kept, marks = EMA(masters, recipe.ema), Kept(model), []
     loss = dict(planner=planner_loss, decoder=decoder_loss)[stage](config, height, width, batch, device, dtype)
     for hook in (model.blocks[-1].register_forward_pre_hook, model.blocks[-1].register_forward_hook):
         hook(lambda *_: marks.append(kept.bytes))
@@ -163,12 +164,12 @@ def step(stage: str, config: Config, height: int, width: int, batch: int, device
     for master, p in zip(masters, model.parameters()):
         master.grad = p.grad.float()
     nn.utils.clip_grad_norm_(masters.parameters(), recipe.clip)
-    for optimiser in optimisers:
+    for optimiser in made:
         optimiser.step()
     average.update(0)
     with torch.no_grad():
         torch._foreach_copy_(list(model.parameters()), list(masters))
-    moments = [value for o in optimisers for state in o.state.values() for value in state.values() if value.ndim]
+    moments = [value for o in made for state in o.state.values() for value in state.values() if value.ndim]
     return Memory({name: p.shape for name, p in model.named_parameters()}, total(masters), total(m.grad for m in masters),
                   total(moments), total(average.mean), kept.bytes, marks[1] - marks[0])
 
