@@ -7,10 +7,10 @@ OMP_WAIT_POLICY ?= PASSIVE
 GOMP_SPINCOUNT ?= 1000
 export OMP_WAIT_POLICY GOMP_SPINCOUNT
 
-.PHONY: help demo test lab train evaluate bench clean
+.PHONY: help demo test lab train evaluate bench other-machines clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## */  make \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## */  make \1	/p' Makefile
 
 demo: .venv/.with-ocr  ## prompt -> poster.png, with the shipped weights
 	$(BIN)/minglm generate 'A yellow poster with an apple in the centre and the red word "HELLO" at the bottom.' --seed 0 --out poster.png --read
@@ -33,6 +33,9 @@ evaluate: .venv/.with-ocr  ## score the shipped weights
 
 bench: .venv/.with-test  ## run every script in benchmarks/
 	@for script in benchmarks/*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
+
+other-machines: .venv/.with-test  ## the notebooks as with other processors, threads and roundings (an hour)
+	PYTHON=$(BIN)/python scripts/other_machines.sh
 
 clean:  ## remove what make made; training runs in runs/ stay
 	rm -rf .venv build *.egg-info .pytest_cache poster.png
