@@ -1,5 +1,6 @@
 # Each target creates .venv and installs what it needs on first use; later runs start at once.
 # Another interpreter: make test PYTHON=python3.12
+# torch from elsewhere: make test TORCH_INDEX=URL, or TORCH_INDEX= for whatever pip takes by itself
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -7,13 +8,23 @@ OMP_WAIT_POLICY ?= PASSIVE
 GOMP_SPINCOUNT ?= 1000
 export OMP_WAIT_POLICY GOMP_SPINCOUNT
 
-.PHONY: help demo test lab train evaluate bench other-machines clean
+# What pip takes by itself on Linux is the CUDA build of torch, gigabytes of it. Without an NVIDIA card we ask for the
+# CPU build, which only PyTorch's own index has; on other systems pip's own choice is the CPU build already.
+TORCH := $(shell sed -n 's/^ *"\(torch==[0-9.]*\)",$$/\1/p' pyproject.toml)
+ifeq ($(shell uname -s; command -v nvidia-smi || true),Linux)
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+endif
+
+.PHONY: help demo lint test lab train evaluate bench other-machines clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## */  make \1	/p' Makefile
+	@sed -n 's/^\([a-z][a-z-]*\):.*## */  make \1	/p' Makefile
 
 demo: .venv/.with-ocr  ## prompt -> poster.png, with the shipped weights
 	$(BIN)/minglm generate 'A yellow poster with an apple in the centre and the red word "HELLO" at the bottom.' --seed 0 --out poster.png --read
+
+lint: .venv/.with-test  ## what ruff has to say, within a second
+	$(BIN)/ruff check .
 
 test: export MINGLM_DEVICE = cpu
 test: export OMP_WAIT_POLICY = PASSIVE
@@ -38,12 +49,28 @@ other-machines: .venv/.with-test  ## the notebooks as with other processors, thr
 	PYTHON=$(BIN)/python scripts/other_machines.sh
 
 clean:  ## remove what make made; training runs in runs/ stay
-	rm -rf .venv build *.egg-info .pytest_cache poster.png
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache poster.png
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps. `.with-X` means: minglm is installed with the extra X (X may be a list: a,b).
-.venv/.with-%: pyproject.toml .venv/.made
+.venv/.with-%: pyproject.toml .venv/.torch
 	$(BIN)/python -m pip install --disable-pip-version-check -e '.[$*]'
+	@touch $@
+
+# torch alone, from TORCH_INDEX, if that answers within seconds; pip itself would ask six times for every package. What
+# torch needs beside it is installed by `.with-X`.
+ASK = import signal, urllib.request; signal.alarm(10); urllib.request.urlopen("$(TORCH_INDEX:/=)/torch/", timeout=5)
+.venv/.torch: pyproject.toml .venv/.made
+	@if [ -z '$(TORCH_INDEX)' ]; then \
+	  echo "$(TORCH): the build that pip takes by itself"; \
+	elif ! $(BIN)/python -c '$(ASK)' 2>/dev/null; then \
+	  echo "$(TORCH): $(TORCH_INDEX) does not answer, so pip takes the build that it finds elsewhere, on Linux often" \
+	       "gigabytes of CUDA. To ask another index: make TORCH_INDEX=URL"; \
+	else \
+	  echo "$(TORCH): the CPU build, from $(TORCH_INDEX). To leave the choice to pip: make TORCH_INDEX="; \
+	  $(BIN)/python -m pip install --disable-pip-version-check --no-deps --index-url '$(TORCH_INDEX)' '$(TORCH)' || \
+	    echo "$(TORCH): not found there; pip takes the build that it finds elsewhere"; \
+	fi
 	@touch $@
 
 .venv/.made:
