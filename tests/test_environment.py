@@ -3,9 +3,14 @@
 import ast
 import os
 import re
+import shutil
+import socket
 import subprocess
 import sys
+import threading
+import time
 import tomllib
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,6 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 MODULES = sorted((ROOT / "minglm").rglob("*.py"))
+CPU_INDEX = "--extra-index-url https://download.pytorch.org/whl/cpu"
+ENVIRONMENTS = sorted(path.name for path in ROOT.glob("environment*.yml"))
 
 
 # ------------------------------------------------------------------------ the environment files
@@ -30,14 +37,18 @@ def conda(name: str) -> tuple[list[str], list[str]]:
 
 
 def pins(lines: list[str]) -> dict[str, str]:
-    """{name: version rule} of pip requirements, leaving out `-e .` lines."""
-    found = map(Requirement, (line for line in lines if not line.startswith("-e")))
+    """{name: version rule} of pip requirements, leaving out options and `-e .` lines."""
+    found = map(Requirement, (line for line in lines if not line.startswith("-")))
     return {requirement.name: str(requirement.specifier) for requirement in found}
 
 
-@pytest.fixture(params=["environment.yml", "environment-npu.yml"])
+@pytest.fixture(params=ENVIRONMENTS)
 def environment(request) -> tuple[list[str], list[str]]:
     return conda(request.param)
+
+
+def test_all_environments_are_looked_at():
+    assert ENVIRONMENTS == ["environment-npu-2.12.yml", "environment-npu.yml", "environment.yml"]
 
 
 def test_python_satisfies_the_project(environment):
@@ -45,16 +56,42 @@ def test_python_satisfies_the_project(environment):
     assert Version(python.removeprefix("python=")) in SpecifierSet(PROJECT["requires-python"])
 
 
-def test_torch_is_pinned_alike(environment):
+@pytest.mark.parametrize("name, local", [("environment.yml", ""), ("environment-npu.yml", "+cpu")])
+def test_torch_is_pinned_as_in_the_project(name, local):
     expected = pins(PROJECT["dependencies"])["torch"]
     assert re.fullmatch(r"==\d+\.\d+\.\d+", expected)
-    assert pins(environment[1])["torch"] == expected
+    assert pins(conda(name)[1])["torch"] == expected + local
 
 
-def test_installs_minglm_with_extras_that_exist(environment):
-    [line] = [line for line in environment[1] if line.startswith("-e")]
+def test_every_environment_asks_for_the_cpu_build(environment):
+    assert environment[1][0] == CPU_INDEX
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert f"TORCH_INDEX ?= {CPU_INDEX.split()[1]}" in makefile
+
+
+def test_pip_takes_the_cpu_build_where_both_are_found(environment):
+    """By the rules of version numbers, which are pip's: of those that a pin allows, the highest."""
+    pin = SpecifierSet(pins(environment[1])["torch"])
+    number = re.search(r"[\d.]+\d", str(pin))[0]
+    found = [Version(number), Version(f"{number}+cpu")]
+    assert max(pin.filter(found)) == found[1]
+    wheel = pins(environment[1]).get("torch-npu")           # 2.12.0.post2 asks for torch 2.12.0
+    assert wheel is None or wheel.removeprefix("==").split(".post")[0] == number
+
+
+@pytest.mark.parametrize("name", ["environment.yml", "environment-npu.yml"])
+def test_installs_minglm_with_extras_that_exist(name):
+    [line] = [line for line in conda(name)[1] if line.startswith("-e")]
     extras = re.fullmatch(r"-e \.\[([a-z,]+)\]", line)[1].split(",")
     assert set(extras) <= set(EXTRAS)
+
+
+def test_the_older_pair_lists_what_minglm_needs_beside_torch():
+    listed = pins(conda("environment-npu-2.12.yml")[1])
+    wanted = pins(PROJECT["dependencies"] + EXTRAS["ocr"] + EXTRAS["notebooks"])
+    assert wanted.pop("torch") != listed.pop("torch")
+    assert listed.pop("torch-npu") and listed.pop("pyyaml") == ""
+    assert listed == wanted
 
 
 def test_cpu_environment_has_no_torch_npu():
@@ -86,10 +123,94 @@ def test_only_the_npu_extra_names_torch_npu():
     assert "npu" not in referred and referred <= set(EXTRAS)
 
 
+def test_every_folder_of_the_package_is_in_the_wheel():
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    wings = {".".join(path.parent.relative_to(ROOT).parts) for path in ROOT.glob("minglm/**/__init__.py")}
+    mapped = {f"minglm.{folder}" for folder in ("data", "notebooks", "docs", "tests")}
+    assert set(tools["packages"]) == wings | mapped
+    assert tools["package-dir"] == {name: name.partition(".")[2] for name in mapped}
+
+
 def test_version_is_written_once():
     import minglm
 
     assert minglm.__version__ == PROJECT["version"]
+
+
+# ------------------------------------------------------------------------------------ make and torch
+
+@pytest.fixture
+def make(tmp_path):
+    """make .venv/.torch in an empty folder: what it says. Of Python only `-c` is real; pip is not run but shown."""
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / ".made").touch()
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.write_text(f'#!/bin/sh\n[ "$1" = -c ] && exec {sys.executable} "$@"\necho "ran: $*"\n')
+    python.chmod(0o755)
+
+    def run(*arguments: str, target: str = ".venv/.torch", path: Path | None = None) -> str:
+        folders = [str(path)] if path else []
+        variables = os.environ | dict(PATH=os.pathsep.join([*folders, os.environ["PATH"]]), no_proxy="*")
+        variables = {name: value for name, value in variables.items() if name not in ("TORCH_INDEX", "MAKEFLAGS")}
+        ran = subprocess.run(["make", target, *arguments], cwd=tmp_path, env=variables, capture_output=True,
+                             text=True, timeout=60)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
+    return run
+
+
+needs_make = pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+
+
+@needs_make
+def test_make_takes_torch_from_an_index_that_answers(make):
+    class Index(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *arguments):
+            pass
+
+    asked = []
+    with HTTPServer(("127.0.0.1", 0), Index) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/whl/cpu"
+        said = make(f"TORCH_INDEX={url}")
+        server.shutdown()
+    assert asked == ["/whl/cpu/torch/"]
+    pin = "torch" + pins(PROJECT["dependencies"])["torch"]
+    assert f"--index-url {url} {pin}" in said and f"{pin}: the CPU build, from {url}" in said
+
+
+@needs_make
+def test_make_gives_up_on_an_index_that_is_silent(make):
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the call and never says a word
+        began = time.monotonic()
+        said = make(f"TORCH_INDEX=http://127.0.0.1:{silent.getsockname()[1]}/cpu")
+    assert time.monotonic() - began < 15
+    assert "does not answer" in said and "ran:" not in said
+
+
+@needs_make
+def test_make_leaves_torch_to_pip_when_told_so_or_where_there_is_an_nvidia_card(make, tmp_path):
+    assert "the build that pip takes by itself" in make("TORCH_INDEX=")
+    (tmp_path / "nvidia-smi").write_text("#!/bin/sh\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    (tmp_path / ".venv" / ".torch").unlink()
+    assert "the build that pip takes by itself" in make(path=tmp_path)
+
+
+@needs_make
+def test_make_lists_its_targets(make):
+    said = make(target="help")
+    targets = re.findall(r"^([a-z][a-z-]*):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    assert {"demo", "lint", "test"} < set(targets)
+    assert re.findall(r"^  make (\S+)\t", said, re.M) == targets
 
 
 # ---------------------------------------------------------------- torch-npu installed, CANN absent
@@ -189,7 +310,11 @@ def violations(source: str, name: str = "module.py") -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
+def test_there_are_modules_to_look_at():
+    assert len(MODULES) > 40
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_modules_keep_the_device_rules(path):
     assert violations(path.read_text(encoding="utf-8"), path.name) == []
 
