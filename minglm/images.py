@@ -23,7 +23,7 @@ def open_image(image: str | Path | Image.Image) -> Image.Image:
         return rgb(image)
     try:
         with Image.open(image) as file:
-            return rgb(file)
+            return rgb(file).copy()              # a picture of its own, for the file is closed now
     except FileNotFoundError:
         raise ValueError(f"no image file {str(image)!r}") from None
     except (OSError, SyntaxError, ValueError, AttributeError, TypeError, EOFError, MemoryError,

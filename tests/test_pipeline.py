@@ -265,3 +265,26 @@ def test_only_the_poster_world_limits_its_letters(pipe):
 def test_unknown_device_is_named(folder):
     with pytest.raises(ValueError, match="unknown device 'tpu'"):
         Pipeline.from_pretrained(folder, "tpu")
+
+
+@pytest.mark.parametrize("change", [lambda: torch.set_default_device("meta"), lambda: torch.set_default_dtype(torch.float64)])
+def test_defaults_of_the_process_change_nothing(paint, pipe, change):
+    wanted = paint(steps=1)
+    ids, back = pipe.encode_ids(wanted.images), pipe.reconstruct(wanted.images)
+    try:
+        change()
+        out = paint(steps=1)
+        again, same = pipe.encode_ids(out.images), pipe.reconstruct(out.images)
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
+    assert np.array_equal(out.images[0], wanted.images[0]) and torch.equal(out.plan[0], wanted.plan[0])
+    assert torch.equal(again[0], ids[0]) and np.array_equal(same[0], back[0])
+
+
+def test_a_prompt_without_quotations_is_painted_and_told(paint, capsys):
+    assert paint("a red poster with a cat", steps=1).notes == ["no words in quotation marks: none will be written"]
+    assert capsys.readouterr().err == ""                         # who wants no progress is told by the notes alone
+    paint(["a red poster", 'a card with "HI"'], steps=1, progress=True)
+    assert "minglm: no words in quotation marks: none will be written" in capsys.readouterr().err
+    assert paint(steps=1).notes == []

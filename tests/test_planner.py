@@ -4,12 +4,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from minglm.config import preset
 from minglm.generate import plan
 from minglm.generate.plan import choose, sample_ids
 from minglm.model.layers import KVCache
 from minglm.model.planner import Planner, positions
+from minglm.model.prompt import with_sources
 
 CONFIG = replace(preset("tiny").planner, codebook=40, vision_vocab=48, vocab=90)
 GRIDS = [(2, 2), (3, 4)]
@@ -232,6 +234,25 @@ def test_loss_is_the_weighted_cross_entropy(planner):
     assert abs(value.item() - total / weights) < 1e-5 * abs(total / weights)
     assert abs(stats["preview"].item() - sum(first) / len(first)) < 1e-4
     assert 0 <= stats["right"] <= 1
+
+
+def test_loss_without_a_preview_and_with_source_images(planner):
+    """As in editing: the ids of two pictures stand in the prompt, and no preview comes before the large grid."""
+    g = torch.Generator().manual_seed(1)
+    sources = [torch.randint(CONFIG.codebook, shape, generator=g) for shape in ((2, 3), (1, 2))]
+    edit = with_sources(sources, prompt(6), CONFIG)
+    plain = prompt(4, 1), [4]
+    large = torch.randint(CONFIG.codebook, (2, 2, 3), generator=g)
+    value, stats = planner.loss([edit[0], plain[0]], None, large, parts=[edit[1], plain[1]])
+    losses = []
+    for (start, parts), grid in zip((edit, plain), large):
+        target = [*grid.flatten().tolist(), CONFIG.eoi]
+        place = positions([*parts, (2, 3)])[None]
+        logits = planner.head(planner(torch.tensor([start + target[:-1]]), place))[0, len(start) - 1:]
+        losses.append(F.cross_entropy(logits, torch.tensor(target)))
+    assert abs(value - sum(losses) / 2) < 1e-5 and "preview" not in stats
+    moved, _ = planner.loss([edit[0], plain[0]], None, large)    # sources taken for text stand elsewhere
+    assert abs(moved - value) > 1e-4
 
 
 def test_loss_does_not_depend_on_filling(planner):
