@@ -1,4 +1,5 @@
-"""An Ascend card without one: a simulator that is strict about devices, dtypes and operators, and models of its host.
+"""Ascend without a card: a simulator that is strict about devices, dtypes and operators, and models of launch
+overhead and memory.
 
 Reading order: counters, simtensor, kernels, simulator, launches, memory. Nothing here has been run on a card.
 """

@@ -1,4 +1,4 @@
-"""What a simulated card has done: launches, syncs, copies, memory. See simnpu.py."""
+"""Counters of a simulated card: launches, syncs, copies, memory. See simulator.py."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Counters:
-    """What the card and the way to it had to do."""
+    """What the card and the connection to it had to do."""
 
-    launches: int = 0                        # kernels; views, allocations and copies from or to the host are none
-    syncs: int = 0                           # times the host waited for the card, to read from it
+    launches: int = 0                     # kernels; views, allocations and copies to or from the host are not
+    syncs: int = 0                           # how often the host waited for the card, to read from it
     to_card: int = 0                         # bytes
     to_host: int = 0                         # bytes
-    unfused: int = 0                         # attentions whose float mask rules out the fused kernel
-    peak: int = 0                            # most bytes of tensors alive at once; under FSDP too many, see below
-    operators: Counter = field(default_factory=Counter, repr=False)  # all that arrived, as "add.Tensor" or "mm"
-    trace: list[str] | None = field(default=None, repr=False)        # the launches in order, if asked for
+    unfused: int = 0                         # attention calls whose float mask rules out the fused kernel
+    peak: int = 0                        # the most bytes of live tensors; overestimated under FSDP, see below
+    operators: Counter = field(default_factory=Counter, repr=False)  # dispatched, as "add.Tensor" or "mm"
+    trace: list[str] | None = field(default=None, repr=False)        # the launches in order, if requested
     budget: int | None = None                # syncs allowed
 
     def __str__(self) -> str:
-        return (f"{self.launches:,} launches, {self.syncs:,} host syncs, {self.to_card / 1e6:,.1f} MB to the card and "
-                f"{self.to_host / 1e6:,.1f} back, at most {self.peak / 1e6:,.0f} MB held")
+        return (f"{self.launches:,} launches, {self.syncs:,} host syncs, {self.to_card / 1e6:,.1f} MB to the "
+                f"card and {self.to_host / 1e6:,.1f} back, at most {self.peak / 1e6:,.0f} MB held")
 
 
-# FSDP frees the storage of a tensor that goes on living, which is not seen here.
+# FSDP frees the storage of tensors that stay alive, which is not seen here.
 total = Counters()
 watching = [total]
 alive = 0                                    # bytes
@@ -35,7 +35,8 @@ alive = 0                                    # bytes
 
 @contextmanager
 def counting(trace: bool = False, budget: int | None = None) -> Iterator[Counters]:
-    """Count what happens inside. A host sync beyond `budget` raises RuntimeError where it happens."""
+    """Count what happens in this context. A host sync beyond `budget` raises RuntimeError where it
+    happens."""
     seen = Counters(peak=alive, trace=[] if trace else None, budget=budget)
     watching.append(seen)
     try:
@@ -45,7 +46,7 @@ def counting(trace: bool = False, budget: int | None = None) -> Iterator[Counter
 
 
 def count(name: str, launch: bool = True) -> None:
-    """An operator has arrived."""
+    """An operator was dispatched."""
     for seen in watching:
         seen.operators[name] += 1
         if launch:
@@ -63,7 +64,7 @@ def count_sync(name: str) -> None:
 
 
 def count_copy(size: int, to_host: bool) -> None:
-    """Bytes go from the host to the card, or back."""
+    """Bytes are copied from the host to the card, or back."""
     for seen in watching:
         if to_host:
             seen.to_host += size
@@ -72,13 +73,13 @@ def count_copy(size: int, to_host: bool) -> None:
 
 
 def count_unfused() -> None:
-    """An attention has a mask that no fused kernel takes."""
+    """An attention call has a mask that the fused kernel does not take."""
     for seen in watching:
         seen.unfused += 1
 
 
 class Allocation:
-    """The memory behind a tensor and all its views; it is given back when the last of them goes."""
+    """The memory of a tensor and all its views; it is freed with the last of them."""
 
     __slots__ = ("size",)
 

@@ -1,13 +1,14 @@
 """Why a fast device waits for its host, and what helps: the operators of one training step, replayed.
 
-Before a device can compute an operator, the host has to infer shapes, find memory and launch it. A small operator
-takes longer to launch than to compute, and the device stands idle. GLM-Image was trained on Ascend with remedies for
-that, named in its launch article (mindspore.cn, 2026-01-14) and digests of it, without numbers: dispatch through a
-pipeline of host threads, fused operators, gradients that travel during the backward pass, and AdamW with the average
-in one step.
+Before a device can compute an operator, the host has to infer shapes, allocate memory and launch it. Small
+operators take longer to launch than to compute, so the device is idle. GLM-Image was trained on Ascend with
+remedies, named without numbers in its launch article (mindspore.cn, 2026-01-14) and digests of it: a pipeline
+of host threads for dispatch, fused operators, gradients communicated during the backward pass, and AdamW and
+EMA fused.
 
-What is replayed is real: `record` notes the operators of a step while it runs, on whatever device. How long each takes
-is a model: the constants marked as assumed are guesses, and none was measured on a card. Times are microseconds.
+What is replayed is real: `record` traces the operators of a step while it runs, on any device. How long each
+takes is a model: the constants marked as assumed are guesses, and none was measured on a card. Times are in
+microseconds.
 """
 
 from __future__ import annotations
@@ -24,34 +25,37 @@ from torch.utils.flop_counter import flop_registry
 
 from minglm.measure.cost import CARDS, Card
 
-# assumed: 20 µs of host work per operator on one, two or three threads: infer shapes | memory and tiling | launch
+# assumed: 20 µs of host work per operator on one, two or three threads: infer shapes | memory and tiling |
+# launch
 STAGES = {1: (20.0,), 2: (13.5, 6.5), 3: (7.0, 6.5, 6.5)}
-DEPTH = 4096                                 # assumed: operators the host may be ahead of the device
+DEPTH = 4096                                 # assumed: how many operators the host may be ahead of the device
 FLOOR = 5.0                                  # assumed: the shortest time of any operator on the device
 WIRE, LATENCY = 20e9, 30.0                   # assumed: bytes/s between two cards; start of one message
 
-STARTLESS = ("empty", "new_empty", "_unsafe_view")           # how names begin that, like views, start nothing
-COPIES = {"_to_copy", "copy_"}               # from the host: nothing to launch; to the host: it waits
-WAITING = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}       # the host needs values to go on
+STARTLESS = ("empty", "new_empty", "_unsafe_view")    # prefixes of operators that, like views, launch nothing
+COPIES = {"_to_copy", "copy_"}               # from the host: no launch; to the host: the host waits
+WAITING = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}  # the host needs values to go on
 
 Span = tuple[float, float]                   # begin and end
 
 
 # ---------------------------------------------------------------- what happens in a step: real
 
+
 @dataclass(frozen=True)
 class Launch:
-    """One operator as the device gets it."""
+    """One operator as the device executes it."""
 
     name: str
     flops: float                             # of matrix products, convolutions and attention; else 0
     bytes: float                             # of all tensors it reads and writes
-    read: bool = False                       # the host waits for its result
+    read: bool = False                       # whether the host waits for its result
 
 
 @dataclass
 class Trace:
-    """The launches of a step in order; and for each gradient, after how many it was done, and its bytes."""
+    """The launches of a step in order; and for each gradient, after how many of them it is complete, and its
+    bytes."""
 
     launches: list[Launch] = field(default_factory=list)
     gradients: list[tuple[int, int]] = field(default_factory=list)
@@ -62,7 +66,7 @@ class Trace:
 
 
 class Recorder(TorchDispatchMode):
-    """Notes every operator that starts something on devices of one kind."""
+    """Records every operator that launches something on devices of one kind."""
 
     def __init__(self, kind: str, launches: list[Launch]):
         super().__init__()
@@ -78,23 +82,26 @@ class Recorder(TorchDispatchMode):
         return out
 
     def launched(self, name: str, inputs, out, flops: float = 0, read: bool = False) -> None:
-        """Also called by a simulated device, for its fused kernels, which are no operators of PyTorch."""
+        """Record a launch; also called by the simulated device for fused kernels, which PyTorch does not
+        dispatch."""
         tensors = [x for x in tree_leaves((inputs, out)) if isinstance(x, Tensor)]
         here, crossed = (any((x.device.type == self.kind) == side for x in tensors) for side in (True, False))
         read = read or crossed and isinstance(out, Tensor) and out.device.type != self.kind
         if here and (read or not (crossed and name in COPIES)):
-            self.launches.append(Launch(name, flops, sum(x.numel() * x.element_size() for x in tensors), read))
+            self.launches.append(Launch(name, flops, sum(x.numel() * x.element_size() for x in tensors),
+                                        read))
 
 
 def waits(operator, name: str, args: tuple) -> bool:
-    """Whether the host cannot go on without what is in a tensor: `.item()`, `if`, and all shapes that depend on it."""
-    if name in ("index", "index_put_", "_index_put_impl_"):                      # with booleans: how many are true?
+    """Whether the host needs the values of a tensor to continue: `.item()`, `if`, data-dependent shapes."""
+    if name in ("index", "index_put_", "_index_put_impl_"):              # a boolean index: how many are True?
         return any(x.dtype == torch.bool for x in tree_leaves(args[1]) if isinstance(x, Tensor))
     return not WAITING.isdisjoint(operator.tags)
 
 
 def record(step: Callable[[], object], model: nn.Module) -> Trace:
-    """Run `step` and note what it starts on the device of the model's parameters, and when their gradients are done."""
+    """Run `step` and trace its launches on the device of the model's parameters, and when gradients are
+    complete."""
     parameters, trace = [p for p in model.parameters() if p.requires_grad], Trace()
 
     def done(p: Tensor) -> None:
@@ -111,10 +118,10 @@ def record(step: Callable[[], object], model: nn.Module) -> Trace:
 
 
 def adamw_with_average(model: nn.Module, way: str, keep: float = 0.999) -> Callable[[], None]:
-    """One step of AdamW and of the running average of `model`, to be called when gradients are there.
+    """One step of AdamW and of the EMA of `model`, to be called once gradients are available.
 
-    way: "loop" over the tensors, as in a textbook; "foreach", one operator per line of the formula for all tensors;
-    "fused", one operator for all of AdamW, which is what `train` uses. Raises ValueError for another one.
+    way: "loop" over the tensors, as in a textbook; "foreach", one operator per line of the formula for all
+    tensors; "fused", one operator for all of AdamW, as in training. Raises ValueError for another one.
     """
     if way not in ("loop", "foreach", "fused"):
         raise ValueError(f"way {way!r}: allowed are loop, foreach and fused")
@@ -136,8 +143,9 @@ def adamw_with_average(model: nn.Module, way: str, keep: float = 0.999) -> Calla
 
 # ---------------------------------------------------------------- how long it takes: a model
 
+
 def work(launch: Launch, card: Card = CARDS["ascend-910b"], floor: float = FLOOR) -> float:
-    """Time of a launch on the device: its arithmetic or its bytes at what the card reaches, and never below `floor`."""
+    """The time of a launch on the device: the longer of arithmetic and memory traffic, at least `floor`."""
     return max(floor, 1e6 * launch.flops / (card.flops * card.flops_share),
                1e6 * launch.bytes / (card.bandwidth * card.bandwidth_share))
 
@@ -154,23 +162,23 @@ class Timeline:
 
     @property
     def idle(self) -> float:
-        """The share of the time in which the device does nothing."""
+        """The fraction of the time in which the device is idle."""
         return 1 - sum(end - begin for begin, end in self.lanes[-1]) / self.end if self.end else 0.0
 
 
 def replay(device: Sequence[float], host: Sequence[float] = STAGES[1], depth: int = DEPTH,
            reads: Collection[int] = (), pauses: Mapping[int, float] = MappingProxyType({})) -> Timeline:
-    """Send operators through one queue after the other: every host stage is a thread, the last queue is the device.
+    """Pass operators through a pipeline: every host stage is a thread, the last stage is the device.
 
-    device: time of each operator there. host: time of any operator in each host stage. depth: how many operators
-    the host may be ahead; it waits for the device when they are more. reads: operators whose result the host waits
-    for. pauses: what the host does before an operator, such as preparing a batch.
-    Raises ValueError without host stages or for a depth below 1.
+    device: time of each operator there. host: time of any operator in each host stage. depth: how many
+    operators the host may be ahead; it waits for the device when they are more. reads: operators whose result
+    the host waits for. pauses: what the host does before an operator, such as preparing a batch. Raises
+    ValueError without host stages or for a depth below 1.
     """
     if not host or depth < 1:
         raise ValueError(f"{len(host)} host stages and depth {depth}: both must be at least 1")
     lanes: list[list[Span]] = [[] for _ in range(len(host) + 1)]
-    free = 0.0                                                                   # when the host may begin the next
+    free = 0.0                                                              # when the host may start the next
     for i, time in enumerate(device):
         ready = max(free, lanes[-1][i - depth][1] if i >= depth else 0.0)
         for lane, cost in zip(lanes, (host[0] + pauses.get(i, 0.0), *host[1:], time), strict=True):
@@ -183,12 +191,13 @@ def replay(device: Sequence[float], host: Sequence[float] = STAGES[1], depth: in
 
 
 def ring(size: float, cards: int, wire: float = WIRE, latency: float = LATENCY) -> float:
-    """Time of an all-reduce of `size` bytes: in a ring each card sends nearly all of them twice."""
+    """The time of an all-reduce of `size` bytes in a ring, in which each card sends nearly all of them
+    twice."""
     return latency + 1e6 * 2 * (cards - 1) / cards * size / wire
 
 
 def buckets(gradients: Iterable[tuple[int, int]], size: float) -> list[tuple[int, int]]:
-    """Gradients put together, in the order in which they are done, until each bucket has `size` bytes."""
+    """Gradients grouped, in the order in which they are complete, into buckets of at least `size` bytes."""
     made, held, after = [], 0, 0
     for after, part in gradients:
         held += part
@@ -199,7 +208,8 @@ def buckets(gradients: Iterable[tuple[int, int]], size: float) -> list[tuple[int
 
 
 def send(messages: Iterable[Span], after: float = 0.0) -> list[Span]:
-    """When messages travel that are (ready, how long): one at a time, in order, and none before `after`."""
+    """The spans in which messages (ready, duration) are sent: one at a time, in order, none before
+    `after`."""
     sent: list[Span] = []
     for ready, time in messages:
         begin = max(ready, after, sent[-1][1] if sent else 0.0)

@@ -1,14 +1,14 @@
-"""One training step at full size on an Ascend card that is not there: what it would have to hold.
+"""The memory of one training step at full size on an Ascend card, without the card.
 
-Fake tensors have a shape, a dtype and a device, but no memory: a step of the 9B planner or of the 7B decoder on
-them takes seconds on a laptop. Every operator still checks its shapes, and a tensor left on the host that meets one
-on the card raises PyTorch's own error. Memory is read off, not guessed: parameters, gradients and optimiser from
-the tensors, activations from what autograd asks to keep for the backward pass.
+Fake tensors have a shape, a dtype and a device, but no memory: with them a step of the 9B planner or of the
+7B decoder takes seconds on a laptop. Every operator still checks its shapes, and mixing host and card tensors
+raises PyTorch's own error. Memory is measured, not guessed: parameters, gradients and optimiser state from
+the tensors, activations from what autograd saves for the backward pass.
 
     minglm cost --train --card ascend-910b
 
-Nothing is computed, so nothing is said about time, and no card has confirmed it. Not counted: what lives only
-inside an operator or between two of them.
+Nothing is computed, so this says nothing about time, and no card has confirmed it. Not counted: temporary
+buffers inside an operator or between two of them.
 """
 
 from __future__ import annotations
@@ -40,9 +40,10 @@ RESERVED = 4e9                               # bytes of a card for its runtime a
 
 # ---------------------------------------------------------------- a card for fake tensors
 
+
 class Kernel(torch.autograd.Function):
-    """A fused operator as autograd sees it: the shape it returns (None: as its first input lies in memory), and the
-    tensors its backward needs."""
+    """A fused operator as autograd sees it: the shape it returns (None: that of its first input, strides
+    included), and the tensors saved for its backward pass."""
 
     @staticmethod
     def forward(ctx, shape, statistics, with_output: bool, *inputs):
@@ -54,38 +55,41 @@ class Kernel(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         needed = ctx.needs_input_grad[3:]
-        return None, None, None, *(torch.empty_like(x) if need else None for x, need in zip(ctx.saved_tensors, needed))
+        return None, None, None, *(torch.empty_like(x) if need else None
+                                   for x, need in zip(ctx.saved_tensors, needed))
 
 
 def swiglu(both: Tensor, dim: int) -> Tensor:
     return Kernel.apply((*both.shape[:-1], both.shape[-1] // 2), 0, False, both)
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None, fused: bool = True, **options) -> Tensor:
-    """One operator, which keeps float32 statistics of each query: npu_fusion_attention's are 2 x 8. The one PyTorch has
-    on a CPU keeps one number, and lays out its result as q lies."""
+def attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None, fused: bool = True,
+              **options) -> Tensor:
+    """One operator that saves float32 statistics per query: 2 x 8 in npu_fusion_attention; one number in
+    PyTorch's for a CPU, whose result has the strides of q."""
     masks = [] if attn_mask is None else [attn_mask]
     shape, statistics = ((*q.shape[:-1], v.shape[-1]), 16) if fused else (None, 1)
     return Kernel.apply(shape, (*q.shape[:-1], statistics), True, q, k, v, *masks)
 
 
 def tensor(*args, make=torch.tensor, device=None, **options) -> Tensor:
-    """torch.tensor, by way of the host: directly it would ask the card for memory."""
+    """torch.tensor on the host, then moved: directly it would allocate memory of the card."""
     return make(*args, **options).to(device)
 
 
-# What these keep is read from the arguments of the backward operators of torch_npu 2.13.
+# What these save is taken from the arguments of the backward operators of torch_npu 2.13.
 TORCH_NPU = SimpleNamespace(
-    npu_rms_norm=lambda x, weight, epsilon: (Kernel.apply(x.shape, (*x.shape[:-1], 1), False, x, weight), None),
+    npu_rms_norm=lambda x, weight, epsilon: (
+        Kernel.apply(x.shape, (*x.shape[:-1], 1), False, x, weight), None),
     npu_rotary_mul=lambda x, cos, sin, rotary_mode: Kernel.apply(x.shape, 0, False, x, cos, sin),
     npu_swiglu=swiglu)
 
 
 @contextmanager
 def fake_card(fused: bool = True) -> Iterator[torch.device]:
-    """A device on which tensors are fake; fused: with torch_npu's operators, else with those PyTorch has on a CPU.
+    """A device on which tensors are fake; fused: with torch_npu's operators, else with PyTorch's for a CPU.
 
-    Takes the name npu for good if nothing has it yet: use it in a process of its own.
+    If no backend is called npu yet, one is registered for the rest of the process: use a process of its own.
     """
     if not hasattr(torch, CARD):
         module = backend_registration._DummyBackendModule()
@@ -100,27 +104,28 @@ def fake_card(fused: bool = True) -> Iterator[torch.device]:
             stack.enter_context(patch.object(ops, "trained", lambda x: torch.is_grad_enabled()))
         stack.enter_context(patch.object(torch, "tensor", tensor))
         stack.enter_context(FakeTensorMode())
-        stack.enter_context(torch.autograd.set_multithreading_enabled(False))    # fakes are of one thread
+        stack.enter_context(torch.autograd.set_multithreading_enabled(False))    # modes are local to a thread
         yield torch.device(CARD)
 
 
 # ---------------------------------------------------------------- the step
 
+
 @dataclass(frozen=True)
 class Memory:
-    """What one training step holds, in bytes, before it is spread over cards."""
+    """The memory of one training step in bytes, before it is sharded over cards."""
 
     shapes: dict[str, torch.Size]            # of the parameters
-    parameters: int                          # float32 masters
+    parameters: int                          # float32 master weights
     gradients: int                           # float32
     optimiser: int                           # AdamW's two moments
     average: int                             # EMA
-    kept: int                                # activations, for the backward pass
-    block: int                               # the last block's share of them
+    kept: int                                # activations saved for the backward pass
+    block: int                               # those of the last block
 
 
 class Kept:
-    """Counts the bytes that autograd keeps, each storage once and parameters not at all."""
+    """Counts the bytes that autograd saves, each storage once, without parameters."""
 
     def __init__(self, model: nn.Module):
         self.bytes = 0
@@ -129,20 +134,21 @@ class Kept:
     def __call__(self, tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in self.seen:
-            self.seen[storage._cdata] = storage                                  # held, so that no other gets its address
+            self.seen[storage._cdata] = storage                             # kept alive: no address is reused
             self.bytes += storage.nbytes()
         return tensor
 
 
 def step(stage: str, config: Config, height: int, width: int, batch: int, device: torch.device,
          dtype: torch.dtype = torch.bfloat16, checkpointing: bool = False) -> Memory:
-    """One whole training step of planner or decoder, on any device, fake or not.
+    """One complete training step of planner or decoder, on any device, fake or not.
 
-    The model computes in `dtype`; masters, gradients, AdamW and EMA are float32. Ids, latents and glyph features
-    were made beforehand. checkpointing: every block keeps its inputs only and runs again in the backward pass.
+    The model computes in `dtype`; master weights, gradients, AdamW and EMA are float32. Ids, latents and
+    glyph features are inputs. checkpointing: every block saves only its inputs and is recomputed in the
+    backward pass.
     """
     default = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)                           # for `.to` cannot change fake parameters
+    torch.set_default_dtype(dtype)                           # since `.to` cannot change fake parameters
     try:
         with device:
             model = weights.PARTS[stage](getattr(config, stage))
@@ -152,7 +158,9 @@ def step(stage: str, config: Config, height: int, width: int, batch: int, device
     recipe = Recipe(steps=1, batch=batch)
     made = optimisers(Stage(stage, masters, dict, lambda b: (b, {}), recipe))
     average, kept, marks = EMA(masters, recipe.ema), Kept(model), []
-    loss = dict(planner=planner_loss, decoder=decoder_loss)[stage](config, height, width, batch, device, dtype)
+    loss = dict(planner=planner_loss, decoder=decoder_loss)[stage](
+        config, height, width, batch, device, dtype)
+    # bytes saved before and after the last block
     for hook in (model.blocks[-1].register_forward_pre_hook, model.blocks[-1].register_forward_hook):
         hook(lambda *_: marks.append(kept.bytes))
     if checkpointing:
@@ -169,9 +177,11 @@ def step(stage: str, config: Config, height: int, width: int, batch: int, device
     average.update(0)
     with torch.no_grad():
         torch._foreach_copy_(list(model.parameters()), list(masters))
-    moments = [value for o in made for state in o.state.values() for value in state.values() if value.ndim]
-    return Memory({name: p.shape for name, p in model.named_parameters()}, total(masters), total(m.grad for m in masters),
-                  total(moments), total(average.mean), kept.bytes, marks[1] - marks[0])
+    moments = [value for o in made for state in o.state.values() for value in state.values()
+               if value.ndim]
+    return Memory({name: p.shape for name, p in model.named_parameters()}, total(masters),
+                  total(m.grad for m in masters), total(moments), total(average.mean), kept.bytes,
+                  marks[1] - marks[0])
 
 
 def total(tensors) -> int:
@@ -179,16 +189,19 @@ def total(tensors) -> int:
 
 
 def planner_loss(config: Config, height: int, width: int, batch: int, device: torch.device, _) -> Callable:
-    """Preview and large grid behind a typical prompt."""
+    """The planner's loss of preview and large grid after a typical prompt."""
     rows, columns = height // config.cell, width // config.cell
     preview, large = (torch.zeros(batch, *grid, dtype=torch.long, device=device)
-                      for grid in (preview_grid(rows, columns, config.planner.preview_tokens), (rows, columns)))
+                      for grid in (preview_grid(rows, columns, config.planner.preview_tokens),
+                                   (rows, columns)))
     prompts = [[0] * (PROMPT - 1) + [config.planner.boi]] * batch
     return lambda model: model.loss(prompts, preview, large)[0]
 
 
-def decoder_loss(config: Config, height: int, width: int, batch: int, device: torch.device, dtype: torch.dtype) -> Callable:
-    """Flow matching, given ids and quoted text; without the helpers of the poster world."""
+def decoder_loss(config: Config, height: int, width: int, batch: int, device: torch.device,
+                 dtype: torch.dtype) -> Callable:
+    """The decoder's flow-matching loss, given ids and quoted text; without the poster world's auxiliary
+    losses."""
     scale = config.vae.scale
     latents = torch.zeros(batch, config.vae.channels, height // scale, width // scale, device=device)
     ids = torch.zeros(batch, height // config.cell, width // config.cell, dtype=torch.long, device=device)
@@ -198,17 +211,20 @@ def decoder_loss(config: Config, height: int, width: int, batch: int, device: to
 
     def loss(model: nn.Module) -> Tensor:
         mixed = flow.mix(latents, noise, flow.shift(u, 4 * ids[0].numel(), config.flow)).to(dtype)
-        return flow.loss(model(mixed, 1000 * u - 1, ids, glyphs, mask), latents, noise, torch.ones_like(latents[:, :1]))
+        return flow.loss(model(mixed, 1000 * u - 1, ids, glyphs, mask), latents, noise,
+                         torch.ones_like(latents[:, :1]))
     return loss
 
 
 # ---------------------------------------------------------------- over several cards
 
-def per_card(memory: Memory, cards: int) -> tuple[float, float]:
-    """Bytes on each of `cards` under FSDP2: (its share of the states, what it gathers for a while).
 
-    Masters, gradients, moments and average are split along first axes, rounded up. Gathered in bfloat16 are weights
-    and gradients outside the blocks, those of one block, and the weights of the block fetched ahead.
+def per_card(memory: Memory, cards: int) -> tuple[float, float]:
+    """Bytes on each of `cards` under FSDP2: (its shard of the states, what it gathers temporarily).
+
+    Master weights, gradients, moments and EMA are sharded along the first axis, rounded up. Gathered in
+    bfloat16 are weights and gradients outside the blocks, those of one block, and the weights of the
+    prefetched block.
     """
     share = sum(-(-shape[0] // cards) * (shape.numel() // shape[0]) for shape in memory.shapes.values())
     states = (memory.parameters + memory.gradients + memory.optimiser + memory.average) / parameters(memory)
@@ -218,32 +234,39 @@ def per_card(memory: Memory, cards: int) -> tuple[float, float]:
 
 
 def parameters(memory: Memory, within: str = "") -> int:
-    """How many parameters have names that begin so."""
+    """The number of parameters whose names start with `within`."""
     return sum(shape.numel() for name, shape in memory.shapes.items() if name.startswith(within))
 
 
-def table(config: Config, height: int, width: int, card: Card, batch: int = 1, cards: tuple[int, ...] = (1, 8, 64)) -> str:
-    """Memory of one training step of planner and decoder on each of several cards, as text, with the assumptions.
+def table(config: Config, height: int, width: int, card: Card, batch: int = 1,
+          cards: tuple[int, ...] = (1, 8, 64)) -> str:
+    """The memory of one training step of planner and decoder on each of several cards, as text with
+    assumptions.
 
     Raises ValueError for a size that is not a multiple of 32.
     """
     if height % config.cell or width % config.cell or min(height, width) < config.cell:
         raise ValueError(f"size {height}x{width}: height and width must be multiples of {config.cell}")
     columns = ("states", "gathered", "activations", "all")
-    lines = [f"{config.name}, one training step, {batch} picture{'s' * (batch > 1)} of {height}x{width} on each card: GB per "
-             "card, read off fake tensors; no card was asked",
-             f"assumed: FSDP2 computing in bfloat16; float32 masters, gradients, AdamW moments and EMA, split over all cards; "
-             f"{PROMPT} prompt ids,", f"{GLYPHS} bytes of quoted text; ids, latents and glyph features made beforehand; "
-             f"{RESERVED / 1e9:.0f} of {card.name}'s {card.memory / 1e9:.0f} GB for runtime and collectives", "",
-             f"{'stage':<9}{'parameters':>16}{'checkpointing':>15}{'cards':>7}" + "".join(f"{c:>13}" for c in columns) + "  fits"]
+    lines = [f"{config.name}, one training step, {batch} picture{'s' * (batch > 1)} of {height}x{width} on "
+             "each card: GB per card, read off fake tensors; no card was asked",
+             f"assumed: FSDP2 computing in bfloat16; float32 masters, gradients, AdamW moments and EMA, "
+             f"split over all cards; {PROMPT} prompt ids,",
+             f"{GLYPHS} bytes of quoted text; ids, latents and glyph features made beforehand; "
+             f"{RESERVED / 1e9:.0f} of {card.name}'s {card.memory / 1e9:.0f} GB for runtime and collectives",
+             "",
+             f"{'stage':<9}{'parameters':>16}{'checkpointing':>15}{'cards':>7}"
+             + "".join(f"{c:>13}" for c in columns) + "  fits"]
     for stage in ("planner", "decoder"):
         with fake_card() as device:
-            plain, checkpointed = (step(stage, config, height, width, batch, device, checkpointing=c) for c in (False, True))
+            plain, checkpointed = (step(stage, config, height, width, batch, device, checkpointing=c)
+                                   for c in (False, True))
         for memory, checkpointing in ((plain, False), (checkpointed, True)):
             kept = memory.kept + (plain.block if checkpointing else 0)           # a block is computed again
             for count in cards:
                 numbers = [*per_card(memory, count), kept]
-                lines.append(f"{stage:<9}{parameters(memory):>16,}{'every block' if checkpointing else 'off':>15}{count:>7}"
+                lines.append(f"{stage:<9}{parameters(memory):>16,}"
+                             f"{'every block' if checkpointing else 'off':>15}{count:>7}"
                              + "".join(f"{n / 1e9:>13,.4g}" for n in (*numbers, sum(numbers)))
                              + ("  yes" if sum(numbers) <= card.memory - RESERVED else "  no"))
     return "\n".join(lines)

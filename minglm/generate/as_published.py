@@ -3,16 +3,16 @@
     published (transformers 5.24, diffusers 0.42)             Pipeline
     any two apostrophes quote; texts by kind of quote         apostrophes do not; in order of the prompt
     an even number of texts: each gets an attended pad        no pads
-    glyph tokens of a batch padded with zeros that are seen   padding is masked
+    a batch's glyph tokens: zero padding is attended to       padding is masked
     one generator for a batch; ids of the planner shared      one seed per picture, each has its own ids
-    top-k 50 whether asked for or not                         no top-k
-    specials in a prompt (<sop>, ...) are obeyed              they are text
-    guidance below 1 is none                                  it is used
+    top-k 50 by default                                       no top-k
+    specials in a prompt (<sop>, ...) are recognised          they are text
+    guidance below 1 is ignored                               it is used
     sources of some sizes fail late                           they are resized
 
-What is not repeated here, because nobody depends on it: widths that are no multiple of 32 are cut, ids beyond the
-codes can be sampled, the decoder's attention mask is added instead of applied, and editing fails with transformers
-5.24.
+Not reproduced, because nothing depends on it: widths that are not a multiple of 32 are truncated, ids beyond
+the codes can be sampled, the decoder's attention mask is added to the logits instead of masking them, and
+editing fails with transformers 5.24.
 
 Shapes: B pictures · S glyph tokens · D features.
 """
@@ -34,7 +34,7 @@ from minglm.model.bpe import BPE
 from minglm.model.decoder import Memory
 from minglm.model.glyph import GlyphEncoder, glyph_ids
 
-TOP_K = 50                                   # generate()'s own, where none is configured
+TOP_K = 50                                   # the default of generate()
 LONGEST = 2048                               # bytes of a text, its end included
 QUOTES = (r"'([^']*)'", r"“([^“”]*)”", r'"([^"]*)"', r"「([^「」]*)」")
 
@@ -60,21 +60,23 @@ class PublishedPipeline(Pipeline):
 
     def plans(self, prompts: list[str], each: int, rows: int, columns: int, seed: int | list[int],
               read: list[list[sources.Source]], **how) -> tuple[Tensor, Tensor]:
-        """The pictures of a prompt share its ids, and one generator samples those of all prompts."""
+        """The pictures of a prompt share its ids, and one generator samples the ids of all prompts."""
         source = paint.generator(seed[0] if isinstance(seed, list) else seed)
         how["top_k"] = TOP_K if how["top_k"] is None else how["top_k"]
         preview, plan = self.plan(prompts, rows, columns, source, read, **how)
         return preview.repeat_interleave(each, 0), plan.repeat_interleave(each, 0)
 
     def fit(self, image: Image.Image) -> Image.Image:
-        """The published code resizes for each reader on its own, and fails in the middle of its work if the results
+        """The published code resizes for the tokenizer and the VAE separately, and fails late if the results
         differ; here such an image raises ValueError at once."""
-        size = tuple(2 * side for side in sources.half_size(image.height, image.width, self.config.tokenizer.sides))
+        size = tuple(2 * side for side in sources.half_size(image.height, image.width,
+                                                            self.config.tokenizer.sides))
         cell = sources.HALF_CELL
         floored = image.height // cell * cell, image.width // cell * cell
         if floored != size:
-            raise ValueError(f"an image of {image.height}x{image.width} has ids for {size[0]}x{size[1]} pixels but "
-                             f"latents for {floored[0]}x{floored[1]}: the published code cannot edit it")
+            raise ValueError(f"an image of {image.height}x{image.width} has ids for {size[0]}x{size[1]} "
+                             f"pixels but latents for {floored[0]}x{floored[1]}: "
+                             "the published code cannot edit it")
         return super().fit(image)
 
     def velocity(self, texts: list[list[str]], plan: Tensor, guidance: float,
@@ -97,7 +99,7 @@ def glyphs(encoder: GlyphEncoder, pictures: list[list[str]]) -> Tensor:
     out, device = [], encoder.embed.weight.device
     for texts in pictures:
         texts = texts or [""]
-        pad = [0] * (len(texts) % 2 == 0)                                        # meant for odd lengths of ids
+        pad = [0] * (len(texts) % 2 == 0)        # published: the parity of the number of texts, not of ids
         rows = [pad + row[:-1][:LONGEST - 1] + row[-1:] for row in glyph_ids(texts)]
         longest = max(map(len, rows))
         ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=device)

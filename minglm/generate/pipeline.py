@@ -1,10 +1,11 @@
-"""The pipeline: a prompt is planned as ids, painted as latents, and decoded to a picture.
+"""The pipeline: a prompt is planned as ids, painted as latents, and decoded into a picture.
 
     pipe = Pipeline.from_pretrained("mini")
     out = pipe('A yellow poster with an apple in the centre and the red word "HELLO" at the bottom.')
     out.images[0].save("poster.png")
 
-Shapes: B pictures · C latent channels · h, w id grid (latents are 4 h x 4 w) · S glyph tokens.
+Shapes: B pictures · C latent channels · H, W pixels · h, w = H/32, W/32 id grid (latents are 4 h x 4 w) ·
+p, q preview grid.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ NOTHING_QUOTED = "no words in quotation marks: none will be written"
 
 @dataclass
 class Output:
-    """What a call gives: pictures, the ids they were painted from, the preview ids, and what the caller should know."""
+    """What a call returns: pictures, the ids they were painted from, the preview ids, and notes to the
+    caller."""
 
     images: list[Image.Image]
     plan: list[Tensor]                       # (h, w) int64, one per picture
@@ -50,7 +52,7 @@ class Output:
 class Pipeline:
     """All parts of one model, on one device."""
 
-    specials = False                         # whether <sop> and its kin in a prompt are what their names say
+    specials = False                         # whether <sop> and the like in a prompt are special tokens
 
     def __init__(self, config: Config, bpe: BPE, parts: dict, device: Device):
         self.config, self.bpe, self.device = config, bpe, device
@@ -61,8 +63,8 @@ class Pipeline:
     @classmethod
     def from_pretrained(cls, weights: str | Path = "mini", device: str | Device = "auto",
                         dtype: torch.dtype = torch.float32) -> Pipeline:
-        """Load weights: a name under data/weights, a folder that `save_pretrained` wrote, or a snapshot of
-        the published layout (minglm.published), the latter in `dtype`."""
+        """Load weights: a name under data/weights, a folder written by `save_pretrained`, or a snapshot in
+        the published layout (minglm.published), which is loaded in `dtype`."""
         device = pick(device)
         if snapshot.is_snapshot(weights):
             return cls(*snapshot.load(weights, dtype), device)
@@ -72,12 +74,13 @@ class Pipeline:
         return cls(config, disk.load_text(folder), parts, device)
 
     def save_pretrained(self, folder: str | Path, layout: str = "minglm") -> None:
-        """Write every part to `folder`: in half precision, or with layout="published" in the precision it has
-        and such that the published pipeline loads it."""
+        """Write every part to `folder`: in half precision, or, with layout="published", in its own precision,
+        for the published pipeline to load."""
         if layout not in ("minglm", "published"):
             raise ValueError(f"unknown layout {layout!r}: choose minglm or published")
         if layout == "published":
-            return snapshot.save(folder, self.config, self.bpe, {name: getattr(self, name) for name in disk.PARTS})
+            return snapshot.save(folder, self.config, self.bpe,
+                                 {name: getattr(self, name) for name in disk.PARTS})
         folder = Path(folder)
         for name in disk.PARTS:
             disk.save_part(folder, name, getattr(self, name), self.config)
@@ -97,13 +100,13 @@ class Pipeline:
 
     @torch.no_grad()
     def reconstruct(self, images: list[Image.Image]) -> list[Image.Image]:
-        """Pictures of one size -> through the VAE and back."""
+        """Pictures of one size, through the VAE and back."""
         with usual_defaults():
             latents = self.vae.encode(to_tensor(images).to(self.device.device, paint.dtype_of(self.vae)))
             return to_images(self.vae.decode(latents))
 
     def fit(self, image: Image.Image) -> Image.Image:
-        """A picture to edit at a size of whole cells."""
+        """A picture to edit, resized to whole cells."""
         return sources.fit(image, self.config.tokenizer)
 
     def read(self, image: Image.Image) -> sources.Source:
@@ -121,15 +124,16 @@ class Pipeline:
                  top_k: int | None = None, images_per_prompt: int = 1) -> Output:
         """Paint one picture per prompt.
 
-        height, width: pixels, multiples of 32. image: a picture to edit, several, or a list of several for each
-        prompt. guidance: 1 is none. temperature, top_p, top_k (None: all ids): of the planner; temperature 0 takes
-        the likeliest id. seed: picture i uses seed + i, or the i-th of a sequence, so that it comes out the same
-        alone and in a batch; planner_seed likewise (None: as seed). prior_ids: (h, w) ids per picture, which skips
-        the planner. latents: (B, C, H/8, W/8) noise to start from. on_step(i, latents) is called after every step.
-        images_per_prompt: that many pictures of each prompt, one after the other. Raises ValueError for bad input.
+        height, width: pixels, multiples of 32. image: a picture to edit, several, or a list of several for
+        each prompt. guidance: 1 disables it. temperature, top_p, top_k (None: all ids) are the planner's;
+        temperature 0 takes the most probable id. seed: picture i uses seed + i, or the i-th of a sequence, so
+        that it is the same alone and in a batch; planner_seed likewise (None: as seed). prior_ids: (h, w) ids
+        per picture, which skips the planner. latents: (B, C, H/8, W/8) noise to start from. on_step(i,
+        latents) is called after every step. images_per_prompt: the pictures of a prompt are consecutive.
+        Raises ValueError for bad input.
         """
         with usual_defaults():
-            # 1. Look at all that was asked, before anything works.
+            # 1. Validate every argument before any work starts.
             prompts = as_list(prompt)
             texts, cell = self.validate(prompts, height, width), self.config.cell
             each, steps = whole("images_per_prompt", images_per_prompt, 1), whole("steps", steps, 1, 1000)
@@ -146,24 +150,27 @@ class Pipeline:
                 given = self.validate_ids(prior_ids, count, rows, columns)
             images = [[open_image(one) for one in some] for some in sources.per_prompt(image, len(prompts))]
             if any(images) and self.config.posters:
-                raise ValueError(f"the {self.config.name} weights are not trained to edit pictures: leave the image out")
+                raise ValueError(f"the {self.config.name} weights are not trained to edit pictures: "
+                                 "leave the image out")
             notes = [NOTHING_QUOTED] * (self.config.posters and not all(texts))
             if progress:
-                print(*(f"minglm: {note}" for note in notes), sep="\n", end="\n" * bool(notes), file=sys.stderr)
+                print(*(f"minglm: {note}" for note in notes), sep="\n", end="\n" * bool(notes),
+                      file=sys.stderr)
 
-            # 2. Read the pictures to edit.
+            # 2. Read the pictures to edit, as ids and as latents.
             read = [[self.read(one) for one in some] for some in images]
 
-            # 3. Plan: which ids stand where. Or take the plan that was given.
+            # 3. Plan: sample the grid of ids, or take the one that was given.
             if prior_ids is None:
                 preview, plan = self.plans(prompts, each, rows, columns, planner_seed, read, **how)
             else:
                 preview, plan = torch.empty(count, 0, 0), given
 
-            # 4. Paint: from noise to latents. The decoder attends to the pictures to edit.
+            # 4. Paint: from noise to latents, step by step. The decoder attends to the pictures to edit.
             latents = self.noise(seed, count, shape) if latents is None else latents
             latents, plan = latents.to(self.device.device), plan.to(self.device.device)
-            memory = repeat([[self.decoder.remember(s.latents, s.ids[None]) for s in some] for some in read], each)
+            memory = repeat(
+                [[self.decoder.remember(s.latents, s.ids[None]) for s in some] for some in read], each)
             velocity = self.velocity(repeat(texts, each), plan, guidance, memory if any(memory) else None)
             times, sigmas = flow.schedule(steps, 4 * rows * columns, self.config.flow)
             with tqdm(total=steps, desc="painting", unit="step", disable=not progress, leave=False) as bar:
@@ -191,37 +198,40 @@ class Pipeline:
              top_k: int | None = None, progress: bool = False) -> tuple[Tensor, Tensor]:
         """Preview ids (B, p, q) and large ids (B, rows, columns) of each prompt.
 
-        With pictures to edit there is no preview, (B, 0, 0): they say what goes where. generators: as for
-        `sample_ids`.
+        With pictures to edit there is no preview, (B, 0, 0), since they determine the layout. generators: as
+        for `sample_ids`.
         """
         how, planner = sampling(temperature, top_p, top_k), self.planner.config
         read = read or [[] for _ in prompts]
         preview = None if any(read) else preview_grid(rows, columns, planner.preview_tokens)
         offset = 0 if self.bpe.has_codes else planner.vision_vocab
-        texts = [prompt_ids(self.bpe, p, rows, columns, preview, offset, planner.boi, self.specials) for p in prompts]
+        texts = [prompt_ids(self.bpe, p, rows, columns, preview, offset, planner.boi, self.specials)
+                 for p in prompts]
         longest = max(map(len, texts))
         if self.config.posters and longest > MOST_PROMPT_IDS:
             raise ValueError(f"a prompt of {longest} ids is too long: at most {MOST_PROMPT_IDS}")
-        ids, parts = zip(*(with_sources([s.ids for s in some], text, planner) for some, text in zip(read, texts)))
+        ids, parts = zip(*(with_sources([s.ids for s in some], text, planner)
+                           for some, text in zip(read, texts)))
         with tqdm(desc="planning", unit="id", disable=not progress, leave=False) as bar:
             def count(done: int, total: int) -> None:
                 bar.total = total
                 bar.update(done - bar.n)
 
             grids = [preview, (rows, columns)] if preview else [(rows, columns)]
-            *small, large = sample_ids(self.planner, list(ids), grids, generators, **how | dict(top_k=how["top_k"] or 0),
-                                       parts=list(parts), progress=count)
+            *small, large = sample_ids(self.planner, list(ids), grids, generators,
+                                       **how | dict(top_k=how["top_k"] or 0), parts=list(parts),
+                                       progress=count)
         return small[0] if small else large[:, :0, :0], large
 
     def velocity(self, texts: list[list[str]], plan: Tensor, guidance: float,
                  memory: list[list[Memory]] | None = None) -> paint.Velocity:
-        """The guided velocity of latents at a time: see generate/paint.py."""
+        """The function that gives the guided velocity: see generate/paint.py."""
         return paint.velocity(self.decoder, self.glyph, texts, plan, guidance, memory)
 
     # ------------------------------------------------------------ what can be painted
 
     def quoted(self, prompt: str) -> list[str]:
-        """The texts that a prompt asks for."""
+        """The texts that a prompt asks to be written."""
         return quoted(prompt)
 
     def validate(self, prompts: list[str], height: int, width: int) -> list[list[str]]:
@@ -230,15 +240,16 @@ class Pipeline:
         least = SMALLEST_SIDE if self.config.posters else cell
         for name, side in (("height", height), ("width", width)):
             if whole(name, side, -2 ** 63) % cell or not least <= side <= most:
-                raise ValueError(f"size {height}x{width}: height and width must be multiples of {cell} from {least} "
-                                 f"to {most}")
+                raise ValueError(f"size {height}x{width}: height and width must be multiples of {cell} "
+                                 f"from {least} to {most}")
         if not prompts or not all(p.strip() for p in prompts):
             raise ValueError("the prompt is empty: describe a poster, with its words in quotation marks")
         texts = [self.quoted(p) for p in prompts]
         return [validate_texts(some, width) for some in texts] if self.config.posters else texts
 
     def validate_ids(self, ids: Tensor | list[Tensor], count: int, rows: int, columns: int) -> Tensor:
-        """Given ids as (B, rows, columns). Raises ValueError if they are not of that shape, or no codes."""
+        """The given ids as (B, rows, columns). Raises ValueError for another shape, or for ids that are no
+        codes."""
         grids = [ids] if isinstance(ids, Tensor) and ids.ndim == 2 else list(ids)
         if len(grids) != count or any(tuple(grid.shape) != (rows, columns) for grid in grids):
             raise ValueError(f"prior_ids of shapes {[tuple(grid.shape) for grid in grids]}: {count} of "
@@ -270,5 +281,5 @@ def one_each(seed: int | list[int], count: int) -> list[int]:
 
 
 def repeat(items: list, count: int) -> list:
-    """Each item `count` times, one after the other."""
+    """Each item `count` times in a row: [a, b] -> [a, a, b, b]."""
     return [item for item in items for _ in range(count)]

@@ -1,12 +1,13 @@
 """Sampling the ids of a picture from the planner, one by one.
 
-Shapes: B batch · M whole sequence · D width · H heads · G key/value heads · R rotated channels · V output ids.
+Shapes: B batch · N padded prompts · M whole sequence · D width · H heads · G key/value heads · R rotated
+channels · V ids.
 
-`plain_stepper` asks the planner for the features of one new token after another. `stepper` gives the same with fewer
-operators, for with so little to compute at a time it is starting them that costs: q, k and v are one product, heads are
-rows from the start, the rotation is in place, and nothing is kept for a backward pass. The tests hold it to the plain
-one. The price is a copy of q, k and v while sampling lasts: 1.5 GB in half precision of the released planner's 18. On
-a CPU light planners are copied whole, into a layout that is read faster.
+`plain_stepper` calls the planner for one new token at a time. `stepper` computes the same with fewer
+operators, since for so little work the overhead per operator dominates: q, k and v are one product, heads are
+rows from the start, the rotation is in place, and nothing is saved for a backward pass. The tests compare the
+two. The price is a copy of the q, k and v weights during sampling: 1.5 GB in half precision, of the released
+planner's 18. On a CPU small planners are copied whole, into a layout that is read faster.
 """
 
 from __future__ import annotations
@@ -35,10 +36,9 @@ def sample_ids(planner: Planner, prompts: list[list[int]], grids: list[Grid], ge
                progress: Callable[[int, int], None] | None = None) -> list[Tensor]:
     """Sample the ids of each grid in turn, for a batch of prompts.
 
-    prompts: ids of any lengths, each ending with boi. grids: shapes, preview first. One CPU generator per prompt,
-    so that a picture does not depend on its neighbours; or one generator for all, as in the published code, which
-    then samples from the whole head with the illegal ids ruled out, to meet the same random numbers. parts: as for
-    `positions`, where a prompt holds source images. progress(done, all) is called per token.
+    prompts: ids of any lengths, each ending with boi. grids: shapes, preview first. generators: one on the
+    CPU per prompt, so that a picture does not depend on its batch; or one for all, as in the published code.
+    parts: as for `positions`, where a prompt holds source images. progress(done, all) is called per token.
     Returns one (B, rows, columns) int64 tensor per grid, on the CPU.
     """
     config, device, batch = planner.config, planner.embed.weight.device, len(prompts)
@@ -48,19 +48,22 @@ def sample_ids(planner: Planner, prompts: list[list[int]], grids: list[Grid], ge
     mask = None if mask is None else mask.to(device)
     cache = [KVCache(batch, config.kv_heads, longest + total, config.head_dim, planner.embed.weight)
              for _ in planner.blocks]
+    # prefill: all prompts in one pass; they end at the same position, with the boi that predicts the first id
     features = planner(ids, place[:, :, :longest], prefill_mask(mask, longest), cache)[:, -1]    # (B, D)
     drawn = torch.empty(batch, total, dtype=torch.long, device="cpu")
     make = stepper if all(isinstance(each, nn.Linear) for each in linears(planner)) else plain_stepper
     step, head = make(planner, place, mask, cache)
+    # decode: sample an id from the logits, then feed it back for the next features
     with one_thread(small(planner)), torch.inference_mode():
         for i in range(total):
-            logits = head(features)[:, :config.codebook].float().cpu()           # only codes are legal in a grid
+            logits = head(features)[:, :config.codebook].float().cpu()        # only codes are legal in a grid
             if isinstance(generators, torch.Generator):
+                # multinomial draws as many random numbers as there are columns: keep the published number
                 logits = F.pad(logits, (0, config.vision_vocab - config.codebook), value=-torch.inf)
             drawn[:, i] = choose(logits, temperature, top_p, top_k, generators)
             if progress:
                 progress(i + 1, total)
-            if i + 1 < total:
+            if i + 1 < total:  # the last id is not fed back: nothing follows it
                 features = step(drawn[:, i].to(device), longest + i)
     split = drawn.split([h * w for h, w in grids], 1)
     return [ids.view(batch, h, w) for ids, (h, w) in zip(split, grids)]
@@ -68,8 +71,8 @@ def sample_ids(planner: Planner, prompts: list[list[int]], grids: list[Grid], ge
 
 def collate(prompts: list[list[int]], grids: list[Grid], parts: list | None, total: int
             ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Prompts padded on the left to one length: ids (B, N), positions (B, 3, M), and which of all M tokens may be
-    looked at, (B, 1, 1, M), None where nothing is padded."""
+    """Prompts padded on the left to one length: ids (B, N), positions (B, 3, M), and the mask of all M
+    tokens, (B, 1, 1, M), False = padding; None if there is none."""
     lengths = torch.tensor([len(p) for p in prompts], device="cpu")
     longest = int(lengths.max())
     ids = torch.zeros(len(prompts), longest, dtype=torch.long, device="cpu")
@@ -85,8 +88,8 @@ def collate(prompts: list[list[int]], grids: list[Grid], parts: list | None, tot
 
 
 def prefill_mask(mask: Tensor | None, longest: int) -> Tensor | None:
-    """Which token of the padded prompts may look at which, (B, 1, N, N); padding looks at itself, or its softmax
-    would have nothing to look at."""
+    """The causal mask of the padded prompts, (B, 1, N, N). Padding attends to itself, since a softmax over
+    nothing is NaN."""
     if mask is None:
         return None
     earlier = torch.ones(longest, longest, dtype=torch.bool, device=mask.device).tril()
@@ -96,8 +99,8 @@ def prefill_mask(mask: Tensor | None, longest: int) -> Tensor | None:
 
 def plain_stepper(planner: Planner, place: Tensor, mask: Tensor | None, cache: list[KVCache]
                   ) -> tuple[Callable[[Tensor, int], Tensor], Callable[[Tensor], Tensor]]:
-    """A function of one new id per row (B,) and its place in the sequence, which gives its features (B, D), and
-    one that makes logits of features. place (B, 3, M) and mask (B, 1, 1, M) are those of the whole sequence."""
+    """Two functions: one new id per row (B,) and its index in the sequence -> its features (B, D); features
+    -> logits. place (B, 3, M) and mask (B, 1, 1, M) are those of the whole sequence."""
     def step(ids: Tensor, at: int) -> Tensor:
         seen = None if mask is None else mask[..., :at + 1]
         return planner(ids[:, None], place[:, :, at:at + 1], seen, cache)[:, 0]
@@ -107,28 +110,33 @@ def plain_stepper(planner: Planner, place: Tensor, mask: Tensor | None, cache: l
 
 # ---------------------------------------------------------------- the fast one
 
+
 def linears(planner: Planner) -> list[nn.Module]:
-    """The linear maps of the blocks, as modules: an adapter may stand in their place."""
-    return [getattr(block, name) for block in planner.blocks for name in ("q", "k", "v", "o", "gate_up", "down")]
+    """The linear maps of the blocks, as modules: adapters may have replaced them."""
+    return [getattr(block, name) for block in planner.blocks
+            for name in ("q", "k", "v", "o", "gate_up", "down")]
 
 
 def small(planner: Planner) -> bool:
-    """Whether one CPU core draws ids faster than several, which would have to be woken for every operator."""
+    """Whether one CPU core samples faster than several, which would have to be woken for every operator."""
     return planner.embed.weight.is_cpu and sum(p.numel() for p in planner.blocks[0].parameters()) < 2 ** 22
 
 
 def light(planner: Planner) -> bool:
-    """Whether a CPU may hold a second copy of its matrices while drawing lasts: up to a gigabyte."""
+    """Whether a second copy of its matrices during sampling is affordable on a CPU: up to a gigabyte."""
     return planner.embed.weight.is_cpu and sum(p.nbytes for p in planner.blocks.parameters()) < 2 ** 30
 
 
-def product(weight: Tensor, bias: Tensor | None, rows: int, anew: bool, exact: bool) -> Callable[[Tensor], Tensor]:
+def product(weight: Tensor, bias: Tensor | None, rows: int, anew: bool,
+            exact: bool) -> Callable[[Tensor], Tensor]:
     """A function x (rows, D) -> x weight^T + bias, called once for every id to sample.
 
-    anew: the matrix is copied into another layout. Transposed it is read faster, and from four rows on gives the same
-    sums to the last bit; where those do not matter, oneDNN packs it, which is for several rows faster still.
+    anew: copy the matrix into another layout. Transposed it is read faster, and from four rows on the sums
+    are the same to the last bit; where that does not matter, oneDNN packs it, which is faster still for
+    several rows.
     """
-    if anew and not exact and rows > 1 and weight.dtype == torch.float32 and torch.backends.mkldnn.is_available():
+    if (anew and not exact and rows > 1 and weight.dtype == torch.float32
+            and torch.backends.mkldnn.is_available()):
         packed = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
         return lambda x: onednn(x, packed, bias)
     laid = weight.t().contiguous().t() if anew and (rows >= 4 or not exact) else weight
@@ -153,7 +161,8 @@ def stepper(planner: Planner, place: Tensor, mask: Tensor | None, cache: list[KV
     return step, made(planner.head.weight, None)
 
 
-def block_stepper(block: PlannerBlock, config: PlannerConfig, cache: KVCache, made: Callable) -> Callable[..., Tensor]:
+def block_stepper(block: PlannerBlock, config: PlannerConfig, cache: KVCache,
+                  made: Callable) -> Callable[..., Tensor]:
     """One block as a function of x (B, D), cosines and signed sines (B, 1, 1, R), and a mask or None."""
     three, heads, groups = (block.q, block.k, block.v), config.heads, config.kv_heads
     qkv = made(torch.cat([f.weight for f in three]), torch.cat([f.bias for f in three]))
@@ -161,8 +170,9 @@ def block_stepper(block: PlannerBlock, config: PlannerConfig, cache: KVCache, ma
     norms = [(norm.weight, norm.eps) for norm in (block.norm1, block.norm2, block.norm3, block.norm4)]
 
     def step(x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
+        # queries, keys and values of all heads as rows of one tensor: (B, H + 2 G, 1, E)
         rows = qkv(rms_norm(x, *norms[0])).view(len(x), heads + 2 * groups, 1, -1)
-        rotate_(rows[:, :heads + groups], cos, sin)
+        rotate_(rows[:, :heads + groups], cos, sin)                              # values are not rotated
         k, v = cache.append(rows[:, heads:heads + groups], rows[:, heads + groups:])
         h = attention(rows[:, :heads], k, v, mask, exact=config.exact).reshape(len(x), -1)
         x = x + rms_norm(o(h), *norms[1])
@@ -173,9 +183,10 @@ def block_stepper(block: PlannerBlock, config: PlannerConfig, cache: KVCache, ma
 
 def choose(logits: Tensor, temperature: float, top_p: float, top_k: int,
            generators: Generators) -> Tensor:
-    """One id per row of logits (B, V): temperature, then top-k (0: all), then top-p, then a random number.
+    """One id per row of logits (B, V), (B,): temperature, then top-k (0: all), then top-p, then sampling.
 
-    Temperature 0 takes the best. Top-p keeps the smallest set of ids whose probabilities reach p.
+    Temperature 0 takes the most probable id. Top-p keeps the smallest set of ids whose probabilities sum to
+    p.
     """
     if temperature == 0:
         return logits.argmax(-1)
@@ -184,6 +195,7 @@ def choose(logits: Tensor, temperature: float, top_p: float, top_k: int,
         least = logits.topk(top_k).values[:, -1:]
         logits = logits.masked_fill(logits < least, -torch.inf)
     if top_p < 1:
+        # from the least probable up: drop ids as long as the dropped ones sum to at most 1 - p
         ordered, order = logits.sort(descending=False)
         beneath = ordered.softmax(-1).cumsum(-1) <= 1 - top_p
         beneath[:, -1] = False                                                   # always keep one

@@ -1,8 +1,8 @@
-"""Pictures to edit: what the planner and the decoder are told of a source image.
+"""Pictures to edit: what the planner and the decoder read of a source image.
 
-The planner reads its ids, in front of the prompt, each image between boi and eoi. The decoder attends
-to it: its clean latents go through the decoder once, at time 0, and the keys and values of every block
-are kept. Both see 32-pixel cells, so a source image must be a whole number of them each way.
+The planner reads its ids before the prompt, each image between boi and eoi. The decoder attends to it: its
+clean latents go through the decoder once, at time 0, and the keys and values of every block are cached. Both
+work on 32-pixel cells, so height and width of a source image must be multiples of 32.
 
 Shapes: h, w id grid (32 h x 32 w pixels) · C latent channels.
 """
@@ -25,23 +25,23 @@ HALF_CELL = 16                               # pixels of the half-size image per
 
 @dataclass
 class Source:
-    """A picture to edit, read."""
+    """A picture to edit, as both networks read it."""
 
     ids: Tensor                              # (h, w)
     latents: Tensor                          # (1, C, 4 h, 4 w)
 
 
 def half_size(height: int, width: int, sides: tuple[int, int]) -> tuple[int, int]:
-    """The size at which a source image is tokenised: about half, in multiples of 16, after its shorter
-    side was brought to at least sides[0] and its longer side to at most sides[1].
+    """The size at which a source image is tokenised: about half, in multiples of 16, once its shorter side is
+    scaled to at least sides[0] and its longer side to at most sides[1].
 
-    Raises ValueError if it is smaller than 16 pixels or longer than four times its width. Mirrors
-    smart_resize of GlmImageImageProcessor.
+    Raises ValueError if a side is below 16 pixels or more than four times the other. Mirrors smart_resize of
+    GlmImageImageProcessor.
     """
     short, long = sorted((height, width))
     if short < HALF_CELL or long > 4 * short:
-        raise ValueError(f"an image of {height}x{width} cannot be edited: at least {HALF_CELL} pixels and at most "
-                         "four times as long as wide are needed")
+        raise ValueError(f"an image of {height}x{width} cannot be edited: at least {HALF_CELL} pixels and "
+                         "at most four times as long as wide are needed")
     least, most = sides
     scale = least / short if short < least else 1.0
     if long * scale > most:
@@ -53,7 +53,7 @@ def half_size(height: int, width: int, sides: tuple[int, int]) -> tuple[int, int
 
 
 def fit(image: Image.Image, config: TokenizerConfig) -> Image.Image:
-    """A source image at a size that both readers can use: a whole number of cells each way."""
+    """A source image resized so that both can read it: height and width are multiples of 32."""
     height, width = (2 * side for side in half_size(image.height, image.width, config.sides))
     if (image.height, image.width) == (height, width):
         return image
@@ -61,7 +61,7 @@ def fit(image: Image.Image, config: TokenizerConfig) -> Image.Image:
 
 
 def halved(image: Image.Image, config: TokenizerConfig) -> Tensor:
-    """What the vision encoder sees: the half-size picture by its mean and deviation, (1, 3, 16 h, 16 w)."""
+    """The vision encoder's input: the half-size picture, normalised, (1, 3, 16 h, 16 w)."""
     half = image.resize((image.width // 2, image.height // 2), Image.Resampling.BICUBIC)
     pixels = np.asarray(half, dtype=np.float32) / 255
     pixels = (pixels - np.float32(config.mean)) / np.float32(config.std)
@@ -70,7 +70,7 @@ def halved(image: Image.Image, config: TokenizerConfig) -> Tensor:
 
 @torch.no_grad()
 def read(image: Image.Image, tokenizer: Tokenizer, vae: nn.Module) -> Source:
-    """A picture of whole cells (see `fit`) as the two parts read it."""
+    """A picture of whole cells (see `fit`) as ids and latents."""
     quantiser, weight = tokenizer.quantiser, tokenizer.quantiser.codes
     pixels = halved(image, tokenizer.config).to(weight.device, weight.dtype)
     ids = quantiser.nearest(quantiser.project(tokenizer.encoder(pixels)))
@@ -79,15 +79,17 @@ def read(image: Image.Image, tokenizer: Tokenizer, vae: nn.Module) -> Source:
 
 
 def per_prompt(image, count: int) -> list[list]:
-    """`image=` of a call as one list of pictures per prompt: one picture, a list of pictures for one
-    prompt, or a list of lists. Raises ValueError if they are not as many as the prompts, or one is empty."""
+    """`image=` of a call as one list of pictures per prompt, from one picture, a list of pictures for one
+    prompt, or a list of lists. Raises ValueError if there are not as many as prompts, or if only some are
+    empty."""
     if image is None:
         return [[] for _ in range(count)]
     many = list(image) if isinstance(image, list | tuple) else [image]
     if not any(isinstance(one, list | tuple) for one in many):
         many = [many]
     if len(many) != count or not all(isinstance(some, list | tuple) for some in many):
-        raise ValueError(f"source images for {len(many)} of {count} prompts: give one list of images per prompt")
+        raise ValueError(f"source images for {len(many)} of {count} prompts: "
+                         "give one list of images per prompt")
     if any(many) and not all(many):
         raise ValueError("some prompts have source images and some have none: paint them in two calls")
     return [list(some) for some in many]

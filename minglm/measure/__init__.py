@@ -1,4 +1,4 @@
-"""How good a picture is, and what it costs.
+"""Measurements: how good pictures are, what ids encode, and what painting costs.
 
 Reading order: ocr, scores, evaluate, probe, cost.
 """

@@ -1,8 +1,7 @@
-"""Evaluation: prompts never trained on, painted and judged, with every part measured on its own.
+"""Evaluation: held-out prompts, painted and scored, with every part measured on its own.
 
-Four columns stand side by side, so that the weakest part shows at once: the gold drawing, its
-reconstruction by the VAE, the decoder given the drawing's own ids, and the whole pipeline, which
-sees nothing but the prompt.
+Four columns side by side show which part is the weakest: the gold picture, its reconstruction by the VAE, the
+decoder given the gold picture's ids, and the whole pipeline, given only the prompt.
 """
 
 from __future__ import annotations
@@ -37,9 +36,9 @@ def paint(pipe: Pipeline, column: str, posters: list[Poster], seed: int, **how) 
 
 def evaluate(pipe: Pipeline, prompts: list[tuple[str, Poster]], seed: int = 0,
              columns: tuple[str, ...] = COLUMNS, **how) -> Iterator[tuple[int, str, Poster, dict, dict]]:
-    """Yields (number, cell, poster, pictures, scores) of each prompt, the two dicts by column.
+    """Yields (number, cell, poster, pictures, scores) for each prompt, grouped by size; two dicts by column.
 
-    `how` goes to the pipeline: steps, guidance, temperature, top_p.
+    `how` is passed to the pipeline: steps, guidance, temperature, top_p.
     """
     judge = Judge(torch.get_num_threads())
     sizes = defaultdict(list)
@@ -58,8 +57,8 @@ def evaluate(pipe: Pipeline, prompts: list[tuple[str, Poster]], seed: int = 0,
 
 
 def summarise(scores: list[dict]) -> dict:
-    """Scores of many pictures, pooled: word accuracy and NED over words, recall over characters
-    (Chinese) or words, the share of pictures with extra text, and the share of right checks."""
+    """Scores of many pictures, pooled: word accuracy and NED over words, recall over characters (Chinese) or
+    words, the fraction of pictures with extra text, and the fractions of passed checks."""
     def mean(values: list) -> float:
         return round(sum(values) / len(values), 4) if values else float("nan")
 
@@ -73,7 +72,7 @@ def summarise(scores: list[dict]) -> dict:
 
 
 def report(results: list[tuple[str, dict]]) -> dict:
-    """{column: {group: summary}} of (cell, scores by column); groups are languages and cells."""
+    """(cell, scores by column) of every prompt -> {column: {group: summary}}; groups: languages and cells."""
     groups = defaultdict(list)
     for cell, scores in results:
         for group in (cell[:2], cell):
@@ -83,7 +82,7 @@ def report(results: list[tuple[str, dict]]) -> dict:
 
 
 def format_report(scores: dict) -> str:
-    """The report as text: per language one block, a row per number, the columns side by side."""
+    """The report as text: one block per language, one row per metric, columns side by side."""
     columns, lines = list(scores), []
     names = ("word_accuracy", "ned", "recall", "extra_text", *CHECKS)
     for language in [group for group in scores[columns[0]] if len(group) == 2]:
@@ -101,9 +100,9 @@ def format_report(scores: dict) -> str:
 
 
 def strip(pictures: list[dict], height: int = 128) -> Image.Image:
-    """Pictures by column, one prompt below the other, columns side by side, as one image."""
-    rows = [[picture.resize((round(picture.width * height / picture.height), height)) for picture in one.values()]
-            for one in pictures]
+    """One image of all pictures: a row per prompt, a column per column of the report."""
+    rows = [[picture.resize((round(picture.width * height / picture.height), height))
+             for picture in one.values()] for one in pictures]
     width = max(sum(picture.width + 4 for picture in row) for row in rows)
     sheet = Image.new("RGB", (width, len(rows) * (height + 4)), "white")
     for r, row in enumerate(rows):

@@ -1,5 +1,4 @@
-"""Reads the text of a picture: PP-OCR detection and recognition, by RapidOCR.
-"""
+"""Optical character recognition: the lines of text in a picture, with boxes and confidences."""
 
 from __future__ import annotations
 
@@ -8,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-READABLE_WIDTH = 256                         # small pictures are enlarged to about this for the OCR
+READABLE_WIDTH = 256                         # pixels to which small pictures are upscaled for the OCR
 
 
 @dataclass(frozen=True)
 class Found:
-    """One line of text the OCR found; score in 0..1; box (x0, y0, x1, y1) in pixels."""
+    """One line of text; score: the OCR's confidence, 0..1; box (x0, y0, x1, y1) in pixels."""
 
     text: str
     score: float
@@ -21,7 +20,8 @@ class Found:
 
 
 class Judge:
-    """PP-OCR detection and recognition, by RapidOCR; the models are inside its package."""
+    """PP-OCR detection and recognition by RapidOCR, whose package holds the models. Raises ValueError without
+    it."""
 
     def __init__(self, threads: int = 1):
         try:
@@ -38,6 +38,7 @@ class Judge:
         """All lines of text in a picture, from top to bottom."""
         k = max(1, round(READABLE_WIDTH / image.width))
         large = image.convert("RGB").resize((k * image.width, k * image.height), Image.Resampling.BICUBIC)
+        # RapidOCR takes BGR
         result = self.engine(np.asarray(large)[:, :, ::-1].copy(), use_det=True, use_cls=False, use_rec=True)
         if getattr(result, "txts", None) is None:
             return []

@@ -1,11 +1,11 @@
-"""Linear probes: what can be read back from the tokenizer's ids alone.
+"""Linear probes: what can be read from the tokenizer's ids alone.
 
-Shapes: B posters · N ids of a poster · K codes · A answers.
+Shapes: B posters · N ids of a poster · R rows of the table · A answers.
 
-A probe is one table: each id votes for each answer, votes are summed, the most voted answer wins.
-So what a probe gets right stands plainly in the ids. Asked what the object is, an id votes alike
-wherever it stands; asked for colours, places and counts, each place in the grid has votes of its
-own. Probes learn on posters of their own and are asked about others, drawn as evaluation draws them.
+A probe is an embedding table of logits: each id has a logit for each answer, and the answer with the largest
+sum wins. So what a probe answers correctly is linearly encoded in the ids. For the object an id has the same
+logits wherever it is; for colours, places and counts each position of the grid has logits of its own. Probes
+are trained on their own posters and tested on others, drawn as for evaluation.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from minglm.generate.pipeline import Pipeline
 from minglm.world.draw import draw
 from minglm.world.posters import COLOURS, PLACES, Poster, things
 
-LEARN, ASK = 12000, 1000                     # posters
+LEARN, ASK = 12000, 1000                     # posters to train on, to test on
 SEED = 77                                    # no training stage uses it
-ANYWHERE = ("object",)                       # asked of ids wherever they stand
+ANYWHERE = ("object",)                       # questions for which the position of an id does not matter
 
 
 def questions(poster: Poster) -> dict[str, int]:
-    """The right answers of one poster, as numbers; the text colour is that of the first word."""
+    """The correct answers for one poster, as class numbers; the text colour is that of the first word."""
     first = list(COLOURS).index(poster.regions[0].colour) if poster.regions else len(COLOURS)
     return dict(object=list(things()).index(poster.thing), background=list(COLOURS).index(poster.background),
                 place=list(PLACES).index(poster.place), words=len(poster.regions), text_colour=first)
 
 
 def gather_ids(pipe: Pipeline, posters: list[Poster], batch: int = 64) -> Tensor:
-    """(B, N) ids of posters of one size."""
+    """The ids (B, N) of posters of one size."""
     parts = [torch.stack(pipe.encode_ids([p.image for p in posters[i:i + batch]]))
              for i in range(0, len(posters), batch)]
     return torch.cat(parts).flatten(1)
 
 
 def fit(rows: Tensor, answers: Tensor, steps: int = 600) -> Tensor:
-    """The votes (rows of the table, A) that minimise the cross-entropy of `answers` (B,), given
-    which rows (B, N) each poster adds up."""
+    """The table (R, A) that minimises the cross-entropy of `answers` (B,), where rows (B, N) are the rows of
+    the table that each poster sums up."""
     generator = torch.Generator().manual_seed(0)
     votes = torch.zeros(int(rows.max()) + 1, int(answers.max()) + 1, requires_grad=True)
     optimiser = torch.optim.Adam([votes], lr=0.05)
@@ -54,25 +54,26 @@ def fit(rows: Tensor, answers: Tensor, steps: int = 600) -> Tensor:
 
 
 def perplexity(ids: Tensor, codes: int) -> float:
-    """exp(entropy) of the use of the codes: how many are used, if all those were used alike."""
+    """exp(entropy) of the distribution of codes: their effective number."""
     share = torch.bincount(ids.flatten(), minlength=codes).float()
     share = share / share.sum()
     return float(torch.exp(-(share * share.clamp_min(1e-12).log()).sum()))
 
 
 def probe(pipe: Pipeline, learn: int = LEARN, ask: int = ASK) -> dict:
-    """{question: share answered right}, and the codes' `perplexity` and number `used`."""
+    """{question: accuracy}, and the codes' `perplexity` and number `used`."""
     codes = pipe.tokenizer.config.codebook
     learned = [draw(SEED, i) for i in range(learn)]
     asked = [draw(SEED + 1, i, split=("seen", "unseen", "random")[i % 3]) for i in range(ask)]
     ids, new = gather_ids(pipe, learned), gather_ids(pipe, asked)
-    placed = codes * torch.arange(new.shape[1])                                  # rows of each grid place
+    placed = codes * torch.arange(new.shape[1])                                  # first row of each position
     right = [questions(p) for p in learned], [questions(p) for p in asked]
     out = {}
     for name in right[0][0]:
         known, truth = (torch.tensor([answers[name] for answers in some]) for some in right)
         offset = 0 if name in ANYWHERE else placed
-        votes = F.pad(fit(ids + offset, known), (0, 0, 0, codes))                # ids never met: no vote
+        votes = F.pad(fit(ids + offset, known), (0, 0, 0, codes))                # zero logits for unseen ids
         scores = F.embedding_bag(new + offset, votes, mode="sum")
         out[name] = round(float((scores.argmax(1) == truth).float().mean()), 4)
-    return out | dict(perplexity=round(perplexity(new, codes), 1), used=int(len(new.unique())), codebook=codes)
+    return out | dict(perplexity=round(perplexity(new, codes), 1), used=int(len(new.unique())),
+                      codebook=codes)

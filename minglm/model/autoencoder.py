@@ -1,12 +1,12 @@
 """The released model's autoencoder: an image to latents of 1/8 its side with 16 channels, and back.
 
-Shapes: B batch · C latent channels · H, W image height and width · h, w latents · D features.
+Shapes: B batch · C latent channels · H, W image height and width · h, w = H/8, W/8.
 
-`vae.py` is the cheap one that a laptop can train; this one has the structure of the released
-weights (AutoencoderKL of diffusers, 406 M parameters). Both have the same two methods. It is
-convolutions all through: residual blocks at each resolution, halved by a convolution of stride 2 and
-doubled by repeating pixels. It is variational: the encoder gives a mean and a variance for every
-latent, of which painting and editing only want the mean.
+`vae.py` is the cheap one that a laptop can train; this one has the structure of the released weights
+(diffusers' AutoencoderKL, 406 M parameters). Both have the same two methods. It is fully convolutional:
+residual blocks at each resolution, a convolution of stride 2 to halve it, nearest-neighbour upsampling to
+double it. It is variational: the encoder predicts a mean and a variance for every latent, but painting and
+editing use only the mean.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def conv(inner: int, outer: int, stride: int = 1) -> nn.Conv2d:
 
 
 class ResBlock(nn.Module):
-    """x + conv(silu(norm(conv(silu(norm(x)))))); `skip` brings x to another width."""
+    """skip(x) + conv(silu(norm(conv(silu(norm(x)))))); `skip` changes the width of x where needed."""
 
     def __init__(self, inner: int, outer: int, groups: int):
         super().__init__()
@@ -37,7 +37,8 @@ class ResBlock(nn.Module):
 
 
 class Level(nn.Module):
-    """The residual blocks of one resolution; `resize` leads to the next, None at the last."""
+    """The residual blocks of one resolution, then "down" or "up" to the next; `resize` is None at the
+    last."""
 
     def __init__(self, inner: int, outer: int, blocks: int, groups: int, resize: str | None):
         super().__init__()
@@ -49,21 +50,23 @@ class Level(nn.Module):
         x = self.blocks(x)
         if self.resize is None:
             return x
-        if self.down:  # padded below and on the right only
+        if self.down:  # padding at the bottom and right only, as in diffusers
             return self.resize(F.pad(x, (0, 1, 0, 1)))
         return self.resize(F.interpolate(x, (2 * x.shape[2], 2 * x.shape[3]), mode="nearest"))
 
 
 class Half(nn.Module):
-    """One direction: a convolution, the levels, two more blocks where it is smallest, a convolution."""
+    """One direction: a convolution, the levels, two more blocks at the lowest resolution, a convolution."""
 
-    def __init__(self, inner: int, outer: int, widths: tuple[int, ...], blocks: int, groups: int, resize: str):
+    def __init__(self, inner: int, outer: int, widths: tuple[int, ...], blocks: int, groups: int,
+                 resize: str):
         super().__init__()
         self.down, last = resize == "down", len(widths) - 1
         deepest = widths[-1] if self.down else widths[0]
         self.first = conv(inner, widths[0])
-        self.levels = nn.ModuleList(Level(widths[max(i - 1, 0)], width, blocks, groups, resize if i < last else None)
-                                    for i, width in enumerate(widths))
+        self.levels = nn.ModuleList(
+            Level(widths[max(i - 1, 0)], width, blocks, groups, resize if i < last else None)
+            for i, width in enumerate(widths))
         self.middle = nn.Sequential(*[ResBlock(deepest, deepest, groups) for _ in range(2)])
         self.norm = nn.GroupNorm(groups, widths[-1], eps=1e-6)
         self.last = conv(widths[-1], outer)
@@ -86,17 +89,18 @@ class AutoencoderKL(nn.Module):
         self.decoder = Half(channels, 3, widths[::-1], blocks + 1, groups, "up")
 
     def moments(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of the latents, (C, 1, 1) each. Numbers of the config, not weights."""
+        """Mean and standard deviation of the latents, (C, 1, 1) each: from the config, not from the
+        weights."""
         return tuple(torch.tensor(t, device=like.device, dtype=like.dtype)[:, None, None]
                      for t in (self.config.mean, self.config.std))
 
     def encode(self, images: Tensor) -> Tensor:
-        """images (B, 3, H, W) in [-1, 1] -> latents (B, C, h, w), the most likely ones."""
+        """images (B, 3, H, W) in [-1, 1] -> latents (B, C, h, w), the mean of their distribution."""
         z = self.encoder(images)[:, : self.config.channels]                      # the rest: log variance
         mean, std = self.moments(z)
         return (z - mean) / std
 
     def decode(self, latents: Tensor) -> Tensor:
-        """latents (B, C, h, w) -> images (B, 3, H, W), about [-1, 1]."""
+        """latents (B, C, h, w) -> images (B, 3, H, W), roughly in [-1, 1]."""
         mean, std = self.moments(latents)
         return self.decoder(latents * std + mean)

@@ -1,8 +1,7 @@
-"""Text to ids: a byte-level BPE, the words a prompt quotes, and the layout of GLM-Image's prompt.
+"""Text to ids: a byte-level BPE, trained here or read from a tokenizer.json.
 
-Three readers want the prompt in three forms. The planner reads all of it as BPE ids, with the
-grid sizes behind it. The glyph encoder reads only what stands in quotation marks, byte by byte.
-The tokenizer's training reads the caption as BPE ids alone.
+A text is split into pieces by a regular expression (the pre-tokeniser), each piece is written as its UTF-8
+bytes, and neighbouring tokens are merged in the order in which training learned the merges.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-CODE = "<|dit_token_{}|>"                    # how the published vocabulary calls an image code
-SPECIALS = ("<sop>", "<eop>", "<pad>")       # around the grid sizes; behind short prompts
+CODE = "<|dit_token_{}|>"                    # the published vocabulary's name for an image code
+SPECIALS = ("<sop>", "<eop>", "<pad>")       # around the grid sizes; after short prompts
 SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
          r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")  # GLM-4's pre-tokeniser
 GPT2_SPLIT = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -26,7 +25,7 @@ GPT2_SPLIT = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(
 
 @cache
 def alphabet() -> str:
-    """GPT-2's printable stand-in for each of the 256 bytes, so that a vocabulary is readable."""
+    """GPT-2's printable stand-in for each of the 256 bytes, which keeps a vocabulary readable."""
     printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
     others = iter(range(256, 512))
     return "".join(chr(b if b in printable else next(others)) for b in range(256))
@@ -34,7 +33,8 @@ def alphabet() -> str:
 
 @cache
 def splitter(split: str = SPLIT) -> re.Pattern:
-    r"""A pattern for Python's `re`, which knows no \p{L} (letters) and \p{N} (numbers)."""
+    r"""`split` compiled for Python's `re`, which supports neither \p{L} (letters) nor \p{N} (numbers)."""
+    # first letter of every code point's Unicode category; runs of the same letter become ranges
     kinds = [unicodedata.category(chr(c))[0] for c in range(sys.maxunicode + 1)]
 
     def ranges(kind: str) -> str:
@@ -42,16 +42,17 @@ def splitter(split: str = SPLIT) -> re.Pattern:
         return "".join(f"\\U{a:08x}-\\U{b - 1:08x}" for a, b in zip(edges[::2], edges[1::2]))
 
     spaces = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # Unicode White_Space
+    # Python's \s covers four control characters that Unicode's White_Space does not, so \s is spelled out too
     text = split.replace(r"[^\s", f"[^{spaces}").replace(r"\S", f"[^{spaces}]")
     text = text.replace(r"\s", f"[{spaces}]")
-    for kind in "LN":
+    for kind in "LN":  # outside brackets a class needs brackets of its own, inside them it does not
         text = re.sub(rf"(?<!\[)(?<!\}})\\p{{{kind}}}(?=[+{{])", lambda _: f"[{ranges(kind)}]", text)
         text = text.replace(f"\\p{{{kind}}}", ranges(kind))
     return re.compile(text)
 
 
 def merge(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
-    """`word` with every neighbouring `pair` joined, from the left."""
+    """`word` with every adjacent `pair` merged, from the left."""
     out, i = [], 0
     while i < len(word):
         if word[i:i + 2] == pair:
@@ -64,10 +65,10 @@ def merge(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
 
 
 class BPE:
-    """Byte-pair encoding over bytes: any text has ids, and the ids give the text back.
+    """Byte-pair encoding over bytes: any text can be encoded, and decoding its ids gives the text back.
 
-    vocab: token -> id, with the bytes written as in `alphabet()`; merges: pairs, best first; split: the
-    pre-tokeniser, a pattern; whole: a piece that is a token is not merged together from its bytes.
+    vocab: token -> id, with the bytes written as in `alphabet()`; merges: pairs, by priority; split: the
+    pre-tokeniser's pattern; whole: a piece that is itself a token is looked up, not merged from its bytes.
     """
 
     def __init__(self, vocab: dict[str, int], merges: list[tuple[str, str]], specials: dict[str, int],
@@ -83,24 +84,23 @@ class BPE:
 
     @property
     def has_codes(self) -> bool:
-        """Whether the image codes are tokens of this vocabulary, as in the published one, so that its
-        ids of text are the planner's already. Ours counts from 0, and is raised behind the codes."""
+        """Whether the image codes are tokens of this vocabulary, as in the published one. Then its text ids
+        are already the planner's; ours start at 0 and are offset to come after the codes."""
         return CODE.format(0) in self.vocab or CODE.format(0) in self.specials
 
     @classmethod
     def train(cls, texts: Iterable[str], size: int, wide: int = 2) -> BPE:
-        """Join the most frequent pair again and again until there are `size` ids, specials included.
+        """Merge the most frequent pair repeatedly until there are `size` ids, specials included.
 
-        wide: most characters beyond ASCII in one token. Chinese is written without spaces, so from
-        captions, which repeat, BPE would learn whole clauses as one token each, and a model that
-        reads those understands no other clause. Raises ValueError if `size` cannot hold the 256
-        bytes and the specials.
+        wide: the most non-ASCII characters in one token. Chinese is written without spaces, so BPE would turn
+        whole clauses of the repetitive captions into single tokens, and a model trained on those would not
+        understand any other clause. Raises ValueError if `size` cannot hold the 256 bytes and the specials.
         """
         if size < 256 + len(SPECIALS):
             raise ValueError(f"a vocabulary of {size} ids is too small: at least {256 + len(SPECIALS)}")
         counts = Counter(piece for text in texts for piece in splitter().findall(text))
         words = {tuple(to_alphabet(piece)): n for piece, n in counts.items()}
-        pairs, where = Counter(), defaultdict(set)
+        pairs, where = Counter(), defaultdict(set)       # pair -> its count, and the words that contain it
         for word, n in words.items():
             for pair in zip(word, word[1:]):
                 pairs[pair] += n
@@ -108,12 +108,13 @@ class BPE:
         merges, beyond = [], set(alphabet()[128:])
         while pairs and len(merges) < size - 256 - len(SPECIALS):
             best = max(pairs, key=lambda pair: (pairs[pair], pair))              # ties: by name
-            if pairs[best] < 2:
+            if pairs[best] < 2:  # a pair seen once is no pattern
                 break
-            if sum(c in beyond for c in best[0] + best[1]) > 3 * wide:           # bytes of such characters
+            if sum(c in beyond for c in best[0] + best[1]) > 3 * wide:           # 3 bytes a Chinese character
                 del pairs[best]
                 continue
             merges.append(best)
+            # only the words that contain the pair change: subtract their old pairs, then add the new ones
             for word in where.pop(best):
                 n, joined = words.pop(word), merge(word, best)
                 words[joined] = words.get(joined, 0) + n
@@ -124,14 +125,15 @@ class BPE:
                     pairs[pair] += n
                     where[pair].add(joined)
             del pairs[best]
-        tokens = [*alphabet(), *(a + b for a, b in merges)]
+        tokens = [*alphabet(), *(a + b for a, b in merges)]  # two merges may give the same token: keep one id
         vocab = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
         return cls(vocab, merges, {name: len(vocab) + i for i, name in enumerate(SPECIALS)})
 
     def encode(self, text: str, specials: bool = False) -> list[int]:
-        """Text -> ids. Specials in the text are plain text, since only `prompt_ids` should write them;
-        with `specials` they are what their names say, as in the published tokenizer."""
+        """Text -> ids. Names of specials are encoded as plain text, since only `prompt_ids` should emit
+        specials; with `specials` they are recognised, as in the published tokenizer."""
         if specials and self.specials:
+            # longest first, lest one special match the beginning of another
             longest = sorted(self.specials, key=len, reverse=True)
             parts = re.split("(" + "|".join(map(re.escape, longest)) + ")", text)
             return [i for part in parts for i in ([self.specials[part]] if part in self.specials
@@ -139,22 +141,22 @@ class BPE:
         return [i for piece in splitter(self.split).findall(text) for i in self.piece(piece)]
 
     def piece(self, piece: str) -> list[int]:
-        """The ids of one piece: of all neighbouring pairs, the one learned first is joined first."""
+        """The ids of one piece: of all adjacent pairs, the one learned first is merged first."""
         if piece not in self.known:
             text = to_alphabet(piece)
             word = (text,) if self.whole and text in self.vocab else tuple(text)
             while len(word) > 1:
                 best = min(zip(word, word[1:]), key=lambda pair: self.rank.get(pair, len(self.rank)))
-                if best not in self.rank:
+                if best not in self.rank:  # no pair is left that training merged
                     break
                 word = merge(word, best)
-            if len(self.known) > 50_000:                                         # a bounded memory
+            if len(self.known) > 50_000:                                         # keeps the cache bounded
                 self.known.clear()
             self.known[piece] = [self.vocab[token] for token in word]
         return self.known[piece]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Ids -> text; bytes that form no character become U+FFFD."""
+        """Ids -> text; invalid UTF-8 becomes U+FFFD."""
         names, place = {i: name for name, i in self.specials.items()}, alphabet().index
         data = b"".join(names[i].encode() if i in names else bytes(map(place, self.tokens[i]))
                         for i in ids)
@@ -178,8 +180,8 @@ class BPE:
 
     @classmethod
     def load(cls, path: str | Path) -> BPE:
-        """Read `tokenizer.json`. Raises ValueError naming the file if it is not one, or if it cuts texts
-        into pieces in a way that is not ours, GLM-4's or GPT-2's."""
+        """Read `tokenizer.json`. Raises ValueError naming the file if it is not one, or if its pre-tokeniser
+        is of another kind than ours, GLM-4's or GPT-2's."""
         try:
             file = json.loads(Path(path).read_text(encoding="utf-8"))
             model = file["model"]
@@ -198,18 +200,19 @@ class BPE:
 
 
 def pre_tokeniser(file: dict) -> str:
-    """The pattern of a tokenizer.json. Raises TypeError if that is not all it does to a text."""
+    """The split pattern of a tokenizer.json. Raises TypeError if it does anything else to a text."""
     steps = file["pre_tokenizer"]
     steps = steps["pretokenizers"] if steps["type"] == "Sequence" else [steps]
     *splits, level = steps
     known = (file.get("normalizer") is None and level["type"] == "ByteLevel" and not level["add_prefix_space"]
              and len(splits) == (not level.get("use_regex", True))
-             and all(s["type"] == "Split" and s["behavior"] == "Isolated" and not s["invert"] for s in splits))
+             and all(s["type"] == "Split" and s["behavior"] == "Isolated" and not s["invert"]
+                     for s in splits))
     if not known:
         raise TypeError("its normaliser or pre-tokeniser is not known")
     return splits[0]["pattern"]["Regex"] if splits else GPT2_SPLIT
 
 
 def to_alphabet(piece: str) -> str:
-    """A piece of text as its bytes' stand-ins."""
+    """A piece of text as the printable stand-ins of its bytes."""
     return "".join(alphabet()[b] for b in piece.encode("utf-8", errors="replace"))

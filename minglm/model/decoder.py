@@ -3,10 +3,10 @@
 Shapes: B batch · C latent channels · h, w latents · N = h w / 4 image tokens · S glyph tokens ·
 D width · H heads · E head width · M modulation width.
 
-It never sees the prompt: only noisy latents, the planner's ids, the glyph tokens, the time and the
-size. Mirrors GlmImageTransformer2DModel: attention and feed-forward weights are shared by both
-kinds of tokens, only the modulation differs; the ids' embedding is added to the image tokens;
-rotary positions, half for the row and half for the column, turn image tokens only.
+It never sees the prompt: only noisy latents, the planner's ids, the glyph tokens, the time and the image
+size. Mirrors GlmImageTransformer2DModel: both kinds of tokens share attention and feed-forward weights, only
+the modulation differs; the embedding of the ids is added to the image tokens; rotary positions, half for the
+row and half for the column, apply to image tokens only.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ Memory = list[tuple[Tensor, Tensor]]         # keys and values (B, H, N, E) of e
 
 
 def sinusoid(values: Tensor, width: int) -> Tensor:
-    """values (B,) -> (B, width): cosines then sines at width/2 falling frequencies, which the published code takes
-    from an exponential."""
+    """values (B,) -> (B, width): cosines, then sines, at width/2 decreasing frequencies."""
+    # by exp, as in the published code: a power would differ in the last bit
     falling = torch.exp(-math.log(10000.0) * torch.arange(width // 2) / (width // 2))
     angles = values.float()[:, None] * falling.to(values.device)
     return torch.cat([angles.cos(), angles.sin()], -1)
@@ -54,30 +54,36 @@ class DecoderBlock(nn.Module):
                 ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
         """Image tokens x (B, N, D), glyph tokens c (B, S, D), modulation m (B, M).
 
-        mask (B, 1, 1, S + N): True = may be looked at. Returns x, c, and the queries, keys and values of all tokens,
-        (B, H, S + N, E) each, to be remembered or shown. After the last block nobody looks at glyph tokens, so it
-        returns an empty c.
+        mask (B, 1, 1, S + N): True = may be attended to. Returns x, c, and the queries, keys and values of
+        all tokens, (B, H, S + N, E) each, to be cached or plotted. After the last block glyph tokens are not
+        needed any more, so it returns an empty c.
         """
+        # adaLN: shift, scale and gate of attention, then of feed-forward, for image and glyph tokens (c_)
         (shift1, c_shift1, scale1, c_scale1, gate1, c_gate1,
          shift2, c_shift2, scale2, c_scale2, gate2, c_gate2) = self.modulation(m).chunk(12, dim=-1)
         size = c.shape[1]
-        h = torch.cat([modulate(c, c_shift1, c_scale1), modulate(x, shift1, scale1)], 1)
+        # one sequence, glyph tokens first, which the same weights project
+        h = torch.cat([modulate(c, c_shift1, c_scale1), modulate(x, shift1, scale1)], 1)      # (B, S + N, D)
         q, k, v = (rearrange(t, "b n (h e) -> b n h e", h=self.heads)
                    for t in side_by_side(h, self.q, self.k, self.v))
-        cos, sin = (F.pad(table, (0, 0, size, 0), value=still)[None, :, None]   # (1, S + N, 1, E): glyph tokens
-                    for table, still in zip(rotary, (1.0, 0.0)))                # are not turned
+        # glyph tokens have no position: cosine 1 and sine 0 leave them unrotated
+        cos, sin = (F.pad(table, (0, 0, size, 0), value=still)[None, :, None]
+                    for table, still in zip(rotary, (1.0, 0.0)))                 # (1, S + N, 1, E)
+        # normalised queries and keys keep the attention logits bounded
         q, k = (rotate(F.layer_norm(t, t.shape[-1:], eps=1e-5), cos, sin).to(v.dtype) for t in (q, k))
         q, k, v = (t.transpose(1, 2) for t in (q, k, v))                         # (B, H, S + N, E)
         seen_k, seen_v = k, v
-        if memory is not None:  # reference images come first, and are always visible
+        if memory is not None:  # tokens of reference images come first, and are never masked
             seen_k, seen_v = torch.cat([memory[0], k], 2), torch.cat([memory[1], v], 2)
             mask = None if mask is None else F.pad(mask, (memory[0].shape[2], 0), value=True)
         h = rearrange(attention(q, seen_k, seen_v, mask), "b h n e -> b n (h e)")
-        if last:
+        if last:  # drop the glyph tokens before the remaining products
             h, c, size = h[:, size:], c[:, :0], 0
         h = self.o(h)
+        # gates start at 0, so that an untrained block is the identity
         x = x + gate1[:, None] * h[:, size:]
         c = c + c_gate1[:, None] * h[:, :size]
+        # the feed-forward likewise
         h = torch.cat([modulate(c, c_shift2, c_scale2), modulate(x, shift2, scale2)], 1)
         h = self.fc2(self.fc1(h, gelu=True))
         x = x + gate2[:, None] * h[:, size:]
@@ -103,11 +109,11 @@ class Decoder(nn.Module):
         self.image_out = nn.Linear(width, patch)
         nn.init.normal_(self.prior.weight, std=0.5)
         for linear in [self.modulation, self.image_out, *(b.modulation for b in self.blocks)]:
-            nn.init.zeros_(linear.weight)  # every block starts as the identity
+            nn.init.zeros_(linear.weight)  # adaLN-zero: every block starts as the identity
             nn.init.zeros_(linear.bias)
 
     def rotary(self, rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Cosines and sines (N, E) of every image token's row and column."""
+        """Cosines and sines (N, E) for every image token's row and column."""
         turn = frequencies(self.config.head_dim // 2, self.config.rope_theta).to(device)
         row = torch.arange(rows, device=device)[:, None, None] * turn            # (rows, 1, E/4)
         column = torch.arange(columns, device=device)[None, :, None] * turn
@@ -116,9 +122,9 @@ class Decoder(nn.Module):
         return angles.cos(), angles.sin()
 
     def modulator(self, time: Tensor, height: int, width: int) -> Tensor:
-        """time (B,) in 0..999 and the image size in pixels -> (B, M). Crop corner is (0, 0)."""
+        """time (B,) in 0..999 and the image size in pixels -> (B, M). The crop's corner is (0, 0)."""
         numbers = torch.tensor([0.0, 0.0, height, width], device=time.device)
-        size = sinusoid(numbers, self.config.size_width).flatten()          # (4 E,)
+        size = sinusoid(numbers, self.config.size_width).flatten()               # (4 size_width,)
         size = self.size_in(size[None].to(self.image_in.weight.dtype))
         time = self.time_in(sinusoid(time, self.config.time_width).to(size.dtype))
         return F.silu(time + size)
@@ -126,10 +132,10 @@ class Decoder(nn.Module):
     def forward(self, latents: Tensor, time: Tensor, ids: Tensor, glyphs: Tensor,
                 glyph_mask: Tensor | None = None, prior_keep: Tensor | None = None,
                 memory: list[Memory] | None = None) -> Tensor:
-        """Velocity of `latents`, (B, C, h, w).
+        """The velocity of `latents`, (B, C, h, w).
 
-        latents (B, C, h, w); time (B,) or, of all, (1,), unshifted, 0..999; ids (B, h/4, w/4), one per 2x2 image
-        tokens; glyphs (B, S, glyph width), S may be 0; glyph_mask (B, S), True = a token;
+        latents (B, C, h, w); time, unshifted, 0..999, (B,), or (1,) for all; ids (B, h/4, w/4), one per 2x2
+        image tokens; glyphs (B, S, glyph width), S may be 0; glyph_mask (B, S), False = padding;
         prior_keep (B,), False drops the ids; memory: keys and values of reference images.
         """
         return self.watch(latents, time, ids, glyphs, glyph_mask, prior_keep, memory)[0]
@@ -137,15 +143,16 @@ class Decoder(nn.Module):
     def watch(self, latents: Tensor, time: Tensor, ids: Tensor, glyphs: Tensor,
               glyph_mask: Tensor | None = None, prior_keep: Tensor | None = None,
               memory: list[Memory] | None = None, block: int = -1, heads: int = 0) -> tuple[Tensor, Tensor]:
-        """`forward`, and where block number `block` looks: the log attention of its first `heads` heads (0: none)
-        from image tokens to glyph tokens, (B, heads, N, S)."""
+        """`forward`, and what block number `block` attends to: the log attention weights of its first `heads`
+        heads (0: none) from image tokens to glyph tokens, (B, heads, N, S)."""
+        # both kinds of tokens at the same width: x (B, N, D), c (B, S, D)
         x, mask, patch = self.embed(latents, ids, prior_keep), None, self.config.patch
         rows, columns = latents.shape[2] // patch, latents.shape[3] // patch
         c = self.glyph_in(glyphs)
-        if glyph_mask is not None:
+        if glyph_mask is not None:  # image tokens may always be attended to
             mask = F.pad(glyph_mask, (0, rows * columns), value=True)[:, None, None]
         scale = self.config.patch * self.config.scale
-        m = self.modulator(time, rows * scale, columns * scale)
+        m = self.modulator(time, rows * scale, columns * scale)                  # (B, M), one for all tokens
         rotary, seen = self.rotary(rows, columns, x.device), x[:0]
         for i, each in enumerate(self.blocks):
             past = join([reference[i] for reference in memory]) if memory else None
@@ -155,7 +162,9 @@ class Decoder(nn.Module):
         return self.unpatch(x, m, rows), seen
 
     def remember(self, latents: Tensor, ids: Tensor) -> Memory:
-        """Keys and values of a reference image: clean latents at time 0, without glyph tokens."""
+        """Keys and values of a reference image: clean latents at time 0, without glyph tokens.
+
+        They do not depend on the picture being painted, so they are computed once, not at every step."""
         rows, columns = (side // self.config.patch for side in latents.shape[2:])
         x, kept = self.embed(latents, ids), []
         scale = self.config.patch * self.config.scale
@@ -167,11 +176,11 @@ class Decoder(nn.Module):
         return kept
 
     def embed(self, latents: Tensor, ids: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Patches of the latents plus the ids, each id on its 2x2 tokens: (B, N, D)."""
+        """Patches of the latents plus the embedding of each id, added to its 2x2 tokens: (B, N, D)."""
         p = self.config.patch
         x = self.image_in(rearrange(latents, "b c (h p) (w q) -> b (h w) (c p q)", p=p, q=p))
         prior = self.prior(ids)                                                  # (B, h/4, w/4, D)
-        if keep is not None:
+        if keep is not None:  # zeros stand for "no ids", before the MLP as in the published code
             prior = prior * keep[:, None, None, None]
         return x + repeat(self.prior_in(prior), "b h w d -> b (h p w q) d", p=2, q=2)
 
@@ -184,13 +193,13 @@ class Decoder(nn.Module):
 
 
 def join(parts: Memory) -> tuple[Tensor, Tensor]:
-    """Keys and values of several reference images, one after the other."""
+    """Keys and values of one block for several reference images, concatenated along the tokens."""
     return torch.cat([k for k, _ in parts], 2), torch.cat([v for _, v in parts], 2)
 
 
 def log_attention(q: Tensor, k: Tensor, glyphs: int, mask: Tensor | None) -> Tensor:
-    """log of the attention weights of image queries on glyph keys, (B, H, N, S), in float32."""
+    """Log attention weights from image queries to glyph keys, (B, H, N, S), in float32."""
     scores = (q[:, :, glyphs:] @ k.transpose(-1, -2)).float() * q.shape[-1] ** -0.5
     if mask is not None:
         scores = scores.masked_fill(~mask, -1e9)
-    return scores.log_softmax(-1)[..., :glyphs]
+    return scores.log_softmax(-1)[..., :glyphs]                                  # normalised over all keys

@@ -1,11 +1,10 @@
-"""The glyph encoder: quoted words, byte by byte, become the tokens that tell the decoder what to
-write.
+"""The glyph encoder: quoted words, byte by byte, become the tokens that tell the decoder what to write.
 
 Shapes: R strings · L bytes of the longest · D width · H heads · B pictures · S glyph tokens.
 
-A T5 encoder (byte-level, as in ByT5 and Glyph-ByT5): each string is encoded on its own, and the
-tokens of all strings of a picture stand one behind the other. With `places` in the config, a
-learned vector says which character of which string a byte belongs to; the released model has none.
+A byte-level T5 encoder, as in ByT5 and Glyph-ByT5: each string is encoded on its own, and the tokens of a
+picture's strings are concatenated. With `places` in the config, learned vectors encode which character of
+which string a byte belongs to; the released model has none.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from torch import Tensor, nn
 from minglm.config import GlyphConfig
 from minglm.model.layers import RMSNorm, side_by_side
 
-MOST_CHARACTERS, MOST_STRINGS = 16, 8        # sizes of the place tables; beyond, the last entry
+MOST_CHARACTERS, MOST_STRINGS = 16, 8        # place tables hold this many; later ones share the last entry
 
 
 def glyph_ids(texts: list[str]) -> list[list[int]]:
-    """ByT5's ids of each text: byte + 3, and 1 at the end."""
+    """ByT5's ids of each text: byte + 3 (0 is padding), and 1 at the end."""
     return [[byte + 3 for byte in text.encode("utf-8")] + [1] for text in texts]
 
 
@@ -42,16 +41,16 @@ class GlyphBlock(nn.Module):
         self.gate = nn.Linear(width, config.mlp, bias=False)
         self.up = nn.Linear(width, config.mlp, bias=False)
         self.down = nn.Linear(config.mlp, width, bias=False)
-        nn.init.normal_(self.q.weight, std=(width * config.head_dim) ** -0.5)  # replaces 1/sqrt(d)
+        nn.init.normal_(self.q.weight, std=(width * config.head_dim) ** -0.5)  # in place of 1/sqrt(head_dim)
         for linear in (self.k, self.v, self.o, self.gate, self.up, self.down):
             nn.init.normal_(linear.weight, std=linear.in_features ** -0.5)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
-        """x (R, L, D); bias (R, H, L, L) holds position bias and mask."""
+        """x (R, L, D); bias (R, H, L, L) combines position bias and mask."""
         h = self.norm1(x)
         q, k, v = (rearrange(t, "r l (h d) -> r h l d", h=self.heads)
                    for t in side_by_side(h, self.q, self.k, self.v))
-        scores = (q @ k.transpose(-1, -2)).float() + bias
+        scores = (q @ k.transpose(-1, -2)).float() + bias                        # (R, H, L, L)
         out = scores.softmax(-1).to(v.dtype) @ v
         x = x + self.o(rearrange(out, "r h l d -> r l (h d)"))
         h = self.norm2(x)
@@ -75,8 +74,8 @@ class GlyphEncoder(nn.Module):
 
     def buckets(self, length: int) -> Tensor:
         """T5's relative-position buckets: exact when near, logarithmic when far. (L, L)"""
-        half = self.config.buckets // 2
-        exact = half // 2
+        half = self.config.buckets // 2                                          # for each direction
+        exact = half // 2                                                        # of these, one per distance
         place = torch.arange(length, device=self.embed.weight.device)
         offset = place[None] - place[:, None]                                    # key - query
         far = torch.log(offset.abs().clamp(min=1).float() / exact)
@@ -86,10 +85,11 @@ class GlyphEncoder(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor, places: Tensor | None = None) -> Tensor:
         """ids (R, L); mask (R, L), True = a byte; places (R, L, 2) -> features (R, L, D)."""
-        x = self.embed(ids)
+        x = self.embed(ids)                                                      # (R, L, D)
         if self.config.places:
             x = x + self.character_place(places[..., 0]) + self.string_place(places[..., 1])
         bias = rearrange(self.position_bias(self.buckets(ids.shape[1])), "q k h -> 1 h q k").float()
+        # finite, since a row of -inf would make softmax NaN; the position bias is shared by all blocks
         bias = bias.masked_fill(~mask[:, None, None], torch.finfo(torch.float32).min)
         for block in self.blocks:
             x = block(x, bias)
@@ -97,11 +97,11 @@ class GlyphEncoder(nn.Module):
 
 
 def collate(pictures: list[list[str]]) -> dict[str, Tensor]:
-    """The strings of each picture, as the encoder and the decoder want them.
+    """The strings of each picture, batched for the encoder and the decoder.
 
-    Returns ids, mask (R, L) and places (R, L, 2) of all strings; index (B, S), where each glyph
-    token of a picture is among the R * L features; and tokens (B, S), True = a token.
-    A picture without strings gets one empty string, as in GLM-Image.
+    Returns ids, mask (R, L) and places (R, L, 2) of all strings; index (B, S), the position of each glyph
+    token of a picture among the R * L features; and tokens (B, S), True = a token, False = padding. A picture
+    without strings gets one empty string, as in GLM-Image.
     """
     strings = [(text, k, len(texts)) for texts in ([*t] or [""] for t in pictures)
                for k, text in enumerate(texts)]
@@ -110,6 +110,7 @@ def collate(pictures: list[list[str]]) -> dict[str, Tensor]:
     ids = torch.tensor([row + [0] * (length - len(row)) for row in rows])
     mask = torch.arange(length) < torch.tensor([len(row) for row in rows])[:, None]
     places = torch.zeros(len(rows), length, 2, dtype=torch.long)
+    # a place counts from both ends: (how many before, how many after), flattened into one index
     for r, (text, k, count) in enumerate(strings):
         last, most = len(text), MOST_CHARACTERS - 1
         owner = [i for i, c in enumerate(text) for _ in c.encode()] + [last]     # byte -> character
@@ -117,6 +118,7 @@ def collate(pictures: list[list[str]]) -> dict[str, Tensor]:
             [min(i, most) * MOST_CHARACTERS + min(last - i, most) for i in owner])
         places[r, :, 1] = (min(k, MOST_STRINGS - 1) * MOST_STRINGS
                            + min(count - 1 - k, MOST_STRINGS - 1))
+    # byte i of string r is feature r * L + i; padding is left out, so a picture's tokens are contiguous
     where, r = [], 0
     for texts in pictures:
         count = max(1, len(texts))

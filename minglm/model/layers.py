@@ -1,8 +1,9 @@
 """The pieces shared by the transformers: RMS norm, rotary frequencies, linear maps, KV cache.
 
-Shapes: B batch · N tokens · H heads · G key/value heads · D head width. Rotary tables are real cosines
-and sines, never complex numbers, because accelerators such as Ascend have no complex kernels.
-Attention and the rotation itself are in ops.py.
+Shapes: B batch · N new tokens · M tokens so far · G key/value heads · D head width.
+
+Rotary tables are real cosines and sines, never complex numbers, because accelerators such as Ascend have no
+complex kernels. Attention and the rotation itself are in ops.py.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ class RMSNorm(nn.Module):
 def frequencies(width: int, theta: float) -> Tensor:
     """The `width // 2` rotary frequencies theta^(-2i/width), fastest first.
 
-    By the reciprocal, as in the published code: at position 1,000 the last bit of a frequency is the fourth digit
-    of an angle, and enough to sample another id.
+    Computed as a reciprocal, as in the published code: at position 1,000 the last bit of a frequency is the
+    fourth digit of an angle, enough to sample a different id.
     """
     return 1 / theta ** (torch.arange(0, width, 2, dtype=torch.float32) / width)
 
 
 class Linear(nn.Linear):
-    """nn.Linear by way of ops.linear."""
+    """nn.Linear, computed by ops.linear."""
 
     def __init__(self, inner: int, outer: int, bias: bool = True, exact: bool = False):
         super().__init__(inner, outer, bias)
@@ -51,8 +52,8 @@ class Linear(nn.Linear):
 def side_by_side(x: Tensor, *linears: nn.Linear) -> tuple[Tensor, ...]:
     """Several linear maps of one x; in training as one product, which reads, casts and differentiates x once.
 
-    Without gradients each matrix is used where it is stored, and so are large ones, for the backward pass would keep
-    their copy. What is no nn.Linear, such as an adapter around one, is asked itself.
+    Without gradients each matrix is used in place, and so are large ones, whose concatenation the backward
+    pass would keep. A module that is no nn.Linear, such as an adapter around one, is called as it is.
     """
     plain = all(isinstance(each, nn.Linear) for each in linears)
     if not plain or not torch.is_grad_enabled() or linears[0].weight.numel() > 2 ** 20:
@@ -63,7 +64,8 @@ def side_by_side(x: Tensor, *linears: nn.Linear) -> tuple[Tensor, ...]:
 
 
 def recompute(block: nn.Module) -> None:
-    """From now on keep no insides of `block` for the backward pass, but compute them again: less memory for more time."""
+    """Activation checkpointing: `block` is computed again in the backward pass, which trades time for
+    memory."""
     block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
 
 
@@ -76,7 +78,7 @@ class KVCache:
         self.length = 0
 
     def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Store k, v (B, G, N, D) behind what is there; return everything stored so far."""
+        """Append k, v (B, G, N, D); return everything stored so far, (B, G, M, D)."""
         end = self.length + k.shape[2]
         if end > self.k.shape[2]:
             raise ValueError(f"KV cache of {self.k.shape[2]} positions cannot hold {end}")

@@ -1,11 +1,13 @@
-"""The arithmetic for which Ascend has fused operators, each beside its reference in plain PyTorch.
+"""The operations for which Ascend has fused operators, each next to its reference in plain PyTorch.
 
-Shapes: B batch · N, M tokens · H heads · G key/value heads · D head width, or of rms_norm and swiglu
-the last axis. The tensor's device chooses. A fused operator reads and writes memory once where the
-reference makes a pass for every line, and is one launch instead of five to ten. Attention needs no
-name of its own: PyTorch's operator reaches npu_fusion_attention there, as long as masks are boolean.
-The calls are checked against the real library's signatures and run on a simulator; not run on a card.
-Training on a CPU takes the operators of gradients.py.
+Shapes: B batch · N, M tokens · H heads · G key/value heads · R rotated channels · D head width (in rms_norm
+and swiglu: the last axis) · E output width.
+
+The tensor's device decides. A fused operator reads and writes memory once, where the reference makes one pass
+per line, and is one launch instead of five to ten. Attention needs no branch of its own: PyTorch's operator
+dispatches to npu_fusion_attention there, as long as masks are boolean. The calls are checked against the real
+library's signatures and run on a simulator, not on a card. Training on a CPU uses the operators of
+ops_cpu.py.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
         if trained(x):
             return TrainedRMSNorm.apply(x.float(), weight, eps)
         return F.rms_norm(x.float(), weight.shape, weight, eps)
+    # a half-precision weight: round to x's type before the product, as the published code does
     f = x.float()
     f = f * torch.rsqrt(f.pow(2).mean(-1, keepdim=True) + eps)
     return weight * f.to(x.dtype)
@@ -47,11 +50,12 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor, eps: float = 1e-5) -> Tens
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False, exact: bool = False) -> Tensor:
-    """x weight^T + bias for x (..., D) and weight (E, D); gelu: behind it GELU in its tanh form.
+    """x weight^T + bias for x (..., D) and weight (E, D), then, with `gelu`, GELU in its tanh form.
 
-    In single precision on a CPU by oneDNN, which at our sizes is a fifth faster than what PyTorch takes, and does GELU
-    in passing. exact: to the last bit as published, at least where nothing is trained.
+    In single precision on a CPU oneDNN computes it, at our sizes a fifth faster than PyTorch's default, with
+    GELU fused. exact: PyTorch's operator, as in the published code, to the last bit, except in training.
     """
+    # autocast would have chosen bfloat16, and oneDNN's operator bypasses autocast
     single = x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
     single = single and torch.backends.mkldnn.is_available()
     if single and trained(x):
@@ -64,15 +68,15 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False, e
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate the first cos.shape[-1] channels of x, pairing channel i with i + half (NeoX order).
+    """Rotate the first R channels of x, pairing channel i with i + R / 2 (NeoX order).
 
-    x (B, H, N, D); cos, sin broadcastable to (B, H, N, R) with R <= D. The rest passes through.
+    x (B, H, N, D); cos, sin broadcastable to (B, H, N, R) with R <= D. The other channels pass through.
     """
     width = cos.shape[-1]
     r, rest = x[..., :width], x[..., width:]
     if npu := fused(x):
         r = npu.npu_rotary_mul(r.float(), cos, sin, rotary_mode="half").to(x.dtype)
-    elif trained(x) and not (cos.requires_grad or sin.requires_grad):
+    elif trained(x) and not (cos.requires_grad or sin.requires_grad):  # its gradient is that of x alone
         r = TrainedRotation.apply(r, cos, sin)
     else:
         a, b = r.chunk(2, dim=-1)
@@ -81,19 +85,20 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def signed(sin: Tensor) -> Tensor:
-    """The sines as `rotate_` wants them: negative in the first half of the channels."""
+    """The sines as `rotate_` takes them: negated in the first half of the channels."""
     first, second = sin.chunk(2, -1)
     return torch.cat([-first, second], -1)
 
 
 def rotate_(x: Tensor, cos: Tensor, signed_sin: Tensor) -> None:
-    """`rotate` in place, without gradients: for one new token, where starting an operator takes longer than its work."""
+    """`rotate` in place, without gradients: for one new token, where overhead per operator outweighs its
+    work."""
     r = x[..., :cos.shape[-1]]
     r.copy_(r * cos + r.roll(r.shape[-1] // 2, -1) * signed_sin)
 
 
 def swiglu(both: Tensor) -> Tensor:
-    """silu(gate) * up, where both (..., 2 D) holds gate, then up."""
+    """silu(gate) * up, (..., D), where both (..., 2 D) holds gate, then up."""
     if npu := fused(both):
         return npu.npu_swiglu(both, dim=-1)
     gate, up = both.chunk(2, -1)
@@ -102,27 +107,30 @@ def swiglu(both: Tensor) -> Tensor:
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None,
               causal: bool = False, exact: bool = False) -> Tensor:
-    """softmax(q k^T / sqrt(D)) v with a boolean mask (True = may look), grouped heads allowed.
+    """softmax(q k^T / sqrt(D)) v with a boolean mask (True = attend), (B, H, N, D); grouped-query if G < H.
 
     q (B, H, N, D); k, v (B, G, M, D) with H a multiple of G; `mask` and `causal` exclude each other.
-    exact: to the last bit as published, though a lone query then takes longer.
+    exact: PyTorch's operator, as in the published code, to the last bit, though slower for a single query.
     """
     if trained(q) and q.dtype == torch.bfloat16:
         return TrainedAttention.apply(q, k, v, earlier(q, k) if causal else mask)
     batch, heads, count, width = q.shape
-    if count == 1 and heads != k.shape[1] and not (causal or exact):  # heads of a group see the same: they can be rows of one
-        grouped = q.reshape(batch, k.shape[1], -1, width)
+    if count == 1 and heads != k.shape[1] and not (causal or exact):
+        # heads of a group share keys and mask, so they can be the queries of one head: keys are not repeated
+        grouped = q.reshape(batch, k.shape[1], -1, width)                        # (B, G, H / G, D)
         return F.scaled_dot_product_attention(grouped, k, v, attn_mask=mask).view(q.shape)
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=heads != k.shape[1])
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal,
+                                          enable_gqa=heads != k.shape[1])
 
 
 def earlier(q: Tensor, k: Tensor) -> Tensor:
-    """The mask (N, M) with which no query looks at a later key."""
+    """The causal mask (N, M): query n attends to keys 0 to n."""
     return torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril()
 
 
-def plain_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
-    """The same, written out operator by operator."""
+def plain_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None,
+                    causal: bool = False) -> Tensor:
+    """`attention`, written out operator by operator."""
     group = q.shape[1] // k.shape[1]
     if group > 1:
         k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)

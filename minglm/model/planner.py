@@ -1,13 +1,12 @@
 """The planner: an autoregressive transformer that turns a prompt into a grid of ids.
 
-Shapes: B batch · N tokens · D width · H heads · G key/value heads · E head width · V output ids ·
-h, w id grid.
+Shapes: B batch · N tokens · D width · H heads · G key/value heads · E head width · R rotated channels ·
+V output ids · T target tokens · p, q preview grid · h, w large grid.
 
-It reads one sequence: the prompt, a coarse preview grid, the large grid, an end token. Mirrors
-GlmImageTextModel: GLM-4's "sandwich" block, which normalises before and after each half, and
-rotary positions with three axes (time, row, column), so that neighbours in a picture are
-neighbours for the attention too. Only codes are legal inside a grid, which the published code
-leaves to chance.
+It models one sequence: the prompt, a coarse preview grid, the large grid, an end token. Mirrors
+GlmImageTextModel: GLM-4's "sandwich" block, which normalises before and after each sublayer, and rotary
+positions with three axes (time, row, column), so that neighbours in a picture are neighbours for the
+attention too. When sampling we allow only codes inside a grid; the published code does not enforce this.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ Grid = tuple[int, int]
 def positions(parts: list[int | Grid]) -> Tensor:
     """Time, row and column of every token of a sequence: (3, N).
 
-    parts, in order: a number of text tokens, or the (rows, columns) of a grid of ids. Text counts
-    up on all three axes; a grid stands still in time, spreads over rows and columns, and the
-    counter goes on behind its longer side.
+    parts, in order: a number of text tokens, or the (rows, columns) of a grid of ids. Text counts up on all
+    three axes; a grid stays at one time, spreads over rows and columns, and the count resumes after its
+    longer side.
     """
     out, count = [], 0
     for part in parts:
@@ -61,13 +60,15 @@ class PlannerBlock(nn.Module):
 
     def forward(self, x: Tensor, rotary: tuple[Tensor, Tensor], mask: Tensor | None,
                 cache: KVCache | None) -> Tensor:
-        """x (B, N, D); mask (B, 1, N, M), True = may look, or None: every earlier token."""
+        """x (B, N, D); mask (B, 1, N, M), True = attend, or None: causal."""
         h = self.norm1(x)
+        # project to H query heads and G key/value heads: (B, H, N, E), (B, G, N, E)
         q, k, v = (rearrange(t, "b n (h e) -> b h n e", e=self.head_dim)
                    for t in side_by_side(h, self.q, self.k, self.v))
+        # the rotation is the same for queries and keys: one call for both
         q, k = rotate(torch.cat([q, k], 1), *rotary).split([q.shape[1], k.shape[1]], 1)
-        causal = mask is None and x.shape[1] > 1
-        if cache is not None:
+        causal = mask is None and x.shape[1] > 1         # one new token may attend to the whole cache
+        if cache is not None:  # after the rotation, so that cached keys are never rotated again
             k, v = cache.append(k, v)
         h = self.o(rearrange(attention(q, k, v, mask, causal, self.exact), "b h n e -> b n (h e)"))
         x = x + self.norm2(h)
@@ -75,7 +76,8 @@ class PlannerBlock(nn.Module):
 
 
 class Planner(nn.Module):
-    """Ids in, logits of the next id out; generate/plan.py samples whole grids from it."""
+    """Ids -> features, which `head` maps to logits of the next id; generate/plan.py samples grids from
+    them."""
 
     def __init__(self, config: PlannerConfig):
         super().__init__()
@@ -84,24 +86,25 @@ class Planner(nn.Module):
         self.blocks = nn.ModuleList(PlannerBlock(config) for _ in range(config.depth))
         self.norm = RMSNorm(config.width, config.eps)
         self.head = nn.Linear(config.width, config.vision_vocab, bias=False)
-        for module in self.modules():
+        for module in self.modules():  # GPT-2's initialisation
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)
                 if getattr(module, "bias", None) is not None:
                     nn.init.zeros_(module.bias)
 
     def rotary(self, place: Tensor) -> tuple[Tensor, Tensor]:
-        """place (B, 3, N) -> cosines and sines (B, 1, N, R): each frequency turns with one axis."""
+        """place (B, 3, N) -> cosines and sines (B, 1, N, R); each frequency belongs to one axis."""
         width = round(self.config.head_dim * self.config.rotary_fraction)
         turn = frequencies(width, self.config.rope_theta).to(place.device)       # (R/2,)
         sections = turn.split(list(self.config.mrope_section))
-        angles = torch.cat([place[:, i % 3, :, None] * f for i, f in enumerate(sections)], -1)
-        angles = torch.cat([angles, angles], -1)[:, None]
+        # sections of the frequencies take turns: time, row, column, time, ...
+        angles = torch.cat([place[:, i % 3, :, None] * f for i, f in enumerate(sections)], -1)   # (B, N, R/2)
+        angles = torch.cat([angles, angles], -1)[:, None]                        # for both channels of a pair
         return angles.cos(), angles.sin()
 
     def forward(self, ids: Tensor, place: Tensor, mask: Tensor | None = None,
                 cache: list[KVCache] | None = None) -> Tensor:
-        """ids (B, N) at place (B, 3, N) -> features (B, N, D); `head` makes scores of them."""
+        """ids (B, N) at place (B, 3, N) -> features (B, N, D), which `head` maps to logits (B, N, V)."""
         x, rotary = self.embed(ids), self.rotary(place)
         for i, block in enumerate(self.blocks):
             x = block(x, rotary, mask, cache[i] if cache else None)
@@ -111,17 +114,19 @@ class Planner(nn.Module):
              parts: list[list[int | Grid]] | None = None) -> tuple[Tensor, dict]:
         """Cross-entropy of the grids and the end token that follow each prompt (teacher forcing).
 
-        preview (B, p, q), or None as in editing, and large (B, h, w) are ids. A prompt ends with boi; where it
-        holds the ids of source images, parts says so, as for `positions`. Shorter sequences are padded on the
-        right, where no earlier token can see it. The preview counts more: it decides what the picture will be
-        (`preview_weight`; GLM-Image's report names this).
+        preview (B, p, q), or None as in editing, and large (B, h, w) are ids. A prompt ends with boi; if it
+        holds the ids of source images, parts says where, as for `positions`. Shorter sequences are padded on
+        the right, where the causal mask hides padding. The preview has a larger weight, `preview_weight`,
+        since it decides what the picture will be (GLM-Image's report mentions this).
         """
         grids = [large] if preview is None else [preview, large]
         shapes = [tuple(grid.shape[1:]) for grid in grids]
+        # the target: each grid in reading order, then the end token
         drawn = torch.cat([grid.flatten(1) for grid in grids], 1)
         end = torch.full_like(drawn[:, :1], self.config.eoi)
         target = torch.cat([drawn, end], 1)                                      # (B, T)
         device, count = target.device, target.shape[1]
+        # the input: prompt and target, without the last token, which predicts nothing; padded with zeros
         longest = max(map(len, prompts)) + count - 1
         ids = torch.zeros(len(prompts), longest, dtype=torch.long)
         place = torch.zeros(len(prompts), 3, longest, dtype=torch.long)
@@ -129,14 +134,16 @@ class Planner(nn.Module):
             ids[b, :len(prompt)] = torch.tensor(prompt)
             before = parts[b] if parts else [len(prompt)]
             place[b, :, :len(prompt) + count - 1] = positions([*before, *shapes])
-        # boi predicts the first id, and each id the next: so T places from boi on, each prompt's at its own end
+        # boi predicts the first id, and each id the next: T positions from boi on, wherever its prompt ends
         first = torch.tensor([len(prompt) - 1 for prompt in prompts])
         where = (first[:, None] + torch.arange(count)).to(device)                # (B, T)
-        ids = ids.to(device).scatter(1, where[:, 1:], drawn)                     # the grids follow their prompt
-        features = self(ids, place.to(device))
+        ids = ids.to(device).scatter(1, where[:, 1:], drawn)                     # the grids follow the prompt
+        features = self(ids, place.to(device))                                   # (B, N, D)
+        # the head is needed at these T positions only, not for the prompt
         features = features.gather(1, where[..., None].expand(-1, -1, features.shape[-1]))
         logits = self.head(features).float()                                     # (B, T, V)
         each = F.cross_entropy(logits.transpose(1, 2), target, reduction="none")
+        # a weighted mean over all tokens: the preview's first
         weight = torch.ones(count, device=device)
         coarse = 0 if preview is None else preview[0].numel()
         weight[:coarse] = self.config.preview_weight

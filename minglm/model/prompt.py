@@ -1,8 +1,10 @@
 """What the planner reads: text ids, the grid sizes, and the ids of pictures to edit.
 
-Three readers want the prompt in three forms. The planner reads all of it as BPE ids, followed by the grid
-sizes. The glyph encoder reads only what stands in quotation marks, byte by byte (glyph.py). The tokenizer's
-training reads the caption as BPE ids alone.
+Shapes: h, w id grid of a source image.
+
+The prompt is read in three forms. The planner reads all of it as BPE ids, followed by the grid sizes. The
+glyph encoder reads only what is in quotation marks, byte by byte (glyph.py). The tokenizer's training reads
+the caption as BPE ids alone.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from minglm.model.bpe import BPE
 
 
 def preview_grid(rows: int, columns: int, tokens: int) -> tuple[int, int]:
-    """The preview grid of a large grid: its shape, at an area of about `tokens` ids."""
+    """The (rows, columns) of the preview: the aspect ratio of the large grid, at about `tokens` ids."""
     ratio, side = (rows / columns) ** 0.5, tokens ** 0.5
     return max(1, int(ratio * side)), max(1, int(side / ratio))
 
@@ -23,8 +25,8 @@ def prompt_ids(bpe: BPE, prompt: str, rows: int, columns: int, preview: tuple[in
                offset: int, boi: int, specials: bool = False) -> list[int]:
     """`PROMPT<sop>rows columns<eop><sop>rows columns<eop><boi>`: text, large grid, preview grid.
 
-    Text ids stand behind the planner's codes, so they are raised by `offset`. Without a preview
-    (image editing) its sizes are left out. specials: as for `BPE.encode`. Mirrors GlmImageProcessor.
+    Text ids come after the image codes in the planner's vocabulary, so `offset` is added to them. Without a
+    preview (image editing) its sizes are omitted. specials: see `BPE.encode`. Mirrors GlmImageProcessor.
     """
     ids = bpe.encode(prompt, specials)
     for grid in [(rows, columns), preview] if preview else [(rows, columns)]:
@@ -33,9 +35,10 @@ def prompt_ids(bpe: BPE, prompt: str, rows: int, columns: int, preview: tuple[in
 
 
 def with_sources(sources: list[Tensor], text: list[int], config: PlannerConfig) -> tuple[list[int], list]:
-    """`text` ids preceded by the ids (h, w) of each source image, and the parts as `planner.positions` wants them."""
+    """The ids (h, w) of each source image, then the `text` ids; and the parts that `planner.positions`
+    takes."""
     ids, parts = [], []
     for source in sources:
         ids += [config.boi, *source.flatten().tolist(), config.eoi]
-        parts += [1, tuple(source.shape), 1]
+        parts += [1, tuple(source.shape), 1]                                     # boi and eoi count as text
     return ids + text, [*parts, len(text)]

@@ -2,10 +2,10 @@
 
 Shapes: B batch · C latent channels · H, W image height and width · h, w = H/8, W/8.
 
-Both directions are a linear map plus a convolutional correction. The linear map starts as the
-principal components of 8x8 image patches and the correction starts at zero, so an untrained VAE
-already reconstructs at about 25 dB; training only has to add the fine strokes. (GLM-Image uses a
-406 M parameter AutoencoderKL with the same scale and channels; this is our cheap stand-in.)
+Both directions are a linear map plus a convolutional correction. The linear map is initialised with the
+principal components of 8x8 image patches and the correction with zeros, so an untrained VAE already
+reconstructs at about 25 dB and training only has to add the fine strokes. (GLM-Image uses an AutoencoderKL of
+406 M parameters with the same scale and channels; this is our cheap stand-in.)
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from minglm.config import VAEConfig
 
 
 class ResBlock(nn.Module):
-    """x + conv(silu(conv(silu(x)))), the second convolution starting at zero."""
+    """x + conv(silu(conv(silu(x)))), the second convolution initialised with zeros."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -47,8 +47,10 @@ class VAE(nn.Module):
         self.config = config
         scale, channels, (narrow, wide) = config.scale, config.channels, config.widths
         half = scale // 2
+        # the linear map, as a convolution whose stride is its kernel size: one product per patch
         self.pca_in = nn.Conv2d(3, channels, scale, stride=scale)
         self.pca_out = nn.ConvTranspose2d(channels, 3, scale, stride=scale)
+        # the correction: to 1/4 and then 1/8 of the side by moving pixels into channels, which loses nothing
         self.down = nn.Sequential(
             nn.PixelUnshuffle(half), nn.Conv2d(3 * half * half, narrow, 3, padding=1),
             ResBlock(narrow), nn.PixelUnshuffle(2), nn.Conv2d(4 * narrow, wide, 1),
@@ -65,42 +67,43 @@ class VAE(nn.Module):
     def start_from_pca(self, images: Tensor) -> None:
         """Set the linear maps to the principal components of the images' 8x8 patches.
 
-        images (B, 3, H, W) in [-1, 1], a few hundred. Each latent is divided by the square root
-        of its deviation and not by the deviation itself: what carries most of the picture keeps
-        the larger share of the latent, and stands out of the noise of the diffusion longer.
+        images (B, 3, H, W) in [-1, 1], a few hundred. Each latent is divided by the square root of its
+        standard deviation, not by the deviation itself: components that carry most of the picture keep a
+        larger amplitude and stay visible at higher noise levels of the diffusion.
         """
         s = self.config.scale
         patches = rearrange(images, "b c (h p) (w q) -> (b h w) (c p q)", p=s, q=s)
         center = patches.mean(0)
         patches = patches - center
-        # eigenvectors of the covariance, largest first
+        # eigenvectors of the covariance; eigh sorts ascending, so flip to have the largest first
         values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
         basis = vectors.flip(1)[:, : self.config.channels].T                   # (C, 3 s s)
         deviation = values.flip(0)[: self.config.channels].clamp_min(1e-8).sqrt()
         scale = deviation.rsqrt()
         scale = scale / (deviation * scale).square().mean().sqrt()             # mean variance 1
+        # encode: basis (patch - center) scaled; decode undoes both, since the basis is orthonormal
         basis_in = basis * scale[:, None]
         self.pca_in.weight.copy_(rearrange(basis_in, "k (c p q) -> k c p q", p=s, q=s))
         self.pca_in.bias.copy_(-(basis_in @ center))
         basis_out = basis / scale[:, None]
         self.pca_out.weight.copy_(rearrange(basis_out, "k (c p q) -> k c p q", p=s, q=s))
-        self.pca_out.bias.copy_(center.reshape(3, -1).mean(1))
+        self.pca_out.bias.copy_(center.reshape(3, -1).mean(1))             # a bias per channel, not per pixel
 
     def encode(self, images: Tensor) -> Tensor:
-        """images (B, 3, H, W) in [-1, 1] -> latents (B, C, h, w), about unit variance."""
+        """images (B, 3, H, W) in [-1, 1] -> latents (B, C, h, w) of about unit variance."""
         z = self.pca_in(images) + self.down(images)
         return (z - self.mean[:, None, None]) / self.std[:, None, None]
 
     def decode(self, latents: Tensor) -> Tensor:
-        """latents (B, C, h, w) -> images (B, 3, H, W), about [-1, 1]."""
+        """latents (B, C, h, w) -> images (B, 3, H, W), roughly in [-1, 1]."""
         z = latents * self.std[:, None, None] + self.mean[:, None, None]
         return self.pca_out(z) + self.up(z)
 
     @torch.no_grad()
     def normalise(self, images: Tensor) -> None:
-        """Measure the latents of `images`: afterwards they have mean 0 and mean variance 1."""
+        """Set mean and std from the latents of `images`, which then have mean 0 and mean variance 1."""
         self.mean.zero_()
         self.std.fill_(1)
         z = self.encode(images)
         self.mean.copy_(z.mean((0, 2, 3)))
-        self.std.fill_(z.var((0, 2, 3)).mean().sqrt().item())
+        self.std.fill_(z.var((0, 2, 3)).mean().sqrt().item())    # one for all: amplitudes keep their ratios

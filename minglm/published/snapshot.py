@@ -1,4 +1,4 @@
-"""The published GLM-Image layout: its weights and configurations, read into our classes and written.
+"""The published GLM-Image layout, a snapshot: weights and configurations, read into our classes and written.
 
     model_index.json          which class is in which folder
     vision_language_encoder/  tokenizer (vision encoder and codes) and planner
@@ -7,9 +7,9 @@
     processor/                the planner's BPE, and how source images are read
     tokenizer/  scheduler/    bytes of the glyph encoder (nothing to learn); the sigma shift
 
-Both sides have the same tensors in the same shapes, so each is found by its name: the tables below
-turn our names into the published ones, by substitutions from top to bottom. Nothing of a snapshot is
-ever run, and no pickle is opened.
+Both sides have the same tensors in the same shapes, so each is found by its name: the tables below turn our
+names into the published ones, by substitutions from top to bottom. Nothing in a snapshot is executed, and no
+pickle is opened.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ VAE = [
     (r"^(encoder|decoder)\.norm\.", r"\1.conv_norm_out."),
     (r"^(encoder|decoder)\.last\.", r"\1.conv_out."),
     (r"^encoder\.levels\.", "encoder.down_blocks."), (r"^decoder\.levels\.", "decoder.up_blocks."),
-    (r"^(encoder\..*)\.resize\.", r"\1.downsamplers.0.conv."), (r"^(decoder\..*)\.resize\.", r"\1.upsamplers.0.conv."),
+    (r"^(encoder\..*)\.resize\.", r"\1.downsamplers.0.conv."),
+    (r"^(decoder\..*)\.resize\.", r"\1.upsamplers.0.conv."),
     (r"\.blocks\.", ".resnets."), (r"\.skip\.", ".conv_shortcut."),
 ]
 TOKENIZER = [
@@ -95,7 +96,7 @@ FOLDERS = dict(
     transformer=("diffusion_pytorch_model", [("decoder", Decoder, DECODER)]),
     vae=("diffusion_pytorch_model", [("vae", AutoencoderKL, VAE)]),
 )
-TIED = "encoder.embed_tokens.weight"         # T5 may be stored with its embedding twice
+TIED = "encoder.embed_tokens.weight"         # T5's second name for its embedding, which some files use
 
 
 def published(name: str, table: Table) -> str:
@@ -106,8 +107,8 @@ def published(name: str, table: Table) -> str:
 
 
 class WithoutStart(TorchFunctionMode):
-    """Modules made in here get no random start, which loading would only throw away. (To draw one, or to
-    scale it, on the meta device, torch imports 80 MB of symbolic algebra.)"""
+    """Modules built in this mode are not initialised at random, since loading overwrites their weights. (To
+    do so on the meta device, torch would import 80 MB of symbolic algebra.)"""
 
     SKIPPED = (nn.init.normal_, nn.functional.normalize, torch.Tensor.normal_, torch.Tensor.mul)
 
@@ -137,15 +138,17 @@ def load(folder: str | Path, dtype: torch.dtype = torch.float32) -> tuple[Config
 
 
 def load_folder(path: Path, name: str, config: Config, dtype: torch.dtype) -> dict[str, nn.Module]:
-    """The parts in one folder of a snapshot, each tensor read straight into its place."""
+    """The parts in one folder of a snapshot. Raises ValueError as `load`."""
     if dtype not in tensor_files.KINDS.values():
-        raise ValueError(f"weights in {dtype}: choose one of {', '.join(map(str, tensor_files.KINDS.values()))}")
+        raise ValueError(f"weights in {dtype}: choose one of "
+                         f"{', '.join(map(str, tensor_files.KINDS.values()))}")
     stem, members = FOLDERS[name]
     try:
         with torch.device("meta"), WithoutStart():
             parts = {part: build(getattr(config, part)) for part, build, _ in members}
     except (ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(f"{path / 'config.json'} describes no model: {str(error).splitlines()[0]}") from None
+    # published name -> (part, our name, shape), which the stored tensors must match exactly
     wanted = {published(ours, table): (part, ours, tuple(tensor.shape))
               for part, _, table in members for ours, tensor in parts[part].state_dict().items()}
     stored = tensor_files.find(path, stem)
@@ -157,7 +160,9 @@ def load_folder(path: Path, name: str, config: Config, dtype: torch.dtype) -> di
                 for k in wanted.keys() & stored.keys() if stored[k].shape != wanted[k][2]])
     if wrong:
         more = f"; and {len(wrong) - 20} more" if len(wrong) > 20 else ""
-        raise ValueError(f"the tensors in {path} do not fit its config.json: {'; '.join(sorted(wrong)[:20])}{more}")
+        raise ValueError(f"the tensors in {path} do not fit its config.json: "
+                         f"{'; '.join(sorted(wrong)[:20])}{more}")
+    # in the order of the files, so that a disk reads forward; one tensor at a time in memory beyond the model
     states = {part: {} for part in parts}
     for key, place in sorted(stored.items(), key=lambda item: (item[1].file, item[1].start)):
         part, ours, _ = wanted[key]
@@ -169,23 +174,26 @@ def load_folder(path: Path, name: str, config: Config, dtype: torch.dtype) -> di
 
 
 def differences(config: Config, read: Config) -> list[str]:
-    """What of a configuration is another after writing and reading, but for rounding, loss weights and limits."""
+    """What differs in a configuration after writing and reading; `exact`, loss weights and limits may."""
     free = ("exact", "preview_weight")
     parts = ((name, getattr(config, name), getattr(read, name))
              for name in ("vae", "tokenizer", "planner", "glyph", "decoder", "flow"))
-    return [f"{name}.{f.name} is {getattr(ours, f.name)}, not {getattr(theirs, f.name)}" for name, ours, theirs in parts
-            for f in fields(ours) if f.name not in free and getattr(ours, f.name) != getattr(theirs, f.name)]
+    return [f"{name}.{f.name} is {getattr(ours, f.name)}, not {getattr(theirs, f.name)}"
+            for name, ours, theirs in parts for f in fields(ours)
+            if f.name not in free and getattr(ours, f.name) != getattr(theirs, f.name)]
 
 
-def save(folder: str | Path, config: Config, bpe: BPE, parts: dict[str, nn.Module], limit: int = 5 * 10 ** 9) -> None:
-    """Write a model so that the published pipeline loads it, in the precision that it has, in files of at
-    most `limit` bytes.
+def save(folder: str | Path, config: Config, bpe: BPE, parts: dict[str, nn.Module],
+         limit: int = 5 * 10 ** 9) -> None:
+    """Write a model that the published pipeline can load, in its own precision, in files of at most `limit`
+    bytes.
 
-    Raises ValueError for a model that the published classes cannot hold.
+    Raises ValueError for a model that the published classes cannot represent.
     """
     if not isinstance(config.vae, AutoencoderConfig) or config.glyph.places:
-        raise ValueError(f"{config.name} is not of the published kind: that needs AutoencoderConfig for its vae and "
-                         "a glyph encoder without places")
+        raise ValueError(f"{config.name} is not of the published kind: that needs AutoencoderConfig for its "
+                         "vae and a glyph encoder without places")
+    # a dry run: what the published files cannot express would come back different
     with tempfile.TemporaryDirectory() as place:
         write_config.write(Path(place), config, bpe)
         if lost := differences(config, read_config.read(Path(place))):

@@ -1,8 +1,9 @@
-"""What a training step sees: its size, its posters, its noise, all from the number of the step.
+"""The batch of a training step: its image size, its posters, its noise, all determined by the step number.
 
-A batch is a pure function of (stage, step): posters by index, noise from a CPU generator seeded
-with the step. So runs resume exactly, and devices agree. Of several ranks each makes only its
-share: which samples, is a slice. What is drawn for a batch in one go is drawn whole and cut.
+A batch is a pure function of (stage, step): posters by index, noise from a CPU generator seeded with the
+step. So runs resume exactly, and devices agree. With several ranks each computes only its samples, given as a
+slice; random tensors are generated for the whole batch and then sliced, so that they do not depend on the
+ranks.
 
 Shapes: B batch · H, W image size.
 """
@@ -24,7 +25,7 @@ from minglm.world.posters import LATIN, Poster, han_characters
 
 SIZES = ((128, 128), (96, 160), (160, 96))
 SEEDS = dict(vae=1, tokenizer=2, planner=3, decoder=4)  # one stream of posters per stage
-POOL = 4                                     # batches sorted together by length of text
+POOL = 4                                     # batches that are sorted by length together
 WHOLE = slice(None)                          # all samples of a batch
 
 
@@ -34,7 +35,7 @@ def generator(stage: str, step: int) -> torch.Generator:
 
 
 def batch_size(step: int, recipe: Recipe) -> tuple[int, int]:
-    """The image size of a step: square first; in the last half every third batch another size."""
+    """The image size of a step: square; in the second half of training every third batch has another size."""
     late = step >= recipe.steps // 2
     return SIZES[1 + step // 3 % 2] if late and step % 3 == 0 else SIZES[0]
 
@@ -51,23 +52,24 @@ def pixels(batch: list[Poster]) -> Tensor:
 
 
 def alike(stage: str, step: int, recipe: Recipe, length: Callable[[Poster], int]) -> list[Poster]:
-    """The posters of one step, alike in `length`, so that little of a batch is padding: POOL
-    batches are drawn together and sorted. (Drawing is cheap: a poster is painted when asked for.)"""
+    """The posters of one step, of similar `length`, so that little of a batch is padding: POOL batches are
+    drawn together and sorted. (That is cheap: a poster's picture is rendered on first use.)"""
+    # step `place` of group `group`; the group counts as one step of a run with POOL times larger batches
     group, place = divmod(step, POOL)
     larger = Recipe(steps=recipe.steps, batch=POOL * recipe.batch)
     pool = drawn(stage, group, larger, batch_size(group, replace(recipe, steps=recipe.steps // POOL)))
     pool.sort(key=length)
-    place = (place + group) % POOL                                               # vary the order
+    place = (place + group) % POOL               # rotate, or the shortest would always come first
     return pool[place * recipe.batch:(place + 1) * recipe.batch]
 
 
 def text_bytes(poster: Poster) -> int:
-    """The glyph tokens a poster's texts need."""
+    """The number of glyph tokens of a poster: one per byte, and an end token per text."""
     return sum(len(r.text.encode()) + 1 for r in poster.regions)
 
 
 def misspell(rng: random.Random, text: str, room: int) -> str:
-    """`text` with a letter changed, missing or too many, now and then two; still fitting `room`."""
+    """`text` with a letter replaced, removed or inserted, sometimes several; it still fits `room` pixels."""
     letters = han_characters() if is_han(text) else LATIN[:26]
     while True:
         at, letter = rng.randrange(len(text)), rng.choice(letters)
@@ -80,7 +82,7 @@ def misspell(rng: random.Random, text: str, room: int) -> str:
 
 
 def planned(rng: random.Random, poster: Poster, share: float = 0.5) -> Poster:
-    """The poster as a careless planner sees it: `share` of its texts misspelt, all else the same."""
+    """The poster as an imperfect planner would plan it: each text misspelt with probability `share`."""
     def careless(region):
         x0, _, x1, _ = slot_box(region.slot, poster.height, poster.width)
         return replace(region, text=misspell(rng, region.text, x1 - x0)) if rng.random() < share else region

@@ -1,13 +1,13 @@
-"""Muon, the optimiser of hidden matrices: every update is made orthogonal before it is taken.
+"""The optimisers: AdamW, Muon for hidden matrices, and the exponential moving average of the weights.
 
 Shapes: n matrices of R rows and C columns, R <= C.
 
-Adam scales each number of a gradient on its own; Muon treats a matrix as a map, and gives all directions
-in which it changes the same size. That takes a handful of matrix products (Newton-Schulz; Jordan et al.,
-2024). torch.optim.Muon does them matrix by matrix; at our sizes that keeps half a core busy. Here
-matrices of one shape go through the products together: the same numbers but for rounding in bfloat16.
-Of a sharded matrix the momentum stays sharded; to be made orthogonal the update is put together, and
-every rank keeps its slice of the result.
+Adam scales each element of a gradient separately; Muon treats a matrix as a map and orthogonalises its
+update, so that all directions change by the same amount. That takes a few matrix products (Newton-Schulz;
+Jordan et al., 2024). torch.optim.Muon does them matrix by matrix, which at our sizes keeps half a core busy;
+here matrices of one shape are batched, with equal results up to rounding in bfloat16. The momentum of a
+sharded matrix stays sharded; its update is gathered to be orthogonalised, and every rank keeps its slice of
+the result.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from torch import Tensor, nn
 from minglm.training.recipe import Stage
 from minglm.training.sharding import like, whole
 
-MOST = 2 ** 24                               # numbers in the matrices taken at a time
+MOST = 2 ** 24                               # elements in the matrices of one batch
 
 
 def orthogonal(updates: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float) -> Tensor:
-    """The orthogonal matrices nearest to `updates` (n, R, C), roughly: singular values of 0.7 to 1.2."""
+    """The nearest orthogonal matrices to `updates` (n, R, C), roughly: singular values of 0.7 to 1.2."""
     a, b, c = coefficients
+    # Newton-Schulz, x <- a x + b (x x^T) x + c (x x^T)^2 x: pushes singular values in (0, 1] towards 1
     x = updates.bfloat16()
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=eps)
     for _ in range(steps):
@@ -36,7 +37,7 @@ def orthogonal(updates: Tensor, coefficients: tuple[float, float, float], steps:
 
 
 class Muon(torch.optim.Muon):
-    """torch.optim.Muon, many matrices at a time, with Nesterov momentum and learning rates matched to AdamW's."""
+    """torch.optim.Muon, batched, with Nesterov momentum and updates scaled to the RMS of AdamW's."""
 
     def __init__(self, params: Iterable, **options):
         super().__init__(params, nesterov=True, adjust_lr_fn="match_rms_adamw", **options)
@@ -53,17 +54,20 @@ class Muon(torch.optim.Muon):
                     self.state[p]["momentum_buffer"] = torch.zeros_like(p)
             momenta = [self.state[p]["momentum_buffer"] for p in params]
             torch._foreach_lerp_(momenta, grads, 1 - group["momentum"])
-            updates = torch._foreach_lerp(grads, momenta, group["momentum"])     # Nesterov's look ahead
-            torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
+            updates = torch._foreach_lerp(grads, momenta, group["momentum"])     # Nesterov's look-ahead
+            torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])  # decoupled weight decay
+            # batch by shape, up to transposition
             alike = defaultdict(list)
             for p, update in zip(params, updates):
                 alike[tuple(sorted(p.shape))].append((p, update))
             for (least, most), pairs in alike.items():
                 for few in batched(pairs, max(1, MOST // (least * most))):
                     lying = [u if len(u) == least else u.mT for u in (whole(update) for _, update in few)]
-                    made = orthogonal(torch.stack(lying), group["ns_coefficients"], group["ns_steps"], group["eps"])
+                    made = orthogonal(torch.stack(lying), group["ns_coefficients"], group["ns_steps"],
+                                      group["eps"])
                     for (p, _), one in zip(few, made.to(lying[0].dtype)):
-                        p.add_(like(one if len(p) == least else one.mT, p), alpha=-0.2 * most ** 0.5 * group["lr"])
+                        p.add_(like(one if len(p) == least else one.mT, p),
+                               alpha=-0.2 * most ** 0.5 * group["lr"])
 
 
 def batched(items: list, count: int) -> list[list]:
@@ -71,21 +75,23 @@ def batched(items: list, count: int) -> list[list]:
 
 
 def optimisers(stage: Stage) -> list[torch.optim.Optimizer]:
-    """AdamW, and Muon for the matrices the stage names. Build after the model is on its device."""
+    """AdamW, and Muon for the stage's hidden matrices. To be called once the model is on its device."""
     recipe, named = stage.recipe, [(n, p) for n, p in stage.model.named_parameters() if p.requires_grad]
     hidden = [p for n, p in named if recipe.muon_lr and p.ndim == 2 and stage.muon(n)]
     chosen = {id(p) for p in hidden}
     rest = [p for _, p in named if id(p) not in chosen]
     groups = [dict(params=[p for p in rest if p.ndim >= 2], weight_decay=recipe.weight_decay),
               dict(params=[p for p in rest if p.ndim < 2], weight_decay=0.0)]
-    made = [torch.optim.AdamW([g for g in groups if g["params"]], lr=recipe.lr, betas=(0.9, 0.98), fused=True)]
+    made = [torch.optim.AdamW([g for g in groups if g["params"]], lr=recipe.lr, betas=(0.9, 0.98),
+                              fused=True)]
     if hidden:
-        made.append(Muon(hidden, lr=recipe.muon_lr, weight_decay=recipe.weight_decay, momentum=0.95, ns_steps=4))
+        made.append(Muon(hidden, lr=recipe.muon_lr, weight_decay=recipe.weight_decay, momentum=0.95,
+                         ns_steps=4))
     return made
 
 
 class EMA:
-    """A running average of a model's parameters; what is shipped is this average."""
+    """An exponential moving average of a model's parameters; the average is what is saved as weights."""
 
     def __init__(self, model: nn.Module, decay: float):
         self.decay = decay
@@ -93,11 +99,11 @@ class EMA:
         self.mean = [p.detach().clone() for p in self.live]
 
     def update(self, step: int) -> None:
-        keep = min(self.decay, (1 + step) / (10 + step))
+        keep = min(self.decay, (1 + step) / (10 + step))                      # forget the initialisation soon
         torch._foreach_lerp_(self.mean, [p.detach() for p in self.live], 1 - keep)
 
     def swap(self) -> None:
-        """Exchange the model's parameters with the average; call again to change back."""
+        """Swap the model's parameters with the average; a second call swaps them back."""
         for p, m in zip(self.live, self.mean):
             value = p.detach().clone()
             p.data.copy_(m)

@@ -1,5 +1,4 @@
-"""What a training run is told: recipes (how long, how fast) and stages (what).
-"""
+"""What defines a training run: recipes (how long, at what rate), stages (what), and the steps it yields."""
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long and how fast a stage trains."""
+    """How long and at what learning rate a stage trains."""
 
     steps: int
     batch: int
@@ -21,12 +20,12 @@ class Recipe:
     muon_lr: float = 0.0                     # Muon for hidden matrices; 0: AdamW for everything
     weight_decay: float = 0.01
     warmup: int = 100
-    decay: float = 0.3                       # share of the steps over which lr falls to zero, linearly
+    decay: float = 0.3                  # the fraction of steps, at the end, over which lr falls linearly to 0
     clip: float = 1.0
     ema: float = 0.999
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step, as a share of the largest."""
+        """The learning rate of a step, as a fraction of the peak: warm-up, constant, linear decay to 0."""
         end = max(1, round(self.steps * self.decay))
         return min(1.0, (step + 1) / max(1, self.warmup), max(0.0, (self.steps - step) / end))
 
@@ -41,16 +40,17 @@ class Stage:
     loss: Callable[[dict], tuple[Tensor, dict[str, Tensor]]]
     recipe: Recipe
     muon: Callable[[str], bool] = lambda name: False  # names of the hidden matrices
-    after: Callable[[], dict[str, Tensor]] = dict     # once a step, behind its losses; more numbers to log
+    after: Callable[[], dict[str, Tensor]] = dict     # called once per step, after its losses; more to log
 
 
 @dataclass
 class Step:
-    """What happened at one step. `loss` and `stats` are read from the device when first asked for, at once."""
+    """What happened at one step. `loss` and `stats` wait for the device on first use, all values in one
+    copy."""
 
     number: int                              # steps done so far, so the first is 1
     steps: int
-    seconds: float                           # trained so far, over all resumed runs
+    seconds: float                           # trained so far, including the runs resumed from
     samples_per_second: float
     values: dict[str, Tensor] = field(repr=False, default_factory=dict)
 

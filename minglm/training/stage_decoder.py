@@ -1,6 +1,6 @@
-"""The training stages: vae -> tokenizer -> planner and decoder; for each, its batches and its loss.
+"""Stage `decoder`: flow matching on latents, given ids and words.
 
-Shapes: B batch · H, W image size · h, w id grid · S glyph tokens · N image tokens of the decoder.
+Shapes: B batch · S glyph tokens · N image tokens of the decoder.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from minglm.training.batches import WHOLE, alike, generator, pixels, planned, te
 from minglm.training.recipe import Recipe, Stage
 from minglm.world.lettering import RASTER, lettering, text_mask
 
-ALIGN = 1                                    # the block whose attention is shown where letters are
+ALIGN = 1                                    # the block whose attention is supervised
 
 
 class DecoderTraining(nn.Module):
-    """Decoder and glyph encoder, trained together, and a head that draws letters."""
+    """Decoder and glyph encoder, trained together, and a head that predicts rasters of letters."""
 
     def __init__(self, config: Config):
         super().__init__()
@@ -41,35 +41,41 @@ def decoder_stage(config: Config, device: Device, recipe: Recipe, vae: VAE,
                   tokenizer: Tokenizer) -> Stage:
     """Flow matching on latents, given ids and words.
 
-    The ids are not those of the picture itself but of one with some texts misspelt, because a
-    planner often has a letter too many or too few: spelling is to be learned from the words, and
-    from ids only where they stand and in which colour.
+    The ids are not those of the picture itself but of one with some texts misspelt, because planners often
+    add or omit a letter: the decoder should take the spelling from the words, and only position and colour
+    from the ids.
 
-    Two helpers make text learnable in an hour: half the heads of one block are shown where each
-    letter stands (the poster world knows), and every byte of the glyph encoder must be able to
-    draw its letter. Latents under text count more. Ids and words are dropped now and then, so
-    that guidance has an unconditional side.
+    Two auxiliary losses make text learnable in an hour: the attention of half the heads of one block is
+    supervised with the positions of the letters, which the poster world knows, and every glyph token must
+    predict the raster of its letter. Latents under text have a larger weight. Ids and words are dropped at
+    random, for the unconditional branch of guidance.
     """
     model = DecoderTraining(config).to(device.device)
     vae, tokenizer = vae.to(device.device).eval(), tokenizer.to(device.device).eval()
     scale, heads = config.vae.scale, config.decoder.heads // 2
 
     def batch(step: int, share: slice = WHOLE) -> dict:
+        # posters and random numbers for the whole batch, whatever `share` is
         drawn_, g = alike("decoder", step, recipe, text_bytes), generator("decoder", step)
         size = drawn_[0].height, drawn_[0].width
-        count, shape = recipe.batch, (recipe.batch, config.vae.channels, size[0] // scale, size[1] // scale)
+        count, shape = recipe.batch, (recipe.batch, config.vae.channels,
+                                      size[0] // scale, size[1] // scale)
         kept = torch.rand(count, 2, generator=g)
         without = (kept[:, 0] < 0.1)                                             # no words
         no_prior = torch.where(without, kept[:, 1] < 0.7, kept[:, 1] < 0.04)     # no ids
-        rng, noise, u = random.Random(f"plan/{step}"), torch.randn(shape, generator=g), torch.rand(count, generator=g)
+        rng, noise, u = (random.Random(f"plan/{step}"), torch.randn(shape, generator=g),
+                         torch.rand(count, generator=g))
         plans = [p if skip else planned(rng, p) for p, skip in zip(drawn_, without.tolist())]
-        drawn_, plans, without = drawn_[share], plans[share], without[share]     # so far the whole batch
+        # from here on only this rank's samples
+        drawn_, plans, without = drawn_[share], plans[share], without[share]
         shown = [p if not skip else replace(p, regions=()) for p, skip in zip(drawn_, without.tolist())]
         glyphs = collate([[r.text.upper() for r in p.regions] for p in shown])
         align, rasters = lettering(shown, glyphs["index"])
         data = dict(images=pixels(drawn_), plans=pixels(plans), text=F.max_pool2d(text_mask(drawn_), scale),
-                    noise=noise[share], u=1 - u[share], keep=~no_prior[share], align=align, rasters=rasters, **glyphs)
+                    noise=noise[share], u=1 - u[share], keep=~no_prior[share], align=align, rasters=rasters,
+                    **glyphs)
         data = device.to(data)
+        # the denominators of the losses, taken before the batch is divided into parts
         sums = dict(weight=(1 + 3 * data["text"]).sum(), text=data["text"].sum(), align=data["align"].sum(),
                     drawing=(data["rasters"].amax(-1) > 0).sum())
         with torch.no_grad(), device.autocast():
@@ -77,16 +83,20 @@ def decoder_stage(config: Config, device: Device, recipe: Recipe, vae: VAE,
             return data | dict(latents=vae.encode(images).float(), prior=tokenizer.encode(plans), sums=sums)
 
     def loss(b: dict) -> tuple[Tensor, dict]:
+        # flow matching: predict noise - data from their mixture at noise level sigma
         tokens = b["latents"].shape[2] * b["latents"].shape[3] // config.decoder.patch ** 2
         sigma = flow.shift(b["u"], tokens, config.flow)
         features = gather(model.glyph(b["ids"], b["mask"], b["places"]), b["index"])
         velocity, seen = model.decoder.watch(flow.mix(b["latents"], b["noise"], sigma), 1000 * b["u"] - 1,
-                                       b["prior"], features, b["tokens"], b["keep"], block=ALIGN, heads=heads)
+                                             b["prior"], features, b["tokens"], b["keep"], block=ALIGN,
+                                             heads=heads)
         sums = b["sums"]
         flow_loss = flow.loss(velocity, b["latents"], b["noise"], 1 + 3 * b["text"], sums["weight"])
         text_loss = flow.loss(velocity.detach(), b["latents"], b["noise"], b["text"], sums["text"])
+        # attention: half of the supervised heads for upper, half for lower halves of letters
         shown = rearrange(seen.clamp_min(-20), "b (t h) n s -> b t h n s", t=2)
         align = -(b["align"][:, :, None] * shown).sum() / (heads // 2) / sums["align"].clamp_min(1e-6)
+        # rasters: not for end tokens and padding, which have none
         has = b["rasters"].amax(-1) > 0
         drawing = F.binary_cross_entropy_with_logits(model.draw(features).float(), b["rasters"],
                                                      reduction="none").mean(-1)

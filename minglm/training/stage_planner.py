@@ -1,4 +1,4 @@
-"""Stage `planner`: the next id, given the caption.
+"""Stage `planner`: next-id prediction, given the caption.
 
 Shapes: B batch · h, w id grid.
 """
@@ -21,8 +21,8 @@ from minglm.world.layout import CELL
 
 def planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE,
                   tokenizer: Tokenizer) -> Stage:
-    """The next id of preview and large grid, given the caption. The preview's ids are those of the
-    shrunken picture."""
+    """Cross-entropy of the ids of preview and large grid, given the caption. The preview's ids are those of
+    the downscaled picture."""
     model = Planner(config.planner).to(device.device)
     tokenizer = tokenizer.to(device.device).eval()
 
@@ -32,6 +32,7 @@ def planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE,
         grid = preview_grid(rows, columns, config.planner.preview_tokens)
         prompts = [prompt_ids(bpe, p.caption, rows, columns, grid, config.planner.vision_vocab,
                               config.planner.boi) for p in posters_]
+        # the targets: the trained tokenizer's ids of the picture and of its small version
         images = pixels(posters_).to(device.device)
         small = F.interpolate(images, (CELL * grid[0], CELL * grid[1]), mode="area")
         with torch.no_grad(), device.autocast():

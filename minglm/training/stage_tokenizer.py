@@ -1,6 +1,6 @@
-"""Stage `tokenizer`: ids that say what a picture is about, and where.
+"""Stage `tokenizer`: ids that say what a picture shows, and where.
 
-Shapes: B batch · h, w id grid · K codes · E code width.
+Shapes: B batch · h, w id grid · D width · K codes · E code width · V vocabulary of the captions.
 """
 
 from __future__ import annotations
@@ -23,13 +23,12 @@ from minglm.world.quotes import unquoted
 
 
 class Alignment(nn.Module):
-    """What surrounds the tokenizer while it is trained, and is thrown away afterwards.
+    """Two heads on the codes of an image, used in training only.
 
-    Two questions are asked of the codes of an image: which words does your caption hold (a
-    softmax over the vocabulary with rare words counting more, as in SuperClass, arXiv:2411.03313),
-    and what did the half-size image look like? The first makes the ids semantic, the second ties
-    each to its place. (The real tokenizer started from SigLIP, which was pulled towards whole
-    captions; with batches of 128, single words teach many times faster.)
+    One predicts the words of the caption (a softmax over the vocabulary with rare words weighted more, as in
+    SuperClass, arXiv:2411.03313), the other reconstructs the half-size image. The first makes the ids
+    semantic, the second makes them local. (The released tokenizer was initialised from SigLIP, which was
+    aligned with whole captions; at a batch size of 128, single words train many times faster.)
     """
 
     def __init__(self, config: TokenizerConfig, vocab: int):
@@ -45,9 +44,9 @@ class Alignment(nn.Module):
         self.words = nn.Linear(width, vocab)
 
     def forward(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """codes (B, h, w, E) -> word scores (B, vocab) and half-size pixels (B, 3, 16 h, 16 w)."""
+        """codes (B, h, w, E) -> word logits (B, V) and half-size pixels (B, 3, 16 h, 16 w)."""
         h, w = codes.shape[1:3]
-        x = self.codes(codes) + self.rows[:h, None] + self.columns[:w]
+        x = self.codes(codes) + self.rows[:h, None] + self.columns[:w]           # (B, h, w, D)
         x = self.norm(self.image(rearrange(x, "b h w d -> b (h w) d")))
         p = int((self.pixels.out_features // 3) ** 0.5)
         pixels = rearrange(self.pixels(x), "b (h w) (c p q) -> b c (h p) (w q)", h=h, p=p, q=p)
@@ -55,10 +54,11 @@ class Alignment(nn.Module):
 
 
 def word_loss(scores: Tensor, words: Tensor, rarity: Tensor) -> Tensor:
-    """Cross-entropy with the words of each caption, shares by rarity, above its least value.
+    """KL divergence from the words of each caption, weighted by rarity, to softmax(scores).
 
-    scores (B, vocab); words (B, vocab), 1 = the caption holds it; rarity (vocab,).
+    scores: logits (B, V); words (B, V), 1 = in the caption; rarity (V,).
     """
+    # the cross-entropy minus the entropy of the target, so that 0 is perfect for every caption
     share = words * rarity
     share = share / share.sum(1, keepdim=True).clamp_min(1e-6)
     entropy = -(share * share.clamp_min(1e-9).log()).sum(1)
@@ -68,9 +68,10 @@ def word_loss(scores: Tensor, words: Tensor, rarity: Tensor) -> Tensor:
 @torch.no_grad()
 def revise_codes(quantiser: VectorQuantiser, usage: Tensor, z: Tensor, ids: Tensor,
                  generator: torch.Generator, decay: float = 0.95) -> None:
-    """Move each code towards the mean of the features that chose it; revive codes nobody chooses.
+    """Move each code towards the mean of the features assigned to it; reset codes that are not used.
 
-    usage (K,) is the running count of choices, updated in place; z (B, h, w, E); ids (B, h, w).
+    usage (K,) is a running mean of how often each code is chosen, updated in place; z (B, h, w, E);
+    ids (B, h, w).
     """
     z, ids, codes = z.reshape(-1, z.shape[-1]), ids.flatten(), quantiser.codes
     chosen = torch.zeros_like(usage).index_add_(0, ids, torch.ones_like(z[:, 0]))
@@ -78,6 +79,7 @@ def revise_codes(quantiser: VectorQuantiser, usage: Tensor, z: Tensor, ids: Tens
     moved = F.normalize(decay * codes + (1 - decay) * F.normalize(total, dim=-1), dim=-1)
     codes.copy_(torch.where(chosen[:, None] > 0, moved, codes))
     usage.mul_(decay).add_(chosen, alpha=1 - decay)
+    # an unused code becomes a random feature of the batch, with enough usage to survive for a while
     pick = torch.randint(len(z), (len(codes),), generator=generator).to(z.device)
     dead = usage < 0.02
     codes.copy_(torch.where(dead[:, None], z[pick], codes))
@@ -85,7 +87,7 @@ def revise_codes(quantiser: VectorQuantiser, usage: Tensor, z: Tensor, ids: Tens
 
 
 def word_table(bpe: BPE, captions: list[str]) -> Tensor:
-    """(B, vocabulary): 1 where a caption holds a token; which letters it quotes is not the ids' business."""
+    """(B, V): 1 for the tokens of each caption, quoted texts excluded, which ids need not encode."""
     table = torch.zeros(len(captions), len(bpe))
     for row, caption in zip(table, captions):
         row[bpe.encode(unquoted(caption))] = 1
@@ -93,30 +95,30 @@ def word_table(bpe: BPE, captions: list[str]) -> Tensor:
 
 
 class TokenizerTraining(nn.Module):
-    """The tokenizer with the alignment around it, so that one optimiser and one EMA see both."""
+    """The tokenizer and its alignment heads in one module, for one optimiser and one EMA."""
 
     def __init__(self, config: Config):
         super().__init__()
         self.tokenizer = Tokenizer(config.tokenizer)
-        self.tokenizer.quantiser.codes.requires_grad_(False)                     # moved by averaging
+        self.tokenizer.quantiser.codes.requires_grad_(False)                     # revise_codes moves them
         self.alignment = Alignment(config.tokenizer, config.planner.vocab - config.planner.vision_vocab)
         self.register_buffer("usage", torch.full((config.tokenizer.codebook,), 0.2))
 
 
 def tokenizer_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE) -> Stage:
-    """Caption alignment + reconstruction through the codes, with codes that follow their features."""
+    """Caption alignment and reconstruction from the codes, which follow the features assigned to them."""
     model = TokenizerTraining(config).to(device.device)
     table = word_table(bpe, [draw(0, i).caption for i in range(2000)])
-    rarity = torch.log(2000 / (1 + table.sum(0))).to(device.device)
+    rarity = torch.log(2000 / (1 + table.sum(0))).to(device.device)              # inverse document frequency
 
-    seen = []                                # features, ids and chance of the parts of a step
+    seen = []                                # features, ids and generator of each part of a step
 
     def batch(step: int, share: slice = WHOLE) -> dict:
         posters_ = drawn("tokenizer", step, recipe, batch_size(step, recipe), share)
         words = word_table(bpe, [p.caption for p in posters_])
-        images, weight = pixels(posters_), 1 - 0.7 * text_mask(posters_)
+        images, weight = pixels(posters_), 1 - 0.7 * text_mask(posters_)         # letters count less
         if step % 4 == 3 and posters_[0].height % 64 == posters_[0].width % 64 == 0:
-            images, weight = F.avg_pool2d(images, 2), F.avg_pool2d(weight, 2)    # as previews are
+            images, weight = F.avg_pool2d(images, 2), F.avg_pool2d(weight, 2)    # the size of previews
         data = device.to(dict(images=images, words=words, weight=F.avg_pool2d(weight, 2)))
         return data | dict(generator=generator("tokenizer", step))
 
@@ -125,20 +127,22 @@ def tokenizer_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE) ->
         z = model.tokenizer.features(b["images"])                                # (B, h, w, E)
         ids = quantiser.nearest(z.detach())
         codes = quantiser.lookup(ids)
-        commitment = (1 - (z * codes).sum(-1)).mean()
-        scores, reconstruction = model.alignment(z + (codes - z).detach())       # straight through
+        commitment = (1 - (z * codes).sum(-1)).mean()                           # pulls features to their code
+        scores, reconstruction = model.alignment(z + (codes - z).detach())       # straight-through estimator
         words = word_loss(scores, b["words"], rarity)
         error = (reconstruction.float() - F.avg_pool2d(b["images"], 2)).square() * b["weight"]
         if model.training:
             seen.append((z.detach(), ids, b["generator"]))
         value = words + 10 * error.mean() + 0.5 * commitment
-        return value, dict(words=words.detach(), pixels=error.mean().detach(), commitment=commitment.detach())
+        return value, dict(words=words.detach(), pixels=error.mean().detach(),
+                           commitment=commitment.detach())
 
     def after() -> dict:
-        """Codes follow the features of the whole batch, whichever part and rank they were found in."""
+        """Revise the codes from the features of the whole batch, over all its parts and ranks."""
         z, ids = (ranks.gather(torch.cat(found)) for found in list(zip(*seen))[:2])
         revise_codes(model.tokenizer.quantiser, model.usage, z, ids, seen[0][2])
-        ranks.same(model.tokenizer.quantiser.codes, model.usage)              # sums may round by chance on a card
+        # index_add_ is not deterministic on every device: copy rank 0's codes to all
+        ranks.same(model.tokenizer.quantiser.codes, model.usage)
         seen.clear()
         share = model.usage / model.usage.sum()
         return dict(perplexity=torch.exp(-(share * (share + 1e-9).log()).sum()))

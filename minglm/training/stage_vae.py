@@ -18,21 +18,22 @@ from minglm.world.lettering import text_mask
 
 
 def loss(vae: VAE, images: Tensor, weight: Tensor, noise: Tensor) -> tuple[Tensor, dict]:
-    """Reconstruction of `images` from latents with a little noise on them.
+    """Reconstruction loss of `images` from latents with a little noise added; stats: PSNR in dB.
 
-    images (B, 3, H, W); weight (B, 1, H, W) says how much each pixel counts; noise (B, C, h, w)
-    stands for the errors the diffusion decoder will make, so that decoding forgives them.
+    images (B, 3, H, W); weight (B, 1, H, W) weights the pixels; noise (B, C, h, w) stands for the errors of
+    the diffusion decoder, to which decoding thus becomes robust.
     """
     out = vae.decode(vae.encode(images) + noise)
     error = (out - images).float()
+    # squared error for the PSNR, absolute error and its gradients for sharp strokes
     edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
     value = (weight * (error.square() + 0.1 * error.abs())).mean() + 0.1 * edges
-    psnr = 10 * torch.log10(4 / error.detach().square().mean())
+    psnr = 10 * torch.log10(4 / error.detach().square().mean())          # 4: the range of 2, squared
     return value, dict(psnr=psnr)
 
 
 def vae_stage(config: Config, device: Device, recipe: Recipe) -> Stage:
-    """Reconstruction of posters; characters count four times."""
+    """Reconstruction of posters, in which pixels of characters have four times the weight."""
     model = VAE(config.vae)
     model.start_from_pca(pixels([draw(0, i) for i in range(512)]))
     model.to(device.device)
@@ -41,6 +42,7 @@ def vae_stage(config: Config, device: Device, recipe: Recipe) -> Stage:
         height, width = batch_size(step, recipe)
         posters_ = drawn("vae", step, recipe, (height, width), share)
         s, c = config.vae.scale, config.vae.channels
+        # for the whole batch, then sliced: the same noise for any number of ranks
         noise = 0.1 * torch.randn(recipe.batch, c, height // s, width // s,
                                   generator=generator("vae", step))[share]
         return device.to(dict(images=pixels(posters_), weight=1 + 3 * text_mask(posters_), noise=noise))

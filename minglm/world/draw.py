@@ -1,7 +1,7 @@
-"""Choosing a poster: `draw(seed, index)` gives a poster with its caption, the same for ever.
+"""Drawing a poster: `draw(seed, index)` is a deterministic function to a poster with its caption.
 
-What evaluation uses is never drawn for training: held-out words, one random string in ten, one
-(object, background) pair and one (object, place) pair in ten, and one caption pattern per language.
+What evaluation uses is never drawn for training: held-out words, one in ten random strings, (object,
+background) pairs and (object, place) pairs, and one caption pattern per language.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SPLITS = ("train", "seen", "unseen", "random")
 
 
 def held_out(*parts: str) -> bool:
-    """Whether this string, or pair, belongs to evaluation: a tenth of all, by checksum."""
+    """Whether this string, or pair, is held out for evaluation: a tenth of all, by checksum."""
     return zlib.crc32("/".join(parts).encode()) % 10 == 0
 
 
@@ -48,20 +48,20 @@ ARRANGEMENTS = {  # object place -> the sets of slots that leave it free
 
 @cache
 def arrangements(count: int, sides: bool) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """All (place, slots) with `count` words; without `sides`, none stands beside the object."""
+    """All (place, slots) with `count` words; without `sides`, none beside the object."""
     return tuple((place, slots) for place, sets in ARRANGEMENTS.items() for slots in sets
                  if len(slots) == count and (sides or not {"left", "right"} & set(slots)))
 
 
 @cache
 def fitting(name: str, room: int, shrink: bool) -> tuple[str, ...]:
-    """The words of a list that fit `room` pixels, at full size or (`shrink`) smaller."""
+    """The words of a list that fit `room` pixels, at full size or, with `shrink`, smaller."""
     step = HAN_PITCH if name.startswith("zh") else LATIN_PITCH
     return tuple(w for w in words(name) if (fits(w, room) if shrink else len(w) * step <= room))
 
 
 def random_string(rng: random.Random, language: str, room: int, evaluation: bool) -> str:
-    """A string of random characters; the tenth that `held_out` names is for evaluation only."""
+    """A string of random characters; the tenth selected by `held_out` is for evaluation only."""
     step = HAN_PITCH if language == "zh" else LATIN_PITCH
     low, high = ((2, 3) if language == "zh" else (3, 6)) if evaluation else (
         (1, 4) if language == "zh" else (2, 8))
@@ -74,7 +74,7 @@ def random_string(rng: random.Random, language: str, room: int, evaluation: bool
             text = "".join(rng.choices(LATIN[:26], k=length))
         elif rng.random() < 0.5:
             text = "".join(rng.choices(LATIN[:36], k=length))
-        else:  # two words, or a word with a mark behind it
+        else:  # two words, or a word followed by a punctuation mark
             text = rng.choice(fitting("en_seen", room, False))
             text += rng.choice(["!", "?", " " + rng.choice(fitting("en_seen", 64, False))])
             if len(text) * step > room:
@@ -93,11 +93,11 @@ def choose_text(rng: random.Random, language: str, room: int, split: str) -> str
 
 def draw(seed: int, index: int, height: int = 128, width: int = 128, split: str = "train",
          language: str | None = None, count: int | None = None) -> Poster:
-    """Poster number `index` of stream `seed`; the same arguments give the same poster for ever.
+    """Poster number `index` of stream `seed`; the same arguments always give the same poster.
 
-    height, width: pixels, multiples of 32. split: "train", or what evaluation draws its words
-    from ("seen", "unseen", "random"). language: "en" or "zh"; count: 1 to 3 words; both drawn
-    at random if None. Raises ValueError for a size or split that does not exist.
+    height, width: pixels, multiples of 32. split: "train", or what evaluation draws its words from ("seen",
+    "unseen", "random"). language: "en" or "zh"; count: 0 to 3 words; both random if None. Raises ValueError
+    for an invalid size or split.
     """
     if height % CELL or width % CELL or min(height, width) < 3 * CELL:
         raise ValueError(f"size {height}x{width}: both sides must be multiples of {CELL}, "
@@ -106,13 +106,13 @@ def draw(seed: int, index: int, height: int = 128, width: int = 128, split: str 
         raise ValueError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")
     rng = random.Random(f"{seed}/{index}")
     language = language or rng.choice(("en", "zh"))
-    sides = width >= 4 * CELL
+    sides = width >= 4 * CELL                            # room for a slot beside the object
     count = rng.choices((0, 1, 2, 3), (3, 44, 34, 19))[0] if count is None else count
     if not sides:
         count = min(count, 2)
     place, slots = rng.choice(arrangements(count, sides))
     training = split == "train"
-    while True:
+    while True:  # until nothing held out is paired
         thing = rng.choice(tuple(things()))
         background = rng.choice(backgrounds(thing))
         if not training or not (held_out(thing, background) or held_out(thing, place)):
@@ -132,16 +132,16 @@ def draw(seed: int, index: int, height: int = 128, width: int = 128, split: str 
 
 
 def caption(rng: random.Random, poster: Poster, training: bool) -> str:
-    """One way of asking for `poster`. Patterns from 1 up in training, pattern 0 otherwise."""
+    """One way of asking for `poster`: patterns 1 and up in training, pattern 0 otherwise."""
     write, patterns = (english, 7) if poster.language == "en" else (chinese, 5)
     return write(rng, poster, rng.randint(1, patterns) if training else 0, training)
 
 
 def corpus(captions: int = 20_000, weight: int = 5_000) -> Iterator[str]:
-    """What the BPE learns from: captions, and again and again the Chinese words they are made of.
+    """The BPE's training texts: captions, and `weight` times each the Chinese words they are composed of.
 
-    The words stand in for the natural text a real vocabulary is learned from. From captions alone
-    the commonest neighbours are not words: 色 and 海 in 蓝色海报, "blue poster".
+    The words stand in for the natural text of which a real vocabulary is learned. In captions alone the most
+    frequent pairs are not words: 色 and 海 in 蓝色海报, "blue poster".
     """
     yield from (draw(0, i).caption for i in range(captions))
     names = [*(zh for zh, _ in things().values()), *(zh for _, zh in COLOURS.values()), *PLACES.values(),

@@ -1,9 +1,8 @@
-"""Where things stand on a poster: slots for text, squares for the object, and letters in their cells.
+"""The layout of a poster: slots for text, squares for the object, and letters in their cells. Units: pixels.
 
-Everything stands on a grid of 32-pixel cells (one planner id each), and characters on a fixed
-pitch: 16 pixels for Latin capitals, 32 for Chinese, less only where a slot is too narrow. So what
-a piece of the picture shows is nearly a function of (word, slot), which is what makes it learnable
-on a laptop.
+Everything is aligned to a grid of 32-pixel cells (one planner id each), and characters to a fixed pitch: 16
+pixels for Latin capitals, 32 for Chinese, less only where a slot is too narrow. So what a piece of the
+picture shows is nearly a function of (word, slot), which is what makes it learnable on a laptop.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ SMALLEST_FONT = 16
 
 @dataclass(frozen=True)
 class Letter:
-    """One drawn character and the cell it stands in, in pixels."""
+    """One drawn character and its cell, in pixels."""
 
     character: str
     x: float
@@ -33,7 +32,7 @@ class Letter:
 
 
 def slot_box(slot: str, height: int, width: int) -> tuple[int, int, int, int]:
-    """(x0, y0, x1, y1) of a text slot: a full-width row, or half a poster beside the object."""
+    """(x0, y0, x1, y1) of a text slot: a row at the full width, or two cells beside the object."""
     middle = height // 2 - CELL // 2
     return {"top": (0, 0, width, CELL), "bottom": (0, height - CELL, width, height),
             "left": (0, middle, 2 * CELL, middle + CELL),
@@ -50,7 +49,7 @@ def object_box(place: str, height: int, width: int) -> tuple[int, int, int, int]
 
 
 def is_han(text: str) -> bool:
-    """Whether a text is set on the wide pitch: it holds a Chinese character."""
+    """Whether a text is set at the wide pitch: it contains a Chinese character."""
     return any("\u4e00" <= c <= "\u9fff" for c in text)
 
 
@@ -60,15 +59,15 @@ def pitch(text: str, room: int) -> float:
 
 
 def fits(text: str, room: int) -> bool:
-    """Whether `text` can be set in `room` pixels without falling under the smallest font."""
+    """Whether `text` can be set in `room` pixels at no less than the smallest font size."""
     return pitch(text, room) * (HAN_FONT if is_han(text) else LATIN_FONT) >= SMALLEST_FONT - 0.01
 
 
 def set_text(text: str, box: tuple[int, int, int, int]) -> list[Letter]:
     """Centre `text`, in capitals, in a slot.
 
-    At full pitch an odd number of letters starts half a letter left of the exact centre, so that
-    letters stand on the 16-pixel grid of the decoder's tokens.
+    At full pitch an odd number of letters starts half a letter left of the exact centre, so that letters are
+    aligned to the 16-pixel grid of the decoder's tokens.
     """
     x0, y0, x1, y1 = box
     step = pitch(text, x1 - x0)
@@ -80,13 +79,13 @@ def set_text(text: str, box: tuple[int, int, int, int]) -> list[Letter]:
 
 @cache
 def glyph(character: str, step: float, wide: bool) -> tuple[Image.Image, int, int]:
-    """(mask, dx, dy): a character's raster and where it goes in a cell `step` wide, 32 high."""
+    """(mask, dx, dy): a character's raster and its offset in a cell `step` wide and 32 high."""
     name = "MiniGLMSansSC-Bold.ttf" if wide else "MiniGLMMono-Bold.ttf"
     size = round(step * (HAN_FONT if wide else LATIN_FONT))
     font = ImageFont.truetype(DATA / "fonts" / name, size, layout_engine=ImageFont.Layout.BASIC)
     x0, y0, x1, y1 = font.getbbox(character)
     mask = Image.new("L", (max(1, x1 - x0), max(1, y1 - y0)))
     ImageDraw.Draw(mask).text((-x0, -y0), character, fill=255, font=font)
-    # centre the ink of Chinese, but keep Latin capitals on one base line
+    # centre the ink of Chinese characters, but keep Latin capitals on one baseline
     _, top, _, bottom = font.getbbox(character if wide else "H")
     return mask, round((step - mask.width) / 2), round((CELL - (bottom - top)) / 2 - top + y0)

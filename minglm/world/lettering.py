@@ -1,6 +1,6 @@
-"""What the poster world knows about its letters, for losses that look closely at them.
+"""Where a poster's letters are and what they look like: targets for losses on text.
 
-Shapes: B batch · H, W image size · N image tokens of the decoder · S glyph tokens.
+Shapes: B batch · H, W image height and width · N image tokens of the decoder · S glyph tokens.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from torch import Tensor
 from minglm.world import layout
 from minglm.world.posters import Poster
 
-RASTER = 32                                  # side of the picture each byte learns to draw
+RASTER = 32                                # side of the raster that each byte's feature is trained to predict
 
 
 def text_mask(batch: list[Poster]) -> Tensor:
-    """(B, 1, H, W): 1 where a character's cell is."""
+    """(B, 1, H, W): 1 inside the cells of characters, 0 elsewhere."""
     mask = np.zeros((len(batch), 1, batch[0].height, batch[0].width), dtype=np.float32)
     for i, poster in enumerate(batch):
         for region in poster.regions:
@@ -31,7 +31,7 @@ def text_mask(batch: list[Poster]) -> Tensor:
 
 @cache
 def raster(character: str, wide: bool) -> np.ndarray:
-    """A character at full pitch in the middle of a 32x32 picture, flattened, in [0, 1]."""
+    """A character at full pitch, centred in a 32x32 raster, flattened, in [0, 1]."""
     canvas = Image.new("L", (RASTER, RASTER))
     step = layout.HAN_PITCH if wide else layout.LATIN_PITCH
     mask, dx, dy = layout.glyph(character, step, wide)
@@ -40,16 +40,16 @@ def raster(character: str, wide: bool) -> np.ndarray:
 
 
 def lettering(batch: list[Poster], index: Tensor, token: int = 16) -> tuple[Tensor, Tensor]:
-    """What glyph tokens should know: where their letter stands, and how it looks.
+    """Targets for glyph tokens: where their letter is, and what it looks like.
 
-    index (B, S) only gives the shape. Returns rasters (B, S, 32 * 32) and align (B, 2, N, S): the
-    glyph token each image token under text should look at, for upper and for lower halves of
-    letters (rows sum to 1, or to 0 away from text). A letter of several bytes gives its first to
-    its left column, its second to its right column; whoever sees the other half looks at the
-    string's end token. So each image token learns letter, column and half at once.
+    index (B, S) only gives the shape. Returns rasters (B, S, 32 * 32) and align (B, 2, N, S): the glyph token
+    that each image token under text should attend to, one map for upper and one for lower halves of letters
+    (rows sum to 1, or to 0 away from text). Of a letter of several bytes the left column attends to the
+    first, the right column to the second. In each map, the rows of the other half attend to the string's end
+    token. So an image token learns letter, column and half at once.
     """
     rows, columns = batch[0].height // token, batch[0].width // token
-    # numpy, because torch takes several times longer to fill in so many single places
+    # numpy, because torch is several times slower at writing single elements
     align = np.zeros((len(batch), 2, rows, columns, index.shape[1]), dtype=np.float32)
     rasters = np.zeros((*index.shape, RASTER ** 2), dtype=np.float32)
     for b, poster in enumerate(batch):
@@ -63,7 +63,7 @@ def lettering(batch: list[Poster], index: Tensor, token: int = 16) -> tuple[Tens
                 top, left, right = int(letter.y) // token, letter.x, letter.x + letter.width
                 for column in range(int(left) // token, min(columns, -int(-right // token))):
                     overlap = min(right, (column + 1) * token) - max(left, column * token)
-                    if overlap > 0:
+                    if overlap > 0:  # an image token on two letters attends to each by its share
                         byte = s + (count > 1 and column > int(left) // token)
                         for half in range(2):
                             align[b, half, top + half, column, byte] += overlap

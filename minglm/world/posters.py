@@ -1,6 +1,6 @@
 """What a poster is: colours, objects, words, and its picture.
 
-A poster has a flat background, one object and one to three words, rarely none; layout.py says where they stand,
+A poster has a flat background, one object and one to three words, rarely none; layout.py says where they go,
 draw.py chooses what they are.
 """
 
@@ -28,7 +28,7 @@ PLACES = {"left": "左边", "right": "右边", "centre": "中间", "top": "顶�
 SLOTS = ("top", "left", "right", "bottom")  # reading order, also the order of words in a caption
 MOST_TEXTS = 3                               # of one poster
 LATIN = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 !?"
-NATURAL = {  # objects people like to name with their colour: "a red apple"
+NATURAL = {  # objects that people tend to name with their colour: "a red apple"
     "apple": "red", "banana": "yellow", "lemon": "yellow", "frog": "green", "pig": "pink",
     "fox": "orange", "strawberry": "red", "cherry": "red", "tomato": "red", "carrot": "orange",
     "grape": "purple", "eggplant": "purple", "tree": "green", "rose": "red", "car": "red",
@@ -48,7 +48,7 @@ class Region:
 
 @dataclass
 class Poster:
-    """What a poster shows, its caption, and (drawn on first use) its picture."""
+    """What a poster shows, its caption, and its picture, rendered on first use."""
 
     background: str
     thing: str                               # English name of the object
@@ -63,6 +63,7 @@ class Poster:
     def image(self) -> Image.Image:
         """The picture, RGB, (height, width)."""
         background = COLOURS[self.background][0]
+        # background, then the object with a margin of two pixels, then each letter's mask in its colour
         image = Image.new("RGB", (self.width, self.height), background)
         x0, y0, x1, y1 = object_box(self.place, self.height, self.width)
         picture = sprite(self.thing, x1 - x0 - 4)
@@ -81,16 +82,17 @@ class Poster:
 
 # ---------------------------------------------------------------- what there is to draw
 
+
 @cache
 def things() -> dict[str, tuple[str, int]]:
-    """Object name -> (Chinese name, place in the sprite sheet)."""
+    """Object name -> (Chinese name, index in the sprite sheet)."""
     rows = json.loads((DATA / "names.json").read_text(encoding="utf-8"))
     return {row["en"]: (row["zh"], i) for i, row in enumerate(rows)}
 
 
 @cache
 def sheet() -> Image.Image:
-    """All objects, 64 pixels square each, twelve in a row."""
+    """All objects, 64 pixels square each, twelve to a row."""
     with Image.open(DATA / "sprites.png") as image:
         return image.convert("RGBA")
 
@@ -100,6 +102,7 @@ def sprite(thing: str, side: int) -> Image.Image:
     """An object's picture, RGBA, `side` pixels square."""
     i = things()[thing][1]
     x, y = 64 * (i % 12), 64 * (i // 12)
+    # resized with premultiplied alpha ("RGBa"), or transparent pixels would bleed into the edges
     return sheet().crop((x, y, x + 64, y + 64)).convert("RGBa").resize(
         (side, side), Image.Resampling.LANCZOS).convert("RGBA")
 
@@ -138,21 +141,24 @@ def text_colours(background: str) -> tuple[str, ...]:
 
 @cache
 def backgrounds(thing: str) -> tuple[str, ...]:
-    """The backgrounds on which an object stands out: its mean colour is far enough away."""
+    """The backgrounds on which an object stands out: over 70 in RGB distance from its mean colour."""
     pixels = np.asarray(sprite(thing, 60), dtype=np.float32).reshape(-1, 4)
     mean = (pixels[:, :3] * pixels[:, 3:]).sum(0) / pixels[:, 3].sum()
     return tuple(c for c, (rgb, _) in COLOURS.items() if np.linalg.norm(mean - rgb) > 70)
 
+
 def validate_texts(texts: list[str], width: int) -> list[str]:
-    """The texts as a poster `width` pixels wide writes them. Raises ValueError for what does not fit or is unknown."""
+    """The texts as written on a poster `width` pixels wide. Raises ValueError if one has unknown characters
+    or does not fit."""
     for text in texts:
         if strange := unknown_characters(text):
-            raise ValueError(f"cannot write {' '.join(strange)} in {text!r}: known are A-Z, 0-9, space, ! ? and the "
-                             f"{len(han_characters())} Chinese characters of data/words/zh_chars.txt")
+            raise ValueError(f"cannot write {' '.join(strange)} in {text!r}: known are A-Z, 0-9, space, ! ? "
+                             f"and the {len(han_characters())} Chinese characters of data/words/zh_chars.txt")
         if not fits(text, width):
-            letter = next(filter(is_han, text), text[0])                 # one sets the pitch of all
+            letter = next(filter(is_han, text), text[0])         # one Chinese character sets the pitch of all
             longest = max(n for n in range(1, len(text)) if fits(letter * n, width))
-            raise ValueError(f"{text!r} is too long for {width} pixels: {len(text)} characters, at most {longest} fit")
+            raise ValueError(f"{text!r} is too long for {width} pixels: {len(text)} characters, "
+                             f"at most {longest} fit")
     if len(texts) > MOST_TEXTS:
         raise ValueError(f"{len(texts)} quoted texts: a poster has room for {MOST_TEXTS}")
     return [text.upper() for text in texts]

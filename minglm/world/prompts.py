@@ -1,6 +1,6 @@
-"""The evaluation prompts: data/prompts/*.jsonl, which come from this file.
+"""The evaluation prompts, data/prompts/*.jsonl, which this file generates.
 
-    python -m minglm.world.prompts   # writes them anew, the same every time
+    python -m minglm.world.prompts   # writes them again, the same every time
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from minglm.world.layout import CELL, HAN_PITCH, LATIN_PITCH, slot_box
 from minglm.world.posters import Poster, Region, words
 
 PROMPTS = DATA / "prompts"
-SEED = 1234                                  # of the posters, and the next; no training stage uses them
+SEED = 1234                                  # this and the next are the posters' seeds; training uses neither
 
 
 def miniposter() -> Iterator[tuple[str, Poster]]:
-    """(cell, poster): 2 languages x 1 to 3 words x seen, unseen, random words x 40."""
+    """(cell, poster): 2 languages x 1, 2, 3 words x seen, unseen, random words x 40 posters."""
     cells = list(product(("en", "zh"), (1, 2, 3), SPLITS[1:]))
     for i in range(40 * len(cells)):
         language, count, split = cells[i % len(cells)]
@@ -31,7 +31,7 @@ def miniposter() -> Iterator[tuple[str, Poster]]:
 
 
 def long_text(rng: random.Random, language: str, room: int) -> str:
-    """Two words, or one where two do not fit, that fill a slot `room` pixels wide at full size."""
+    """Two words, or one in a narrow slot, that take up at least 70 % of `room` pixels at full size."""
     names = [f"{language}_seen", f"{language}_unseen"]
     step, gap = (HAN_PITCH, "") if language == "zh" else (LATIN_PITCH, " ")
     while True:
@@ -41,7 +41,7 @@ def long_text(rng: random.Random, language: str, room: int) -> str:
 
 
 def minilong() -> Iterator[tuple[str, Poster]]:
-    """(cell, poster): 40 English (12-24 letters) and 40 Chinese (6-12 characters) in 2 or 3 lines."""
+    """(cell, poster): 40 English (12-24 letters) and 40 Chinese (6-12 characters), in 2 or 3 lines."""
     for i in range(80):
         language, (height, width) = ("en", "zh")[i % 2], ((96, 160), (128, 128))[i // 2 % 2]
         rng, letters, most = random.Random(f"long/{i}"), 0, {"en": 24, "zh": 12}[language]
@@ -60,16 +60,17 @@ SETS = dict(miniposter=miniposter, minilong=minilong)
 
 
 def write_prompts(folder: Path = PROMPTS) -> None:
-    """Write every set as one JSON object a line."""
+    """Write every set, one JSON object per line."""
     for name, posters in SETS.items():
-        lines = [json.dumps(dict(cell=cell, **asdict(poster)), ensure_ascii=False) for cell, poster in posters()]
+        lines = [json.dumps(dict(cell=cell, **asdict(poster)), ensure_ascii=False)
+                 for cell, poster in posters()]
         temporary = folder / f"{name}.tmp"
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
         os.replace(temporary, folder / f"{name}.jsonl")
 
 
 def load_prompts(name: str, limit: int | None = None) -> list[tuple[str, Poster]]:
-    """The (cell, poster) pairs of a set, or the first `limit`: every 18 in a row hold all cells.
+    """The (cell, poster) pairs of a set, or its first `limit`; any 18 consecutive ones cover all cells.
 
     Raises ValueError for an unknown set or a limit below 1.
     """

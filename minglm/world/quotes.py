@@ -1,8 +1,8 @@
-"""What a prompt quotes, and the marks that captions quote with.
+"""The texts that a prompt quotes, and the quotation marks used in captions.
 
-Everybody's keyboard has other quotation marks, and word processors and chat programs change them on the way, so any
-mark of a family opens and any closes: “HELLO", „HELLO“, »HELLO«, 『你好」. An apostrophe (it's, l'arbre, the '90s) and an
-inch mark (12") are no quotation marks.
+Keyboards differ in their quotation marks, and word processors and chat programs replace them, so any mark of
+a family opens and any closes: “HELLO", „HELLO“, »HELLO«, 『你好」. Apostrophes (it's, l'arbre, the '90s) and inch
+marks (12") are not quotation marks.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import re
 from minglm.world.layout import is_han
 
 DOUBLE = "\"“”„‟«»＂〝〞〟"                    # each opens or closes
-SINGLE = "'‘’‚‛‹›＇"                          # likewise, where no letter stands on the outer side
+SINGLE = "'‘’‚‛‹›＇"                          # likewise, unless a letter is adjacent on the outer side
 OPENING, CLOSING = "「『《〈｢", "」』》〉｣"
 LETTER = re.compile(r"[0-9A-Za-z\u00c0-\u024f]")
-ELISION = re.compile(r"(\d0s|tis|twas|til|em|cause)\b", re.IGNORECASE)  # what an apostrophe may begin: 'tis, the '90s
+ELISION = re.compile(r"(\d0s|tis|twas|til|em|cause)\b", re.IGNORECASE)  # after an apostrophe: 'tis, the '90s
 QUOTES = {"en": ('""', '""', '""', "“”", "''"), "zh": ("“”", "“”", "“”", "「」", '""')}
 
 
 def quotations(prompt: str) -> list[tuple[int, int]]:
-    """Where the quotations of a prompt begin and end, marks included, in order; in time linear in its length.
+    """The (start, end) of a prompt's quotations, marks included, in order; in time linear in its length.
 
-    What has no closing mark is no quotation; nor is an empty one. Inside a quotation other marks are text.
+    Without a closing mark, or empty, it is not a quotation. Other marks inside a quotation are text.
     """
     found, at, scanned = [], 0, dict.fromkeys((DOUBLE, SINGLE, OPENING), 0)
     while at < len(prompt):
@@ -31,7 +31,7 @@ def quotations(prompt: str) -> list[tuple[int, int]]:
         if family and at >= scanned[family] and opens(prompt, at):
             closed, stop = closing(prompt, at, family)
             end = stop if closed else None
-            scanned[family] = 0 if closed else stop      # up to there nothing closes a later one either
+            scanned[family] = 0 if closed else stop      # no closing mark up to there: do not search it again
         if end is not None and end > at + 1:
             found.append((at, end + 1))
         at = at + 1 if end is None else end + 1
@@ -39,7 +39,7 @@ def quotations(prompt: str) -> list[tuple[int, int]]:
 
 
 def opens(prompt: str, at: int) -> bool:
-    """Whether the mark at this place may open a quotation."""
+    """Whether the mark at index `at` may open a quotation."""
     before, after = prompt[at - 1:at], prompt[at + 1:at + 2]
     if prompt[at] in SINGLE:
         return not LETTER.match(before) and not ELISION.match(prompt, at + 1)
@@ -47,7 +47,7 @@ def opens(prompt: str, at: int) -> bool:
 
 
 def closing(prompt: str, at: int, family: str) -> tuple[bool, int]:
-    """Whether a mark closes the quotation opened at `at`, and its place, or where the search ended."""
+    """(whether a mark closes the quotation opened at `at`, its index or where the search ended)."""
     marks = CLOSING if family == OPENING else family
     for i in range(at + 1, len(prompt)):
         if family == SINGLE and prompt[i] == "\n":
@@ -60,7 +60,7 @@ def closing(prompt: str, at: int, family: str) -> tuple[bool, int]:
 def quoted(prompt: str) -> list[str]:
     """The texts that a prompt quotes, in order, without their marks.
 
-    GLM-Image's own parser takes any two apostrophes for quotes and sorts by kind of quote (as_published.py).
+    GLM-Image's own parser takes any two apostrophes for quotes and groups by kind of quote (as_published.py).
     """
     return [prompt[a + 1:b - 1] for a, b in quotations(prompt)]
 
@@ -74,7 +74,8 @@ def unquoted(prompt: str) -> str:
 
 
 def written(rng: random.Random, text: str, language: str) -> str:
-    """A text as a caption of that language quotes it: Latin mostly in capitals, as it is drawn, sometimes not."""
+    """A text as quoted in a caption of that language; Latin mostly in capitals, as on the poster, but not
+    always."""
     if not is_han(text):
         text = rng.choices((text, text.lower(), text.capitalize()), (70, 15, 15))[0]
     opening, closing = rng.choice(QUOTES[language])
