@@ -34,6 +34,7 @@ from torch import Tensor  # noqa: E402
 from minglm.config import preset  # noqa: E402
 from minglm.device import Device, pick  # noqa: E402
 from minglm.model import ops  # noqa: E402
+from minglm.model.rotary import rotate  # noqa: E402
 from minglm.training import run  # noqa: E402
 from minglm.training.loop import train  # noqa: E402
 from minglm.training.recipe import RECIPES  # noqa: E402
@@ -90,7 +91,7 @@ def operators() -> dict[str, tuple[Callable[..., Tensor], list[Tensor]]]:
     heads, fewer = [random(2, 8, 80, 32) for _ in range(3)], [random(2, 2, 80, 32) for _ in range(2)]
     return {
         "rms_norm": (lambda x, w: ops.rms_norm(x, w, 1e-5), [random(2, 80, 256), random(256)]),
-        "rotate": (lambda x: ops.rotate(x, angles.cos().to(x.device), angles.sin().to(x.device)), [random(2, 8, 80, 64)]),
+        "rotate": (lambda x: rotate(x, angles.cos().to(x.device), angles.sin().to(x.device)), [random(2, 8, 80, 64)]),
         "swiglu": (ops.swiglu, [random(2, 80, 512)]),
         "attention": (ops.attention, heads),
         "attention, causal, grouped heads": (lambda q, k, v: ops.attention(q, k, v, causal=True), [heads[0], *fewer]),

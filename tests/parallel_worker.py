@@ -16,7 +16,8 @@ import torch
 from minglm.__main__ import main
 from minglm.config import preset
 from minglm.device import Device, pick
-from minglm.training import ranks, run as stages
+from minglm.training import ranks
+from minglm.training import run as stages
 from minglm.training.loop import train
 from minglm.training.recipe import RECIPES, Stage
 
@@ -67,7 +68,7 @@ def compare(folder: Path, out: Path) -> None:
 
 def command(arguments: list[str]) -> int:
     """The command, but of the first two processes one is killed within a step."""
-    first = run.build
+    first = stages.build
 
     def dying(name, config, device, recipe, folder):
         stage = first(name, config, device, recipe, folder)
@@ -81,7 +82,7 @@ def command(arguments: list[str]) -> int:
         stage.batch = fatal
         return stage
 
-    run.build = dying
+    stages.build = dying
     return main(arguments)
 
 

@@ -7,7 +7,7 @@ import torch
 
 from minglm.config import preset
 from minglm.model.decoder import Decoder, sinusoid
-from minglm.model.ops import rotate
+from minglm.model.rotary import rotate
 
 CONFIG = replace(preset("tiny").decoder, channels=4, depth=3)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from minglm import device as devices, doctor
+from minglm import device as devices
+from minglm import doctor
 from minglm.device import Device, pick
 
 ROOT = Path(__file__).resolve().parent.parent

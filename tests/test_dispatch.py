@@ -18,6 +18,7 @@ from minglm.ascend.launches import STAGES, Launch, Trace, buckets, record, repla
 
 # ---------------------------------------------------------------- replay
 
+
 def events(device, host, depth, reads, pauses):
     """End of the last operator, by a simulation of messages between threads that knows no recursion formula."""
     costs = [[cost] * len(device) for cost in host] + [list(device)]

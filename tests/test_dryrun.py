@@ -18,7 +18,8 @@ from minglm.measure.cost import CARDS
 SCRIPT = """
 import json, torch
 from dataclasses import replace
-from minglm.ascend.memory import fake_card, parameters, per_card, step, table
+from minglm.ascend.fake_card import fake_card
+from minglm.ascend.memory import parameters, per_card, step, table
 from minglm.config import preset
 from minglm.measure.cost import CARDS
 from minglm.model.decoder import Decoder

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from minglm.model.layers import KVCache, Linear, RMSNorm, frequencies
-from minglm.model.ops import attention, plain_attention, rotate
-from minglm.model.ops_cpu import TrainedAttention, TrainedModulation, TrainedRotation
+from minglm.model.layers import KVCache, Linear, RMSNorm
+from minglm.model.ops import attention, plain_attention
+from minglm.model.ops_cpu import TrainedAttention, TrainedModulation
+from minglm.model.rotary import TrainedRotation, frequencies, rotate
 
 
 def random(*shape, seed=0):

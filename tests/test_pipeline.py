@@ -202,7 +202,6 @@ def test_open_image_takes_files_and_pictures(tmp_path):
 # ---------------------------------------------------------------- refusing
 
 
-
 @pytest.mark.parametrize("prompt, words", [
     ("", "the prompt is empty"), ("  \n", "the prompt is empty"), ([], "the prompt is empty"),
     (["a", ""], "the prompt is empty"), ([3], r"prompt \[3\]: a string or a list of strings"), ("“龘”", "cannot write 龘"),

@@ -155,8 +155,8 @@ def test_7_source_images_of_different_sizes_in_a_batch(ours):
     with pytest.raises((RuntimeError, ValueError)):
         theirs_paint(bridged, ["a", "b"], 64, 64, image=[[published.picture(64, 64)], [published.picture(96, 64)]])
     together = ours(["a", "b"], 64, 64, image=images, steps=2, progress=False)
-    for i, prompt in enumerate("ab"):
-        alone = ours(prompt, 64, 64, image=images[i], steps=2, seed=i, progress=False)
+    for i, text in enumerate("ab"):
+        alone = ours(text, 64, 64, image=images[i], steps=2, seed=i, progress=False)
         assert torch.equal(alone.plan[0], together.plan[i])
         assert np.abs(array(alone.images[0]) - array(together.images[i])).max() <= 1
 

@@ -28,7 +28,6 @@ published = pytest.importorskip("published")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-
 @pytest.fixture(scope="module", params=range(3), ids=["first", "second", "third"])
 def pair(request, tmp_path_factory):
     """A published pipeline, the snapshot it wrote, and ours that read it. The second is in shards."""

@@ -195,7 +195,6 @@ def test_a_broken_file_is_named(tmp_path, content):
 # ---------------------------------------------------------------- quotes
 
 
-
 @pytest.mark.parametrize("prompt, wanted", [
     ("a 'B' c", ["B"]), ("a “B” c", ["B"]), ('a "B" c', ["B"]), ("a 「B」 c", ["B"]),
     ("「一」 then \"TWO\" then 'THREE' then “FOUR”", ["一", "TWO", "THREE", "FOUR"]),

@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 from minglm.ascend import counters, simtensor
 from minglm.ascend.simtensor import unwrap, wrap
 from minglm.model import ops
+from minglm.model.rotary import rotate
 
 strict = True                              # refuse attention that cannot be fused; set by `simulator.install`
 GRADIENTS = {"npu_fusion_attention_v3": "npu_fusion_attention_grad_v3"}  # others end in _backward
@@ -98,7 +99,7 @@ def npu_rotary_mul(input: Tensor, r1: Tensor, r2: Tensor, rotary_mode: str = "ha
     """x r1 + rotated(x) r2, channel i being paired with i + half. Raises ValueError for another mode."""
     if rotary_mode != "half":
         raise ValueError(f"rotary_mode {rotary_mode!r}: only 'half' is simulated")
-    return Fused.apply("npu_rotary_mul", ops.rotate, input, r1, r2)
+    return Fused.apply("npu_rotary_mul", rotate, input, r1, r2)
 
 
 def npu_swiglu(input: Tensor, dim: int = -1) -> Tensor:

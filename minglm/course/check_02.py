@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from minglm.course.answers import Case, run
-from minglm.model.bpe import BPE, merge as merged
+from minglm.model.bpe import BPE
+from minglm.model.bpe import merge as merged
 from minglm.model.prompt import prompt_ids
 
 

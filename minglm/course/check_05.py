@@ -12,6 +12,7 @@ import torch
 from minglm.course.answers import Case, normal, run
 from minglm.model import ops
 from minglm.model.planner import positions
+from minglm.model.rotary import rotate
 
 
 def causal_mask(learner: Callable) -> None:
@@ -54,7 +55,7 @@ def rotation(learner: Callable) -> None:
 
         def turned(x, angles):
             both = torch.cat([angles, angles], -1)
-            return ops.rotate(x[None, None], both.cos(), both.sin())[0, 0]
+            return rotate(x[None, None], both.cos(), both.sin())[0, 0]
 
         even, odd = x[:, 0:2 * half:2], x[:, 1:2 * half:2]
         pairs = torch.stack([even * angles.cos() - odd * angles.sin(), odd * angles.cos() + even * angles.sin()], -1)

@@ -16,7 +16,7 @@ from torch import Tensor
 from minglm.config import DecoderConfig
 from minglm.course.answers import Case, normal, run
 from minglm.model import decoder, ops
-from minglm.model.layers import frequencies
+from minglm.model.rotary import frequencies
 
 
 def patchify(learner: Callable) -> None:

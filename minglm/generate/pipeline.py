@@ -24,8 +24,18 @@ from minglm.config import Config
 from minglm.device import Device, pick, usual_defaults
 from minglm.generate import paint, sources
 from minglm.generate.plan import Generators, sample_ids
+from minglm.generate.request import (
+    MOST_PROMPT_IDS,
+    SMALLEST_SIDE,
+    as_list,
+    given_ids,
+    one_each,
+    repeat,
+    sampling,
+)
 from minglm.images import open_image, to_images, to_tensor
-from minglm.model import flow, weights as disk
+from minglm.model import flow
+from minglm.model import weights as disk
 from minglm.model.bpe import BPE
 from minglm.model.decoder import Memory
 from minglm.model.prompt import preview_grid, prompt_ids, with_sources
@@ -34,7 +44,6 @@ from minglm.validate import real, seed_or_seeds, whole
 from minglm.world.posters import validate_texts
 from minglm.world.quotes import quoted
 
-MOST_PROMPT_IDS, SMALLEST_SIDE = 512, 96     # of posters
 NOTHING_QUOTED = "no words in quotation marks: none will be written"
 
 
@@ -147,7 +156,7 @@ class Pipeline:
             if latents is not None and tuple(latents.shape) != (count, *shape):
                 raise ValueError(f"latents of shape {tuple(latents.shape)}: {(count, *shape)} is needed")
             if prior_ids is not None:
-                given = self.validate_ids(prior_ids, count, rows, columns)
+                given = given_ids(prior_ids, count, rows, columns, self.config.decoder.codebook)
             images = [[open_image(one) for one in some] for some in sources.per_prompt(image, len(prompts))]
             if any(images) and self.config.posters:
                 raise ValueError(f"the {self.config.name} weights are not trained to edit pictures: "
@@ -246,40 +255,3 @@ class Pipeline:
             raise ValueError("the prompt is empty: describe a poster, with its words in quotation marks")
         texts = [self.quoted(p) for p in prompts]
         return [validate_texts(some, width) for some in texts] if self.config.posters else texts
-
-    def validate_ids(self, ids: Tensor | list[Tensor], count: int, rows: int, columns: int) -> Tensor:
-        """The given ids as (B, rows, columns). Raises ValueError for another shape, or for ids that are no
-        codes."""
-        grids = [ids] if isinstance(ids, Tensor) and ids.ndim == 2 else list(ids)
-        if len(grids) != count or any(tuple(grid.shape) != (rows, columns) for grid in grids):
-            raise ValueError(f"prior_ids of shapes {[tuple(grid.shape) for grid in grids]}: {count} of "
-                             f"{(rows, columns)} are needed")
-        ids = torch.stack([torch.as_tensor(grid) for grid in grids])
-        if ids.min() < 0 or ids.max() >= self.config.decoder.codebook:
-            raise ValueError(f"prior_ids from {ids.min()} to {ids.max()}: the codebook has 0 to "
-                             f"{self.config.decoder.codebook - 1}")
-        return ids.long()
-
-
-def as_list(prompt: str | list[str]) -> list[str]:
-    """One prompt or several as a list. Raises ValueError for anything else."""
-    prompts = [prompt] if isinstance(prompt, str) else prompt
-    if not isinstance(prompts, (list, tuple)) or not all(isinstance(one, str) for one in prompts):
-        raise ValueError(f"prompt {prompt!r}: a string or a list of strings is needed")
-    return list(prompts)
-
-
-def sampling(temperature: float, top_p: float, top_k: int | None) -> dict:
-    """The planner's sampling arguments, validated. Raises ValueError naming the one that is wrong."""
-    return dict(temperature=real("temperature", temperature, 0), top_p=real("top_p", top_p, 0, 1, above=True),
-                top_k=None if top_k is None else whole("top_k", top_k))
-
-
-def one_each(seed: int | list[int], count: int) -> list[int]:
-    """A seed for each of `count` pictures."""
-    return seed if isinstance(seed, list) else [seed + i for i in range(count)]
-
-
-def repeat(items: list, count: int) -> list:
-    """Each item `count` times in a row: [a, b] -> [a, a, b, b]."""
-    return [item for item in items for _ in range(count)]

@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from minglm.config import PlannerConfig
 from minglm.device import one_thread
 from minglm.model.layers import KVCache
-from minglm.model.ops import attention, rms_norm, rotate_, signed, swiglu
+from minglm.model.ops import attention, rms_norm, swiglu
 from minglm.model.ops_cpu import onednn
 from minglm.model.planner import Grid, Planner, PlannerBlock, positions
+from minglm.model.rotary import rotate_, signed
 
 Generators = list[torch.Generator] | torch.Generator
 

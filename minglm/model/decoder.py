@@ -19,8 +19,9 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from minglm.config import DecoderConfig
-from minglm.model.layers import Linear, frequencies, side_by_side
-from minglm.model.ops import attention, modulate, rotate
+from minglm.model.layers import Linear, side_by_side
+from minglm.model.ops import attention, modulate
+from minglm.model.rotary import frequencies, rotate
 
 Memory = list[tuple[Tensor, Tensor]]         # keys and values (B, H, N, E) of each block
 

@@ -1,9 +1,8 @@
-"""The pieces shared by the transformers: RMS norm, rotary frequencies, linear maps, KV cache.
+"""The pieces shared by the transformers: RMS norm, linear maps, KV cache.
 
 Shapes: B batch · N new tokens · M tokens so far · G key/value heads · D head width.
 
-Rotary tables are real cosines and sines, never complex numbers, because accelerators such as Ascend have no
-complex kernels. Attention and the rotation itself are in ops.py.
+Attention is in ops.py, the rotation in rotary.py.
 """
 
 from __future__ import annotations
@@ -27,15 +26,6 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return rms_norm(x, self.weight, self.eps)
-
-
-def frequencies(width: int, theta: float) -> Tensor:
-    """The `width // 2` rotary frequencies theta^(-2i/width), fastest first.
-
-    Computed as a reciprocal, as in the published code: at position 1,000 the last bit of a frequency is the
-    fourth digit of an angle, enough to sample a different id.
-    """
-    return 1 / theta ** (torch.arange(0, width, 2, dtype=torch.float32) / width)
 
 
 class Linear(nn.Linear):

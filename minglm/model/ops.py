@@ -22,7 +22,6 @@ from minglm.model.ops_cpu import (
     TrainedLinear,
     TrainedModulation,
     TrainedRMSNorm,
-    TrainedRotation,
     onednn,
     trained,
 )
@@ -65,36 +64,6 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, gelu: bool = False, e
     else:
         x = F.linear(x, weight, bias)
     return F.gelu(x, approximate="tanh") if gelu else x
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate the first R channels of x, pairing channel i with i + R / 2 (NeoX order).
-
-    x (B, H, N, D); cos, sin broadcastable to (B, H, N, R) with R <= D. The other channels pass through.
-    """
-    width = cos.shape[-1]
-    r, rest = x[..., :width], x[..., width:]
-    if npu := fused(x):
-        r = npu.npu_rotary_mul(r.float(), cos, sin, rotary_mode="half").to(x.dtype)
-    elif trained(x) and not (cos.requires_grad or sin.requires_grad):  # its gradient is that of x alone
-        r = TrainedRotation.apply(r, cos, sin)
-    else:
-        a, b = r.chunk(2, dim=-1)
-        r = (r.float() * cos + torch.cat([-b, a], -1).float() * sin).to(x.dtype)
-    return torch.cat([r, rest], -1) if rest.shape[-1] else r
-
-
-def signed(sin: Tensor) -> Tensor:
-    """The sines as `rotate_` takes them: negated in the first half of the channels."""
-    first, second = sin.chunk(2, -1)
-    return torch.cat([-first, second], -1)
-
-
-def rotate_(x: Tensor, cos: Tensor, signed_sin: Tensor) -> None:
-    """`rotate` in place, without gradients: for one new token, where overhead per operator outweighs its
-    work."""
-    r = x[..., :cos.shape[-1]]
-    r.copy_(r * cos + r.roll(r.shape[-1] // 2, -1) * signed_sin)
 
 
 def swiglu(both: Tensor) -> Tensor:

@@ -82,29 +82,6 @@ class TrainedModulation(torch.autograd.Function):
         return back, grad.sum(1), along, None
 
 
-class TrainedRotation(torch.autograd.Function):
-    """The rotation in half the passes over memory; its gradient is the inverse rotation."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        ctx.save_for_backward(cos, sin)
-        return TrainedRotation.turn(x, cos, sin)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None]:
-        cos, sin = ctx.saved_tensors                 # each output channel multiplies its partner's sine: roll
-        return TrainedRotation.turn(grad, cos, -sin.roll(sin.shape[-1] // 2, -1)), None, None
-
-    @staticmethod
-    def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        out = torch.empty_like(x, dtype=torch.float32)
-        (a, b), (first, second), (c, d), (s, t) = (z.chunk(2, -1) for z in (x.float(), out, cos, sin))
-        torch.mul(a, c, out=first).addcmul_(b, s, value=-1)
-        torch.mul(b, d, out=second).addcmul_(a, t)
-        return out.to(x.dtype)
-
-
 class TrainedAttention(torch.autograd.Function):
     """plain_attention with a hand-written gradient; of that size it saves the attention weights alone.
 

@@ -17,8 +17,9 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from minglm.config import PlannerConfig
-from minglm.model.layers import KVCache, Linear, RMSNorm, frequencies, side_by_side
-from minglm.model.ops import attention, rotate, swiglu
+from minglm.model.layers import KVCache, Linear, RMSNorm, side_by_side
+from minglm.model.ops import attention, swiglu
+from minglm.model.rotary import frequencies, rotate
 
 Grid = tuple[int, int]
 

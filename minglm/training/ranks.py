@@ -22,6 +22,7 @@ from minglm.device import Device, cores, pick
 
 # ---------------------------------------------------------------- the processes
 
+
 def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 

@@ -12,7 +12,7 @@ import re
 
 from minglm.world.layout import is_han
 
-DOUBLE = "\"“”„‟«»＂〝〞〟"                    # each opens or closes
+DOUBLE = '"“”„‟«»＂〝〞〟'                    # each opens or closes
 SINGLE = "'‘’‚‛‹›＇"                          # likewise, unless a letter is adjacent on the outer side
 OPENING, CLOSING = "「『《〈｢", "」』》〉｣"
 LETTER = re.compile(r"[0-9A-Za-z\u00c0-\u024f]")
