@@ -4,8 +4,7 @@
     out = pipe('A yellow poster with an apple in the centre and the red word "HELLO" at the bottom.')
     out.images[0].save("poster.png")
 
-Shapes: B pictures · C latent channels · H, W pixels · h, w = H/32, W/32 id grid (latents are 4 h x 4 w) ·
-p, q preview grid.
+Shapes: B pictures · C latent channels · H, W pixels · h, w id grid (latents: 4 h x 4 w) · p, q preview grid.
 """
 
 from __future__ import annotations
@@ -40,8 +39,7 @@ NOTHING_QUOTED = "no words in quotation marks: none will be written"
 
 @dataclass
 class Output:
-    """What a call returns: pictures, the ids they were painted from, the preview ids, and notes to the
-    caller."""
+    """What a call returns: pictures, the ids they were painted from, the preview ids, and notes."""
 
     images: list[Image.Image]
     plan: list[Tensor]                       # (h, w) int64, one per picture
@@ -198,8 +196,7 @@ class Pipeline:
              top_k: int | None = None, progress: bool = False) -> tuple[Tensor, Tensor]:
         """Preview ids (B, p, q) and large ids (B, rows, columns) of each prompt.
 
-        With pictures to edit there is no preview, (B, 0, 0), since they determine the layout. generators: as
-        for `sample_ids`.
+        With pictures to edit there is no preview, (B, 0, 0). generators: as in `sample_ids`.
         """
         how, planner = sampling(temperature, top_p, top_k), self.planner.config
         read = read or [[] for _ in prompts]
@@ -248,8 +245,7 @@ class Pipeline:
         return [validate_texts(some, width) for some in texts] if self.config.posters else texts
 
     def validate_ids(self, ids: Tensor | list[Tensor], count: int, rows: int, columns: int) -> Tensor:
-        """The given ids as (B, rows, columns). Raises ValueError for another shape, or for ids that are no
-        codes."""
+        """The given ids as (B, rows, columns). Raises ValueError for other shapes and invalid ids."""
         grids = [ids] if isinstance(ids, Tensor) and ids.ndim == 2 else list(ids)
         if len(grids) != count or any(tuple(grid.shape) != (rows, columns) for grid in grids):
             raise ValueError(f"prior_ids of shapes {[tuple(grid.shape) for grid in grids]}: {count} of "

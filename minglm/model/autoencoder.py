@@ -37,8 +37,7 @@ class ResBlock(nn.Module):
 
 
 class Level(nn.Module):
-    """The residual blocks of one resolution, then "down" or "up" to the next; `resize` is None at the
-    last."""
+    """The residual blocks of one resolution, then a step `resize` ("down", "up" or None) to the next."""
 
     def __init__(self, inner: int, outer: int, blocks: int, groups: int, resize: str | None):
         super().__init__()
@@ -89,8 +88,7 @@ class AutoencoderKL(nn.Module):
         self.decoder = Half(channels, 3, widths[::-1], blocks + 1, groups, "up")
 
     def moments(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the latents, (C, 1, 1) each: from the config, not from the
-        weights."""
+        """Mean and standard deviation of the latents, (C, 1, 1) each: configuration, not weights."""
         return tuple(torch.tensor(t, device=like.device, dtype=like.dtype)[:, None, None]
                      for t in (self.config.mean, self.config.std))
 

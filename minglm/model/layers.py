@@ -64,8 +64,7 @@ def side_by_side(x: Tensor, *linears: nn.Linear) -> tuple[Tensor, ...]:
 
 
 def recompute(block: nn.Module) -> None:
-    """Activation checkpointing: `block` is computed again in the backward pass, which trades time for
-    memory."""
+    """Activation checkpointing: `block` runs again in the backward pass, trading time for memory."""
     block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
 
 

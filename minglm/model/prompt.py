@@ -35,8 +35,7 @@ def prompt_ids(bpe: BPE, prompt: str, rows: int, columns: int, preview: tuple[in
 
 
 def with_sources(sources: list[Tensor], text: list[int], config: PlannerConfig) -> tuple[list[int], list]:
-    """The ids (h, w) of each source image, then the `text` ids; and the parts that `planner.positions`
-    takes."""
+    """The ids (h, w) of each source image, then the `text` ids; and the parts for `planner.positions`."""
     ids, parts = [], []
     for source in sources:
         ids += [config.boi, *source.flatten().tolist(), config.eoi]

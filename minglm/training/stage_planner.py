@@ -21,8 +21,7 @@ from minglm.world.layout import CELL
 
 def planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE,
                   tokenizer: Tokenizer) -> Stage:
-    """Cross-entropy of the ids of preview and large grid, given the caption. The preview's ids are those of
-    the downscaled picture."""
+    """Cross-entropy of the ids of preview (the downscaled picture) and large grid, given the caption."""
     model = Planner(config.planner).to(device.device)
     tokenizer = tokenizer.to(device.device).eval()
 

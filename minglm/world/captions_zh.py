@@ -1,5 +1,4 @@
-"""Captions in Chinese: the many ways to ask for one poster. The English ones, and why they vary, are in
-captions_en.py."""
+"""Captions in Chinese: the many ways to ask for one poster. Why they vary: see captions_en.py."""
 
 from __future__ import annotations
 

@@ -74,8 +74,7 @@ def unquoted(prompt: str) -> str:
 
 
 def written(rng: random.Random, text: str, language: str) -> str:
-    """A text as quoted in a caption of that language; Latin mostly in capitals, as on the poster, but not
-    always."""
+    """A text as quoted in a caption; Latin mostly in capitals, as on the poster, but not always."""
     if not is_han(text):
         text = rng.choices((text, text.lower(), text.capitalize()), (70, 15, 15))[0]
     opening, closing = rng.choice(QUOTES[language])
