@@ -1,4 +1,4 @@
-"""Fused kernels of the simulated card, and the torch_npu names that reach them.
+"""Fused kernels of the simulated card, and the torch_npu names that reach them. Shapes: see model/ops.py.
 
 A fused kernel counts as one launch forward and one backward; its results are computed by a plain reference on
 the host. Attention is fused unless it has a float mask.

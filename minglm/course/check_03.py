@@ -1,4 +1,7 @@
-"""Checks of the exercises in notebook 03, Squeeze pixels into latents."""
+"""Checks of the exercises in notebook 03, Squeeze pixels into latents.
+
+Shapes: B batch · C channels · H, W image height and width · s side of a patch · N rows of D numbers.
+"""
 
 from __future__ import annotations
 

@@ -47,8 +47,8 @@ def edit_distance(learner: Callable[[str, str], int]) -> None:
                                     if wrong != right})
 
     run("edit_distance", learner, *(case(a, b) for a, b in (
-        ("MOON", "MOON"), ("HELLO", "HALLO"), ("HELLO", "ELLO"), ("SUN", "SUNS"), ("", "ABC"), ("月光", "月亮"),
-        ("KITTEN", "SITTING"))))
+        ("MOON", "MOON"), ("HELLO", "HALLO"), ("HELLO", "ELLO"), ("SUN", "SUNS"), ("", "ABC"),
+        ("月光", "月亮"), ("KITTEN", "SITTING"))))
 
 
 def word_accuracy(learner: Callable[[list[tuple[list[str], list[str]]]], float]) -> None:

@@ -201,6 +201,7 @@ class Pipeline:
         how, planner = sampling(temperature, top_p, top_k), self.planner.config
         read = read or [[] for _ in prompts]
         preview = None if any(read) else preview_grid(rows, columns, planner.preview_tokens)
+        # ids of text come after all ids of the head, unless the BPE counts the codes itself
         offset = 0 if self.bpe.has_codes else planner.vision_vocab
         texts = [prompt_ids(self.bpe, p, rows, columns, preview, offset, planner.boi, self.specials)
                  for p in prompts]

@@ -73,7 +73,7 @@ def read(image: Image.Image, tokenizer: Tokenizer, vae: nn.Module) -> Source:
     quantiser, weight = tokenizer.quantiser, tokenizer.quantiser.codes
     pixels = halved(image, tokenizer.config).to(weight.device, weight.dtype)
     ids = quantiser.nearest(quantiser.project(tokenizer.encoder(pixels)))
-    like = next(vae.parameters())
+    like = next(vae.parameters())                        # the VAE may be in another precision
     return Source(ids[0], vae.encode(to_tensor([image]).to(like.device, like.dtype)))
 
 

@@ -72,6 +72,7 @@ class Half(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.first(x)
+        # the middle is where the resolution is lowest: at the end of the encoder, at the start of the decoder
         for part in [*self.levels, self.middle] if self.down else [self.middle, *self.levels]:
             x = part(x)
         return self.last(F.silu(self.norm(x)))
@@ -85,7 +86,7 @@ class AutoencoderKL(nn.Module):
         self.config = config
         widths, blocks, groups, channels = config.widths, config.blocks, config.groups, config.channels
         self.encoder = Half(3, 2 * channels, widths, blocks, groups, "down")
-        self.decoder = Half(channels, 3, widths[::-1], blocks + 1, groups, "up")
+        self.decoder = Half(channels, 3, widths[::-1], blocks + 1, groups, "up")  # one more block
 
     def moments(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the latents, (C, 1, 1) each: configuration, not weights."""

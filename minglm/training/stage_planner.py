@@ -26,6 +26,7 @@ def planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE,
     tokenizer = tokenizer.to(device.device).eval()
 
     def batch(step: int, share: slice = WHOLE) -> dict:
+        # of similar caption length, which is what is padded
         posters_ = alike("planner", step, recipe, lambda p: len(p.caption.encode()))[share]
         rows, columns = posters_[0].height // CELL, posters_[0].width // CELL
         grid = preview_grid(rows, columns, config.planner.preview_tokens)

@@ -1,8 +1,8 @@
 """The texts that a prompt quotes, and the quotation marks used in captions.
 
 Keyboards differ in their quotation marks, and word processors and chat programs replace them, so any mark of
-a family opens and any closes: “HELLO", „HELLO“, »HELLO«, 『你好」. Apostrophes (it's, l'arbre, the '90s) and inch
-marks (12") are not quotation marks.
+a family opens and any closes: “HELLO", „HELLO“, »HELLO«, 『你好」. Apostrophes (it's, l'arbre, the '90s) and
+inch marks (12") are not quotation marks.
 """
 
 from __future__ import annotations
