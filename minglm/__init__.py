@@ -1,15 +1,14 @@
 """minglm: GLM-Image, small enough to read, train and run on a laptop.
 
-The reading order of the package is the flow of the data: config, layout, posters, text, ops, layers, vae,
-autoencoder, tokenizer, planner, drawing, glyph, decoder, flow, painting, editing, pipeline; then batches,
-stages, train, muon, checkpoint, run, device, judge; for the released model shards, hf, compat; for several cards
-parallel, sharding; and for an Ascend card without one simnpu, simcard, simcount, dispatch, dryrun.
+Folders in the order in which they build on each other: world (posters and captions), model (the networks;
+start here), published (the released files), generate (from a prompt to a picture), measure, training, ascend
+(a card simulated), course. The docstring of each says in which order to read its files.
 """
 
 import os
 
-# torch loads every installed backend while it is being imported, and torch-npu without CANN
-# then makes `import torch` itself fail. minglm asks for the backend later, in device.py.
+# `import torch` loads every installed backend, and fails if torch-npu is installed without CANN. minglm loads
+# the backend later, in device.py.
 os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
 
 __version__ = "0.1.0"

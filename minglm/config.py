@@ -1,22 +1,22 @@
 """The sizes of every part, and the four presets: tiny, mini, base, glm_image.
 
-One set of classes serves all presets; `glm_image` is the released model (GLM-Image fact sheet:
-the configs in zai-org/GLM-Image), the others are the same model with smaller numbers.
+One set of classes serves all presets; `glm_image` is the released model (source: the configs in
+zai-org/GLM-Image), the others are the same model at smaller sizes.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of the pictures CLIP saw: red, green, blue
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's training images: red, green, blue
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclass(frozen=True)
 class VAEConfig:
-    """Image <-> latents. `scale` pixels per latent side."""
+    """Image <-> latents, by our own VAE."""
 
-    scale: int = 8
+    scale: int = 8                           # pixels per latent and side
     channels: int = 16                       # latent channels
     widths: tuple[int, int] = (48, 96)       # feature channels at 1/4 and at 1/8 of the image
     blocks: int = 2                          # residual blocks per resolution of the decoder
@@ -24,14 +24,14 @@ class VAEConfig:
 
 @dataclass(frozen=True)
 class AutoencoderConfig:
-    """Image <-> latents by the released model's autoencoder, in place of VAEConfig."""
+    """Image <-> latents, by the released model's autoencoder, in place of VAEConfig."""
 
     channels: int = 16                       # latent channels
-    widths: tuple[int, ...] = (128, 512, 1024, 1024)  # feature channels, halving the image in between
+    widths: tuple[int, ...] = (128, 512, 1024, 1024)  # feature channels at 1, 1/2, 1/4, 1/8 of the image
     blocks: int = 3                          # residual blocks per resolution; the decoder has one more
     groups: int = 32                         # of the group norms
-    mean: tuple[float, ...] = (0.0,) * 16    # of each latent channel, taken off
-    std: tuple[float, ...] = (1.0,) * 16     # and divided out
+    mean: tuple[float, ...] = (0.0,) * 16    # of each latent channel, subtracted by `encode`
+    std: tuple[float, ...] = (1.0,) * 16     # divided by
 
     @property
     def scale(self) -> int:
@@ -51,10 +51,10 @@ class TokenizerConfig:
     table: int = 8                           # side of the learned position table, resampled
     codebook: int = 1024
     code_width: int = 32
-    mean: tuple[float, ...] = (0.5, 0.5, 0.5)  # taken off red, green and blue in 0..1
-    std: tuple[float, ...] = (0.5, 0.5, 0.5)   # and divided out
-    sides: tuple[int, int] = (96, 192)       # pictures to edit are brought to at least and at most this
-    post_conv: bool = False                  # hold the convolution behind the codebook that nothing uses
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)  # subtracted from red, green and blue in 0..1
+    std: tuple[float, ...] = (0.5, 0.5, 0.5)   # divided by
+    sides: tuple[int, int] = (96, 192)       # smallest and largest side to which pictures to edit are resized
+    post_conv: bool = False                  # hold the convolution after the codebook, which is unused
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,12 @@ class PlannerConfig:
     head_dim: int = 32
     mlp: int = 768
     rope_theta: float = 10000.0
-    rotary_fraction: float = 0.5             # share of head_dim that rotates
+    rotary_fraction: float = 0.5             # of head_dim that is rotated
     mrope_section: tuple[int, int, int] = (2, 3, 3)  # rotary frequencies for time, row, column
     eps: float = 1e-5
     preview_tokens: int = 4                  # area of the preview grid, a square number
-    preview_weight: float = 2.0              # its loss weight, against 1 for the large grid
-    exact: bool = False                      # round as the published code, to the last bit (glm_image)
+    preview_weight: float = 2.0              # its weight in the loss, against 1 for the large grid
+    exact: bool = False                      # PyTorch's operators, as published, to the last bit (glm_image)
 
     @property
     def boi(self) -> int:
@@ -100,7 +100,7 @@ class GlyphConfig:
     buckets: int = 32                        # relative-position buckets
     max_distance: int = 128
     eps: float = 1e-6
-    places: bool = True                      # add where a byte stands in its string (glm_image: no)
+    places: bool = True                      # embed the position of a byte in its string (glm_image: no)
 
 
 @dataclass(frozen=True)
@@ -116,14 +116,14 @@ class DecoderConfig:
     glyph_width: int = 192
     scale: int = 8                           # pixels per latent and side
     time_width: int = 128                    # also the width of the modulation vector
-    size_width: int = 64                     # sinusoid width per size number
+    size_width: int = 64                     # width of the sinusoid of each size
     codebook: int = 1024
     rope_theta: float = 10000.0
 
 
 @dataclass(frozen=True)
 class FlowConfig:
-    """The linear sigma shift: mu = max_shift * sqrt(tokens / base_tokens) + base_shift."""
+    """The linear shift of sigma: mu = max_shift * sqrt(tokens / base_tokens) + base_shift."""
 
     base_shift: float = 0.25
     max_shift: float = 0.75
@@ -132,7 +132,7 @@ class FlowConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """All parts of one model."""
+    """The configuration of all parts of one model."""
 
     name: str = "mini"
     vae: VAEConfig | AutoencoderConfig = field(default_factory=VAEConfig)

@@ -1,4 +1,4 @@
-"""Picture files to arrays and back: orientation, depth and transparency are dealt with here, once.
+"""Picture files to arrays and back; orientation, bit depth and transparency are handled here, once.
 
 Shapes: B pictures · H, W height and width.
 """
@@ -14,11 +14,11 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")     # Pillow's modes of more than 8 bits
-ORIENTATION = 0x0112                         # the EXIF tag by which cameras say how they were held
+ORIENTATION = 0x0112                         # the EXIF tag for how the camera was held
 
 
 def open_image(image: str | Path | Image.Image) -> Image.Image:
-    """A picture as RGB, read whole and upright. Raises ValueError naming a file that cannot be read."""
+    """A picture as RGB, fully read and upright. Raises ValueError naming a file that cannot be read."""
     if isinstance(image, Image.Image):
         return rgb(image)
     try:
@@ -32,7 +32,7 @@ def open_image(image: str | Path | Image.Image) -> Image.Image:
 
 
 def rgb(image: Image.Image) -> Image.Image:
-    """A picture as 8-bit RGB: upright, 16-bit and floating-point values scaled, transparent parts on white.
+    """A picture as 8-bit RGB: upright, 16-bit and floating-point values rescaled, transparency on white.
 
     Raises ValueError for values whose range is not known.
     """
@@ -50,7 +50,7 @@ def rgb(image: Image.Image) -> Image.Image:
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
-    """A grey picture of 16 or 32 bits, or of floating point in 0..1, in 8 bits."""
+    """A grey picture of 16 or 32 bits, or of floats in 0..1, as 8 bits. Raises ValueError if out of range."""
     values = np.asarray(image).astype(np.float64)
     least, most = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
     full = 1.0 if image.mode == "F" else 65535.0

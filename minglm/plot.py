@@ -1,4 +1,4 @@
-"""Figures: one style, colours that colour-blind readers can tell apart (Okabe and Ito's)."""
+"""Figures in one style, with Okabe and Ito's colours, which colour-blind readers can distinguish."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ STYLE = {"figure.dpi": 100, "font.size": 10, "axes.spines.top": False, "axes.spi
 
 
 def pyplot():
-    """pyplot in the project's style; imported here, so that `import minglm` opens no window system."""
+    """pyplot in the project's style; imported on use, since importing it may need a display."""
     import matplotlib.pyplot as plt
 
     plt.rcParams.update(STYLE)
-    plt.rcParams["font.family"] = ["DejaVu Sans", han_family()]   # the second for what the first lacks
+    plt.rcParams["font.family"] = ["DejaVu Sans", han_family()]   # the second for characters the first lacks
     return plt
 
 
 def notebook():
-    """pyplot for a notebook with many painted pictures: its figures are kept as JPEG.
+    """pyplot for a notebook with many painted pictures: its figures are stored as JPEG.
 
-    Painted pictures are full of specks that no eye sees; stored with them, PNG takes four times
-    the room. For drawn posters and charts it is the other way round.
+    Painted pictures contain invisible noise, which makes PNG four times as large as JPEG. For rendered
+    posters and charts PNG is smaller.
     """
     from IPython import get_ipython
     from matplotlib_inline.config import InlineBackend
@@ -50,10 +50,10 @@ def notebook():
 
 @cache
 def han_family() -> str:
-    """The name of the Chinese font of data/fonts, made known to matplotlib, which has none."""
+    """The name of the Chinese font in data/fonts, which is registered with matplotlib, which has none."""
     font_manager.fontManager.addfont(HAN)
     entries = font_manager.fontManager.ttflist
-    entries.append(replace(entries[-1], weight=400))  # it is bold; matplotlib would warn where normal is asked for
+    entries.append(replace(entries[-1], weight=400))  # bold, declared normal, or matplotlib would warn
     return entries[-1].name
 
 
@@ -65,12 +65,12 @@ def known_characters() -> frozenset[int]:
 
 
 def showable(text: str) -> str:
-    """`text` with a box in place of each character no font here has, as an OCR may well read some."""
+    """`text` with a box for each character that the fonts lack, some of which an OCR may read."""
     return "".join(c if c == "\n" or ord(c) in known_characters() else "\u25a1" for c in text)
 
 
 def pictures(images: list, titles: list[str] | None = None, columns: int = 6, scale: float = 1):
-    """Images (PIL, or arrays for imshow) side by side, row by row, without axes; their tops align.
+    """A figure of images (PIL, or arrays for imshow), row by row, aligned at the top, without axes.
 
     scale: pixels of the figure per pixel of an image. A whole number keeps pixels square.
     """
@@ -94,7 +94,7 @@ def pictures(images: list, titles: list[str] | None = None, columns: int = 6, sc
 
 
 def grid_over(axis, image, ids, colour: str = "black") -> None:
-    """A picture with a grid of ids written over it, each where it belongs."""
+    """A picture with a grid of ids written over it, each in its cell."""
     rows, columns = ids.shape
     axis.imshow(image)
     axis.axis("off")
@@ -120,29 +120,32 @@ def lines_over(axis, image, step: int, colour: str = "white") -> None:
 
 
 def boxes_over(axis, image, boxes: dict[str, tuple[float, float, float, float]], colour: str = BLUE) -> None:
-    """A picture with boxes (x0, y0, x1, y1) drawn over it, each with its name in the middle."""
+    """A picture with boxes (x0, y0, x1, y1) drawn over it, each with its name at the centre."""
     axis.imshow(image)
     axis.axis("off")
     for name, (x0, y0, x1, y1) in boxes.items():
-        axis.add_patch(patches.Rectangle((x0 + 0.5, y0 + 0.5), x1 - x0 - 2, y1 - y0 - 2, fill=False, edgecolor=colour, lw=1.5))
-        axis.text((x0 + x1) / 2, (y0 + y1) / 2, showable(name), ha="center", va="center", fontsize=9, color=colour)
+        axis.add_patch(patches.Rectangle((x0 + 0.5, y0 + 0.5), x1 - x0 - 2, y1 - y0 - 2, fill=False,
+                                         edgecolor=colour, lw=1.5))
+        axis.text((x0 + x1) / 2, (y0 + y1) / 2, showable(name), ha="center", va="center", fontsize=9,
+                  color=colour)
 
 
 def mark_readings(axis, found: list, colour: str = RED) -> None:
-    """A box around each line an OCR found in the picture drawn on `axis`, and what it read there."""
+    """A box around each line that an OCR found in the picture drawn on `axis`, labelled with what it read."""
     for line in found:
         x0, y0, x1, y1 = line.box
-        axis.add_patch(patches.Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, edgecolor=colour, lw=1.2))
+        axis.add_patch(patches.Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False,
+                                         edgecolor=colour, lw=1.2))
         side = dict(y=y1 + 1, va="top") if y0 < 20 else dict(y=y0 - 2, va="bottom")
         axis.text((x0 + x1) / 2, s=showable(line.text), ha="center", fontsize=7, color="white",
                   bbox=dict(facecolor=colour, pad=1, lw=0), **side)
 
 
 def live(run: Iterable, names: tuple[str, ...] = ("loss",), every: float = 1.0) -> Iterator:
-    """The steps of a training run, passed on while their numbers are drawn in a notebook.
+    """Yields the steps of a training run while plotting their statistics in a notebook.
 
-    One small figure is updated in place every `every` seconds; its title tells step, samples/s and time left.
-    names: what of `step.stats` to draw.
+    One small figure is updated in place every `every` seconds; its title shows step, samples/s and time left.
+    names: which of `step.stats` to plot.
     """
     from IPython.display import display
 
@@ -172,7 +175,7 @@ def live(run: Iterable, names: tuple[str, ...] = ("loss",), every: float = 1.0) 
 
 
 def loss_curve(log: str | Path, out: str | Path) -> None:
-    """Draw the columns of a training log (log.csv) as small curves over the steps, into a PNG."""
+    """Plot the columns of a training log (log.csv) over the steps, into a PNG."""
     plt = pyplot()
     with Path(log).open(newline="") as file:
         rows = list(csv.DictReader(file))

@@ -1,4 +1,4 @@
-"""Arguments, looked at before they are used: numbers of any library, and clear errors for everything else."""
+"""Validation of arguments: numbers of any library are accepted, and errors name value and range."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numbers import Real
 
 
 def whole(name: str, value, least: int = 0, most: int = 2 ** 63 - 1) -> int:
-    """`value` as an int. Raises ValueError unless it is a whole number (numpy's count, True does not) in range."""
+    """`value` as an int. Raises ValueError unless it is an integer (numpy's too, but not True) in range."""
     try:
         number = None if isinstance(value, bool) else operator.index(value)
     except TypeError:
@@ -21,7 +21,7 @@ def whole(name: str, value, least: int = 0, most: int = 2 ** 63 - 1) -> int:
 
 
 def real(name: str, value, least: float = -math.inf, most: float = math.inf, above: bool = False) -> float:
-    """`value` as a float. Raises ValueError unless it is a finite number in range; above: more than `least`."""
+    """`value` as a float. Raises ValueError unless finite and in range; above: `least` itself is not."""
     scalar = getattr(value, "item", None)                # of numpy or torch
     number = scalar() if scalar and getattr(value, "ndim", 1) == 0 else value
     fine = isinstance(number, Real) and not isinstance(number, bool) and math.isfinite(number)
@@ -35,9 +35,10 @@ def real(name: str, value, least: float = -math.inf, most: float = math.inf, abo
 def seed_or_seeds(value, count: int) -> int | list[int]:
     """A seed as an int, or those of a sequence (list, tuple, range, array) for `count` pictures.
 
-    Raises ValueError for what is no seed, or a sequence that is not as long as there are pictures.
+    Raises ValueError for an invalid seed, or if there are not as many as pictures.
     """
-    if not isinstance(value, Iterable) or isinstance(value, (str, bytes, dict)) or getattr(value, "ndim", 1) == 0:
+    if (not isinstance(value, Iterable) or isinstance(value, (str, bytes, dict))
+            or getattr(value, "ndim", 1) == 0):
         return whole("seed", value)
     many = [whole("seed", each) for each in value]
     if len(many) != count:

@@ -61,7 +61,7 @@ def one_generator(seed, count, shape):
 
 
 WRONG = [
-    ("greedy_plan", lambda pipe, prompt, seed: pipe(prompt, seed=seed, steps=1, progress=False).plan[0], "dice"),
+    ("greedy_plan", lambda pipe, prompt, seed: pipe(prompt, seed=seed, steps=1, progress=False).plan[0], "still sampled"),
     ("greedy_plan", lambda pipe, prompt, seed: pipe(prompt, temperature=0, steps=1, progress=False).plan, "take the first"),
     ("greedy_plan", lambda pipe, prompt, seed: pipe(prompt, temperature=0, steps=1, progress=False).preview[0], "preview"),
     ("move_right", lambda plan: plan.roll(1, 1), "rows 0 and 3"),
@@ -70,7 +70,7 @@ WRONG = [
     ("move_right", lambda plan: torch.cat([plan[:1], plan[1:].roll(1, 1)]), "row 3"),
     ("glyph_ids", lambda text: [ord(c) + 3 for c in text] + [1], "characters"),
     ("glyph_ids", lambda text: [b + 3 for b in text.encode()], "1 at the end"),
-    ("glyph_ids", lambda text: [*text.encode(), 1], "raised by 3"),
+    ("glyph_ids", lambda text: [*text.encode(), 1], "add 3"),
     ("glyph_ids", lambda text: [0, *glyph_ids(text)], "is not"),
     ("relative_buckets", lambda n: relative_buckets(n).T, "key - query"),
     ("relative_buckets", lambda n: relative_buckets(n) % 16, "buckets of their own"),
@@ -80,13 +80,13 @@ WRONG = [
      "numbers are off"),
     ("glyph_attention", lambda *a: glyph_attention(*a, scale=a[0].shape[-1] ** -0.5), "divide"),
     ("glyph_attention", lambda q, k, v, bias, mask: glyph_attention(q, k, v, 0 * bias, mask), "bias is not added"),
-    ("glyph_attention", lambda q, k, v, bias, mask: glyph_attention(q, k, v, bias, mask | True), "filling"),
+    ("glyph_attention", lambda q, k, v, bias, mask: glyph_attention(q, k, v, bias, mask | True), "padding"),
     ("glyph_attention", lambda q, k, v, bias, mask: glyph_attention(q, k, v, bias, mask)[..., :1], "shape"),
     ("noise_of_seeds", one_generator, "neighbours"),
     ("noise_of_seeds", lambda seed, count, shape: noise_of_seeds(seed, 1, shape).repeat(count, 1, 1, 1), "same noise"),
     ("noise_of_seeds", lambda seed, count, shape: noise_of_seeds(seed + 1, count, shape), r"not seed \+ 1"),
-    ("edit_distance", lambda a, b: sum(x != y for x, y in zip(a, b)) + abs(len(a) - len(b)), "moves all behind"),
-    ("edit_distance", lambda a, b: sum(x != y for x, y in zip(a, b)), "left over"),
+    ("edit_distance", lambda a, b: sum(x != y for x, y in zip(a, b)) + abs(len(a) - len(b)), "shifts all letters"),
+    ("edit_distance", lambda a, b: sum(x != y for x, y in zip(a, b)), "additional letters"),
     ("edit_distance", lambda a, b: sum(j1 - i1 + j2 - i2 for tag, i1, j1, i2, j2 in
         difflib.SequenceMatcher(None, a, b).get_opcodes() if tag != "equal"), "counts once"),
     ("word_accuracy", lambda some: sum(word_accuracy([one]) for one in some) / len(some), "pool"),

@@ -35,8 +35,7 @@ alive = 0                                    # bytes
 
 @contextmanager
 def counting(trace: bool = False, budget: int | None = None) -> Iterator[Counters]:
-    """Count what happens in this context. A host sync beyond `budget` raises RuntimeError where it
-    happens."""
+    """Count what happens in this context. A host sync beyond `budget` raises RuntimeError on the spot."""
     seen = Counters(peak=alive, trace=[] if trace else None, budget=budget)
     watching.append(seen)
     try:

@@ -1,4 +1,4 @@
-"""Fused kernels of the simulated card, and the torch_npu names that reach them.
+"""Fused kernels of the simulated card, and the torch_npu names that reach them. Shapes: see model/ops.py.
 
 A fused kernel counts as one launch forward and one backward; its results are computed by a plain reference on
 the host. Attention is fused unless it has a float mask.
@@ -23,8 +23,7 @@ GRADIENTS = {"npu_fusion_attention_v3": "npu_fusion_attention_grad_v3"}  # other
 
 
 class Fused(torch.autograd.Function):
-    """One kernel forward and one backward, computed by `reference`; only the inputs are saved for
-    backward."""
+    """One kernel forward and one backward, computed by `reference`; only the inputs are saved."""
 
     @staticmethod
     def forward(context, name: str, reference: Callable, *inputs):
@@ -55,8 +54,7 @@ class Fused(torch.autograd.Function):
 
 
 def tell(name: str, inputs: tuple, outputs):
-    """Report a kernel to the dispatch modes that record launches (launches.py), which see no operator;
-    returns `outputs`."""
+    """Report a kernel to dispatch modes that record launches, which do not see it; returns outputs."""
     for mode in _get_current_dispatch_mode_stack():
         if hasattr(mode, "launched"):
             mode.launched(name, inputs, outputs)
@@ -65,8 +63,7 @@ def tell(name: str, inputs: tuple, outputs):
 
 def attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, *, scale=None,
               enable_gqa=False):
-    """F.scaled_dot_product_attention as torch_npu dispatches it: fused without a mask, or with a causal or
-    boolean one."""
+    """F.scaled_dot_product_attention as torch_npu dispatches it: fused unless there is a float mask."""
     if attn_mask is not None and is_causal:
         raise RuntimeError("Explicit attn_mask should not be set when is_causal=True")
     fused = attn_mask is None or attn_mask.dtype == torch.bool

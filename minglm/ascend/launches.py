@@ -3,12 +3,10 @@
 Before a device can compute an operator, the host has to infer shapes, allocate memory and launch it. Small
 operators take longer to launch than to compute, so the device is idle. GLM-Image was trained on Ascend with
 remedies, named without numbers in its launch article (mindspore.cn, 2026-01-14) and digests of it: a pipeline
-of host threads for dispatch, fused operators, gradients communicated during the backward pass, and AdamW and
-EMA fused.
+of host threads, fused operators, gradients communicated during the backward pass, AdamW fused with EMA.
 
 What is replayed is real: `record` traces the operators of a step while it runs, on any device. How long each
-takes is a model: the constants marked as assumed are guesses, and none was measured on a card. Times are in
-microseconds.
+takes is a model: constants marked as assumed are guesses, none measured on a card. Times: microseconds.
 """
 
 from __future__ import annotations
@@ -54,8 +52,7 @@ class Launch:
 
 @dataclass
 class Trace:
-    """The launches of a step in order; and for each gradient, after how many of them it is complete, and its
-    bytes."""
+    """The launches of a step; and for each gradient, how many precede its completion, and its bytes."""
 
     launches: list[Launch] = field(default_factory=list)
     gradients: list[tuple[int, int]] = field(default_factory=list)
@@ -82,8 +79,7 @@ class Recorder(TorchDispatchMode):
         return out
 
     def launched(self, name: str, inputs, out, flops: float = 0, read: bool = False) -> None:
-        """Record a launch; also called by the simulated device for fused kernels, which PyTorch does not
-        dispatch."""
+        """Record a launch; also called by the simulated device for its fused kernels."""
         tensors = [x for x in tree_leaves((inputs, out)) if isinstance(x, Tensor)]
         here, crossed = (any((x.device.type == self.kind) == side for x in tensors) for side in (True, False))
         read = read or crossed and isinstance(out, Tensor) and out.device.type != self.kind
@@ -100,8 +96,7 @@ def waits(operator, name: str, args: tuple) -> bool:
 
 
 def record(step: Callable[[], object], model: nn.Module) -> Trace:
-    """Run `step` and trace its launches on the device of the model's parameters, and when gradients are
-    complete."""
+    """Run `step` and trace its launches on the model's device, and when gradients are complete."""
     parameters, trace = [p for p in model.parameters() if p.requires_grad], Trace()
 
     def done(p: Tensor) -> None:
@@ -191,8 +186,7 @@ def replay(device: Sequence[float], host: Sequence[float] = STAGES[1], depth: in
 
 
 def ring(size: float, cards: int, wire: float = WIRE, latency: float = LATENCY) -> float:
-    """The time of an all-reduce of `size` bytes in a ring, in which each card sends nearly all of them
-    twice."""
+    """The time of an all-reduce of `size` bytes in a ring, where each card sends almost all of it twice."""
     return latency + 1e6 * 2 * (cards - 1) / cards * size / wire
 
 
@@ -208,8 +202,7 @@ def buckets(gradients: Iterable[tuple[int, int]], size: float) -> list[tuple[int
 
 
 def send(messages: Iterable[Span], after: float = 0.0) -> list[Span]:
-    """The spans in which messages (ready, duration) are sent: one at a time, in order, none before
-    `after`."""
+    """The spans in which messages (ready, duration) are sent, one at a time, in order, not before `after`."""
     sent: list[Span] = []
     for ready, time in messages:
         begin = max(ready, after, sent[-1][1] if sent else 0.0)

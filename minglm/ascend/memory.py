@@ -66,8 +66,7 @@ def step(stage: str, config: Config, height: int, width: int, batch: int, device
     """One complete training step of planner or decoder, on any device, fake or not.
 
     The model computes in `dtype`; master weights, gradients, AdamW and EMA are float32. Ids, latents and
-    glyph features are inputs. checkpointing: every block saves only its inputs and is recomputed in the
-    backward pass.
+    glyph features are inputs. checkpointing: every block saves only its inputs and is computed twice.
     """
     default = torch.get_default_dtype()
     torch.set_default_dtype(dtype)                           # since `.to` cannot change fake parameters
@@ -122,8 +121,7 @@ def planner_loss(config: Config, height: int, width: int, batch: int, device: to
 
 def decoder_loss(config: Config, height: int, width: int, batch: int, device: torch.device,
                  dtype: torch.dtype) -> Callable:
-    """The decoder's flow-matching loss, given ids and quoted text; without the poster world's auxiliary
-    losses."""
+    """The decoder's flow-matching loss, given ids and quoted text, without auxiliary losses."""
     scale = config.vae.scale
     latents = torch.zeros(batch, config.vae.channels, height // scale, width // scale, device=device)
     ids = torch.zeros(batch, height // config.cell, width // config.cell, dtype=torch.long, device=device)
@@ -145,8 +143,7 @@ def per_card(memory: Memory, cards: int) -> tuple[float, float]:
     """Bytes on each of `cards` under FSDP2: (its shard of the states, what it gathers temporarily).
 
     Master weights, gradients, moments and EMA are sharded along the first axis, rounded up. Gathered in
-    bfloat16 are weights and gradients outside the blocks, those of one block, and the weights of the
-    prefetched block.
+    bfloat16: weights and gradients outside the blocks and of one block, and the weights of the next.
     """
     share = sum(-(-shape[0] // cards) * (shape.numel() // shape[0]) for shape in memory.shapes.values())
     states = (memory.parameters + memory.gradients + memory.optimiser + memory.average) / parameters(memory)
@@ -162,8 +159,7 @@ def parameters(memory: Memory, within: str = "") -> int:
 
 def table(config: Config, height: int, width: int, card: Card, batch: int = 1,
           cards: tuple[int, ...] = (1, 8, 64)) -> str:
-    """The memory of one training step of planner and decoder on each of several cards, as text with
-    assumptions.
+    """The memory of a training step of planner and decoder on several cards, as text with assumptions.
 
     Raises ValueError for a size that is not a multiple of 32.
     """

@@ -12,22 +12,22 @@ from minglm.generate.pipeline import Output, Pipeline
 
 
 def greedy_plan(learner: Callable[[Pipeline, str, int], Tensor]) -> None:
-    """The plan of a prompt when the planner always takes the likeliest id, whatever the seed."""
+    """The plan of a prompt when the planner always takes the most probable id, whatever the seed."""
     pipe, prompt = Pipeline.from_pretrained("mini", "cpu"), 'A poster with the word "RUN".'
 
     def out(seed: int, **how: float) -> Output:
         return pipe(prompt, steps=1, seed=seed, progress=False, **how)
 
     run("greedy_plan", learner, *(Case((pipe, prompt, seed), out(seed, temperature=0).plan[0], {
-        "the dice are still thrown: temperature 0 puts them away": out(seed).plan[0],
-        "a small top_p still leaves a choice now and then: temperature 0 leaves none": out(seed, top_p=0.3).plan[0],
+        "ids are still sampled: with temperature 0 they are not": out(seed).plan[0],
+        "a small top_p may still leave a choice; temperature 0 never does": out(seed, top_p=0.3).plan[0],
         "this is the preview; the plan is the large grid": out(seed, temperature=0).preview[0],
         "this is a list with the plan of each picture: take the first": out(seed, temperature=0).plan,
     }) for seed in (1, 2, 3)))
 
 
 def move_right(learner: Callable[[Tensor], Tensor]) -> None:
-    """A plan with its rows 1 and 2 moved one column to the right, round the edge; the other rows as they were."""
+    """A plan with rows 1 and 2 moved one column to the right, wrapping around; the other rows unchanged."""
     def case(seed: int) -> Case:
         plan = torch.randint(0, 1024, (4, 4), generator=torch.Generator().manual_seed(seed))
 
@@ -44,6 +44,6 @@ def move_right(learner: Callable[[Tensor], Tensor]) -> None:
             "row 3 should stay: a slice stops before its end": moved(slice(1, 4), 1, 1),
             "the rows are moved to the left": moved(slice(1, 3), -1, 1),
             "the rows are moved down; a row runs along dimension 1": moved(slice(1, 3), 1, 0),
-            "what falls out on the right should come back on the left": cut})
+            "what leaves on the right should come back on the left": cut})
 
     run("move_right", learner, *map(case, range(3)))

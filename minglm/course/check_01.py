@@ -19,8 +19,9 @@ def set_poster(learner: Callable) -> None:
 
     run("set_poster", learner, Case((), poster(), {
         "the regions are not in reading order: top, left, right, bottom": poster(regions=(morning, go)),
-        "the robot stands on the left, where GO shall stand": poster("left"),
-        "the regions are a list; a tuple is wanted, which nothing can change later": poster(regions=[go, morning])}))
+        "the robot is on the left, where GO should be": poster("left"),
+        "the regions are a list; a tuple is expected, which cannot be changed later":
+            poster(regions=[go, morning])}))
 
 
 def count_tokens(learner: Callable) -> None:
@@ -29,23 +30,26 @@ def count_tokens(learner: Callable) -> None:
         return tuple((height // s) * (width // s) for s in steps)
 
     run("count_tokens", learner, *(Case(size, count(*size, 8, 16, 32), {
-        "the order is latents, decoder tokens, ids: the finest mesh first": count(*size, 32, 16, 8),
-        "those are numbers along one side; a picture has rows times columns": tuple(size[0] // s for s in (8, 16, 32)),
-        "a decoder token is 2 x 2 latents, so 16 pixels wide, and an id 2 x 2 tokens": count(*size, 8, 8, 32),
+        "the order is latents, decoder tokens, ids: the finest grid first": count(*size, 32, 16, 8),
+        "those are numbers along one side; a picture has rows times columns":
+            tuple(size[0] // s for s in (8, 16, 32)),
+        "a decoder token is 2 x 2 latents, so 16 pixels wide, and an id 2 x 2 tokens":
+            count(*size, 8, 8, 32),
     }) for size in ((128, 128), (96, 160), (1024, 1024))))
 
 
 def readable(learner: Callable) -> None:
-    """A background's name -> the names of the colours with a contrast of at least 3, in the order of COLOURS."""
+    """A background's name -> the names of the colours with a contrast of at least 3, in the order of
+    COLOURS."""
     def chosen(background: str, least: float = 3, haze: float = 0.05, both: bool = True) -> tuple[str, ...]:
         light = {name: posters.luminance(rgb) + haze for name, (rgb, _) in COLOURS.items()}
         ratios = {name: one / light[background] for name, one in light.items()}
         return tuple(name for name, r in ratios.items() if max(r, 1 / r if both else 0) >= least)
 
     run("readable", learner, *(Case((name,), posters.text_colours(name), {
-        "only lighter colours are found; divide the larger luminance by the smaller": chosen(name, both=False),
-        "0.05 is missing: add it to both luminances before you divide": chosen(name, haze=1e-9),
-        "a contrast of 3 is enough; 4.5 is the rule for small print": chosen(name, least=4.5),
+        "only lighter colours found; divide the larger luminance by the smaller": chosen(name, both=False),
+        "0.05 is missing: add it to both luminances before dividing": chosen(name, haze=1e-9),
+        "a contrast of 3 is enough; 4.5 is the rule for small text": chosen(name, least=4.5),
     }) for name in ("white", "gray", "black", "orange")))
 
 
@@ -56,12 +60,13 @@ def ask(learner: Callable) -> None:
         poster = draw(5, i)
         caption = call("ask", learner, poster)
         if not isinstance(caption, str):
-            raise Wrong(f"ask: a string is wanted, and this is a {type(caption).__name__}")
+            raise Wrong(f"ask: a string is expected, and this is a {type(caption).__name__}")
         wanted, found = [region.text for region in poster.regions], quotes.quoted(caption)
         if found != wanted:
             why = "the order is not top, left, right, bottom" if sorted(found) == sorted(wanted) else (
-                "the letters changed" if [f.upper() for f in found] == wanted else "every word needs quotation marks")
-            raise Wrong(f"ask: of {caption!r} the model would write {found}, and should write {wanted}: {why}")
+                "the letters changed" if [f.upper() for f in found] == wanted else
+                "every word needs quotation marks")
+            raise Wrong(f"ask: given {caption!r} the model would write {found}, not {wanted}: {why}")
         named = dict(background=poster.background, object=poster.thing, place=poster.place)
         for region in poster.regions:
             named |= {f"slot of {region.text}": region.slot, f"colour of {region.text}": region.colour}

@@ -1,4 +1,7 @@
-"""Checks of the exercises in notebook 03, Squeeze pixels into latents."""
+"""Checks of the exercises in notebook 03, Squeeze pixels into latents.
+
+Shapes: B batch · C channels · H, W image height and width · s side of a patch · N rows of D numbers.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +20,17 @@ def psnr(learner: Callable) -> None:
         error, distance = (a - b).square().mean(), (a - b).abs().mean()
         right = float(10 * torch.log10(4 / error))
         return Case((a, b), right, {
-            "6 dB too low: from -1 to 1 it is 2, so the peak squared is 4": float(10 * torch.log10(1 / error)),
+            "6 dB too low: from -1 to 1 the range is 2, so the peak squared is 4":
+                float(10 * torch.log10(1 / error)),
             "the sign is wrong: the smaller the error, the more decibels": -right,
-            "the natural logarithm; decibels want log10": float(10 * torch.log(4 / error)),
-            "10 times log10 of squares is 20 times log10 of amplitudes; you counted the square twice": 2 * right,
-            "the absolute difference was averaged; PSNR wants its square": float(10 * torch.log10(4 / distance))})
+            "that is the natural logarithm; decibels use log10": float(10 * torch.log(4 / error)),
+            "10 log10 of a square is 20 log10 of the amplitude; you applied the square twice": 2 * right,
+            "the absolute difference was averaged; PSNR averages its square":
+                float(10 * torch.log10(4 / distance))})
 
     a = normal(2, 3, 8, 8).clamp(-1, 1)
-    run("psnr", learner, case(a, (a + 0.1 * normal(2, 3, 8, 8, seed=1)).clamp(-1, 1)), case(a, torch.zeros_like(a)))
+    run("psnr", learner, case(a, (a + 0.1 * normal(2, 3, 8, 8, seed=1)).clamp(-1, 1)),
+        case(a, torch.zeros_like(a)))
 
 
 def patches(learner: Callable) -> None:
@@ -33,22 +39,22 @@ def patches(learner: Callable) -> None:
         x = torch.arange(float(b * c * h * w)).view(b, c, h, w)
         right = rearrange(x, "b c (h p) (w q) -> (b h w) (c p q)", p=s, q=s)
         return Case((x, s), right, {
-            "a reshape alone keeps the pixels in the order of memory; bring (h, w) in front of (c, p, q) first":
+            "a reshape alone keeps the pixels in the order of memory; first move (h, w) before (c, p, q)":
                 x.reshape(right.shape),
-            "the patches run down the columns; row by row is wanted":
+            "the patches run down the columns; they should run along the rows":
                 rearrange(x, "b c (h p) (w q) -> (b w h) (c p q)", p=s, q=s),
             "in each row the colours come last; they should come first, as in the picture":
                 rearrange(x, "b c (h p) (w q) -> (b h w) (p q c)", p=s, q=s),
             "within a patch rows and columns are exchanged":
                 rearrange(x, "b c (h p) (w q) -> (b h w) (c q p)", p=s, q=s),
-            "pixels far apart were put together; a patch is s x s neighbours":
+            "pixels far apart were combined; a patch is s x s adjacent pixels":
                 rearrange(x, "b c (p h) (q w) -> (b h w) (c p q)", p=s, q=s)})
 
     run("patches", learner, case(2, 3, 4, 6, 2), case(1, 3, 16, 24, 8))
 
 
 def pca(learner: Callable) -> None:
-    """Rows (N, D) and k -> the same rows after passing through the first k principal components."""
+    """Rows (N, D) and k -> the rows projected onto the first k principal components and back, (N, D)."""
     def through(x: Tensor, center: Tensor, basis: Tensor, back: Tensor) -> Tensor:
         return (x - center) @ basis @ basis.T + back
 
@@ -58,9 +64,11 @@ def pca(learner: Callable) -> None:
         vectors = torch.linalg.eigh((x - center).T @ (x - center))[1]
         raw = torch.linalg.eigh(x.T @ x)[1]
         return Case((x, k), through(x, center, vectors[:, -k:], center), {
-            "eigh sorts from small to large: the last k columns are wanted": through(x, center, vectors[:, :k], center),
-            "the mean was taken off and not added again": through(x, center, vectors[:, -k:], zero),
-            "take the mean off first, or the first component is spent on it": through(x, zero, raw[:, -k:], zero),
+            "eigh sorts in ascending order: take the last k columns":
+                through(x, center, vectors[:, :k], center),
+            "the mean was subtracted and not added again": through(x, center, vectors[:, -k:], zero),
+            "subtract the mean first, or the first component is spent on it":
+                through(x, zero, raw[:, -k:], zero),
             "eigenvectors are columns, and you took rows": through(x, center, vectors[-k:].T, center)})
 
     run("pca", learner, case(64, 6, 2), case(200, 12, 5), tolerance=1e-3)

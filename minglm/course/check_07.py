@@ -23,10 +23,14 @@ def straight_path(learner: Callable) -> None:
     point = flow.mix(data[..., None, None], noise[..., None, None], sigma)[..., 0, 0]
     swapped = noise - s * way
     run("straight_path", learner, Case((data, noise, sigma), (point, way), {
-        "data and noise are exchanged in the point: at sigma 0 it is the data, at sigma 1 the noise": (swapped, way),
-        "the velocity has the wrong sign: sigma grows from data to noise, so it is noise - data": (point, -way),
-        "both are the other way round: sigma is the share of noise, and the velocity is noise - data": (swapped, -way),
-        "the velocity is that of the whole line, noise - data: do not multiply it by sigma": (point, s * way)}))
+        "data and noise are exchanged in the point: at sigma 0 it is the data, at sigma 1 the noise":
+            (swapped, way),
+        "the velocity has the wrong sign: sigma grows from data to noise, so it is noise - data":
+            (point, -way),
+        "both are the other way round: sigma is the noise level, and the velocity is noise - data":
+            (swapped, -way),
+        "the velocity is the same on the whole line, noise - data: do not multiply it by sigma":
+            (point, s * way)}))
 
 
 def euler(learner: Callable) -> None:
@@ -47,11 +51,12 @@ def euler(learner: Callable) -> None:
             walk(lambda x, t, s, n: (s - n) * velocity(x, t)),
         "each step goes all the way to sigma 0: walk only from this sigma to the next":
             walk(lambda x, t, s, n: -s * velocity(x, t)),
-        "the velocity is asked with sigma: it wants to be told the time":
+        "the velocity is evaluated at sigma: its second argument is the time":
             walk(lambda x, t, s, n: (n - s) * velocity(x, s)),
-        "the velocity is always asked at the start: ask it where you are now":
+        "the velocity is always evaluated at the start: evaluate it at the current x":
             walk(lambda x, t, s, n: (n - s) * velocity(start, t)),
-        "the last step is missing, the one to sigma 0": walk(lambda x, t, s, n: (n - s) * velocity(x, t), -1)}))
+        "the last step is missing, the one to sigma 0":
+            walk(lambda x, t, s, n: (n - s) * velocity(x, t), -1)}))
 
 
 def sigma_shift(learner: Callable) -> None:
@@ -70,13 +75,13 @@ def sigma_shift(learner: Callable) -> None:
             "mu lacks the 0.25": sigma(0.75 * ratio ** 0.5),
             "you shifted towards less noise: larger pictures need more, so mu multiplies sigma / (1 - sigma)":
                 sigma(1 / mu),
-            "sigma is more than a multiple of u, or it would pass 1: it is mu / (mu + 1/u - 1)": mu * u})
+            "sigma is not a multiple of u, or it would exceed 1: it is mu / (mu + 1/u - 1)": mu * u})
 
     run("sigma_shift", learner, case(64), case(16), case(1024))
 
 
 def guidance(learner: Callable) -> None:
-    """conditional, unconditional (B, C, h, w), and a number: 1 gives the first, 0 the second."""
+    """conditional, unconditional (B, C, h, w), guidance -> guided: 1 gives the first, 0 the second."""
     a, b = normal(2, 2, 3, 4, 4)
 
     def case(g: float) -> Case:

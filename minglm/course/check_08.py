@@ -1,4 +1,4 @@
-"""Self-checks of notebooks 07 and 08: straight paths, Euler's method, guidance, and the decoder's parts.
+"""Checks of the exercises in notebook 08, Build the decoder.
 
 Shapes: B batch · C latent channels · h, w latents or ids · N tokens · D width · E head width.
 """
@@ -39,7 +39,7 @@ def patchify(learner: Callable) -> None:
 
 
 def upsample_ids(learner: Callable) -> None:
-    """ids (B, h, w) -> one id for each image token (B, 2 h 2 w): every id on a square of 2 x 2."""
+    """ids (B, h, w) -> the id of each image token (B, 2 h 2 w): every id covers 2 x 2 tokens."""
     def case(h: int, w: int) -> Case:
         ids = torch.arange(2 * h * w).view(2, h, w)
         return Case((ids,), repeat(ids, "b h w -> b (h p w q)", p=2, q=2), {
@@ -47,7 +47,8 @@ def upsample_ids(learner: Callable) -> None:
                 ids.repeat(1, 2, 2).flatten(1),
             "each id comes four times in a row: two of its tokens are in the next row":
                 ids.flatten(1).repeat_interleave(4, 1),
-            "the tokens run down the columns: flatten row by row": repeat(ids, "b h w -> b (w q h p)", p=2, q=2)})
+            "the tokens run down the columns: flatten row by row":
+                repeat(ids, "b h w -> b (w q h p)", p=2, q=2)})
 
     run("upsample_ids", learner, case(4, 4), case(3, 5))
 
@@ -58,7 +59,7 @@ def modulate(learner: Callable) -> None:
     x, a, b = 3 * x + 1, shift[:, None], scale[:, None]
     normed = F.layer_norm(x, (8,), eps=1e-5)
     run("modulate", learner, Case((x, shift, scale), ops.modulate(x, shift, scale), {
-        "the scale lacks its 1: a scale of zero must leave the normalised x as it is": normed * b + a,
+        "the scale lacks its 1: a scale of zero must leave the normalised x unchanged": normed * b + a,
         "shift and scale are exchanged": normed * (1 + a) + b,
         "x is not normalised": x * (1 + b) + a,
         "the mean and deviation are those of each channel over the tokens: take those of each token":
@@ -79,10 +80,11 @@ def rotary_2d(learner: Callable) -> None:
         without_weights = SimpleNamespace(config=DecoderConfig(head_dim=width))
         answer = decoder.Decoder.rotary(without_weights, rows, columns, row.device)
         return Case((rows, columns, width), answer, {
-            "rows and columns are exchanged: the row comes first": turn(torch.cat([column * fast, row * fast], -1)),
-            "each angle stands beside its twin: number i turns with number i + E/2, so write the whole row twice":
+            "rows and columns are exchanged: the row comes first":
+                turn(torch.cat([column * fast, row * fast], -1)),
+            "each angle is next to its copy: channel i is paired with i + E/2, so repeat the whole vector":
                 turn(right, "(e k)"),
-            "row and column each have frequencies of their own, from fast to slow: frequencies(E // 2, 10000.0)":
+            "row and column have frequencies of their own, from fast to slow: frequencies(E // 2, 10000.0)":
                 turn(torch.cat([row * coarse, column * coarse], -1))})
 
     run("rotary_2d", learner, case(3, 5, 16), case(4, 4, 8))

@@ -1,7 +1,4 @@
-"""Self-checks of notebooks 00 (Meet minglm), 09 (Write words) and 10 (Put it together).
-
-Shapes: R strings · H heads · L bytes of the longest · E head width.
-"""
+"""Checks of the exercises in notebook 10, Put it together."""
 
 from __future__ import annotations
 
@@ -16,14 +13,14 @@ from minglm.measure import ocr, scores
 
 
 def noise_of_seeds(learner: Callable[[int, int, tuple], Tensor]) -> None:
-    """The noise of `count` pictures of one shape: picture i has a generator of its own, seeded seed + i."""
+    """(seed, count, shape) -> the noise of `count` pictures; picture i has a generator seeded seed + i."""
     def case(seed: int, count: int, shape: tuple) -> Case:
         def generator(i: int) -> torch.Generator:
             return torch.Generator().manual_seed(seed + i)
 
         right = torch.stack([paint.noise(shape, paint.generator(seed + i)) for i in range(count)])
         one = torch.randn(shape, generator=generator(0)).expand(count, *shape)
-        mistakes = {"one generator makes all pictures: then a picture depends on its neighbours":
+        mistakes = {"one generator for all pictures: then a picture depends on its neighbours":
                         torch.randn(count, *shape, generator=generator(0)),
                     "all pictures have the same noise: seed the i-th with seed + i": one,
                     "the first picture has seed, not seed + 1":
@@ -34,28 +31,29 @@ def noise_of_seeds(learner: Callable[[int, int, tuple], Tensor]) -> None:
 
 
 def edit_distance(learner: Callable[[str, str], int]) -> None:
-    """The fewest insertions, deletions and exchanges of a letter that turn one text into the other."""
+    """The fewest insertions, deletions and substitutions of a letter that turn one text into the other."""
     def case(a: str, b: str) -> Case:
         right = scores.edit_distance(a, b)
         in_place = sum(x != y for x, y in zip(a, b)) + abs(len(a) - len(b))
         row = list(range(len(b) + 1))
-        for i, x in enumerate(a, 1):                                             # with exchanges that cost 2
+        for i, x in enumerate(a, 1):                                            # with substitutions at cost 2
             above, row[0] = row[0], i
             for j, y in enumerate(b, 1):
                 above, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, above + 2 * (x != y))
-        mistakes = {"an exchange counts once, not as a deletion and an insertion": row[-1],
-                    "one letter lost moves all behind it, and still counts once": in_place,
-                    "letters missing or left over count too": sum(x != y for x, y in zip(a, b))}
+        mistakes = {"a substitution counts once, not as a deletion and an insertion": row[-1],
+                    "a missing letter shifts all letters after it, and still counts once": in_place,
+                    "missing or additional letters count too": sum(x != y for x, y in zip(a, b))}
         return Case((a, b), right, {f"of {a!r} and {b!r}: {why}": wrong for why, wrong in mistakes.items()
                                     if wrong != right})
 
     run("edit_distance", learner, *(case(a, b) for a, b in (
-        ("MOON", "MOON"), ("HELLO", "HALLO"), ("HELLO", "ELLO"), ("SUN", "SUNS"), ("", "ABC"), ("月光", "月亮"),
-        ("KITTEN", "SITTING"))))
+        ("MOON", "MOON"), ("HELLO", "HALLO"), ("HELLO", "ELLO"), ("SUN", "SUNS"), ("", "ABC"),
+        ("月光", "月亮"), ("KITTEN", "SITTING"))))
 
 
 def word_accuracy(learner: Callable[[list[tuple[list[str], list[str]]]], float]) -> None:
-    """The share of asked words that are among the words read, pooled over all pictures."""
+    """(requested texts, lines read) of each picture -> the fraction of requested words that were read, pooled
+    over all pictures."""
     pictures = [(["GOOD NEWS"], ["GOOD", "news"]), (["CAT", "SUN"], ["CATS", "SUN"]),
                 (["HALF", "MOON", "TEA"], []), (["BLUE SKY"], ["Sky blue", "ART"])]
 
@@ -63,7 +61,8 @@ def word_accuracy(learner: Callable[[list[tuple[list[str], list[str]]]], float])
         return scores.score_text(one[0], [ocr.Found(line, 1.0, (0, 0, 0, 0)) for line in one[1]])["right"]
 
     def share(found: Callable[[str, list[str]], bool], some: list) -> float:
-        words = [found(word, lines) for targets, lines in some for target in targets for word in target.split()]
+        words = [found(word, lines) for targets, lines in some for target in targets
+                 for word in target.split()]
         return sum(words) / len(words)
 
     def fold(lines: list[str]) -> list[str]:
@@ -79,9 +78,12 @@ def word_accuracy(learner: Callable[[list[tuple[list[str], list[str]]]], float])
                 share(lambda word, lines: word in " ".join(lines).split(), some),
             "a word must be read whole: CAT is not found in CATS":
                 share(lambda word, lines: word.casefold() in " ".join(fold(lines)), some),
-            "a word must be read in its own picture": share(lambda word, _: word.casefold() in anywhere, some),
-            "a line may hold several words: split it": share(lambda word, lines: word.casefold() in fold(lines), some)}
+            "a word must be read in its own picture":
+                share(lambda word, _: word.casefold() in anywhere, some),
+            "a line may hold several words: split it":
+                share(lambda word, lines: word.casefold() in fold(lines), some)}
         right = sum(map(sum, each)) / sum(map(len, each))
         return Case((some,), right, {why: wrong for why, wrong in mistakes.items() if wrong != right})
 
-    run("word_accuracy", learner, case(pictures[:1]), case(pictures), case([(["TEA"], ["COFFEE"]), (["COFFEE"], [])]))
+    run("word_accuracy", learner, case(pictures[:1]), case(pictures),
+        case([(["TEA"], ["COFFEE"]), (["COFFEE"], [])]))

@@ -81,6 +81,7 @@ class PublishedPipeline(Pipeline):
 
     def velocity(self, texts: list[list[str]], plan: Tensor, guidance: float,
                  memory: list[list[Memory]] | None = None) -> paint.Velocity:
+        # no masks (None), and the unconditional branch is encoded apart
         words, nothing = (glyphs(self.glyph, some) for some in (texts, [[]] * len(texts)))
         guidance = guidance if guidance > 1 else 1
         return paint.in_two_passes(self.decoder, (words, None), (nothing, None), plan, guidance, memory)
@@ -106,5 +107,6 @@ def glyphs(encoder: GlyphEncoder, pictures: list[list[str]]) -> Tensor:
         lengths = torch.tensor([len(row) for row in rows], device=device)
         mask = torch.arange(longest, device=device) < lengths[:, None]
         out.append(encoder(ids, mask)[mask])                                     # (S, D)
+    # zeros on the left, which the published decoder attends to, since it gets no mask
     most = max(map(len, out))
     return torch.stack([F.pad(tokens, (0, 0, most - len(tokens), 0)) for tokens in out])

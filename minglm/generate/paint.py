@@ -66,8 +66,8 @@ def velocity(decoder: Decoder, encoder: GlyphEncoder, texts: list[list[str]], pl
 
 def in_two_passes(decoder: Decoder, words: Glyphs, nothing: Glyphs, plan: Tensor, guidance: float,
                   memory: list[list[Memory]] | None = None) -> Velocity:
-    """`velocity` with a pass each for words, ids and source images, and for none; guidance 1: no second
-    pass."""
+    """`velocity` in two passes, with words, ids and source images, and without; guidance 1: only the
+    first."""
     batch, device, dtype = len(plan), plan.device, dtype_of(decoder)
     drop = torch.zeros(batch, dtype=torch.bool, device=device)
 

@@ -4,8 +4,7 @@
     out = pipe('A yellow poster with an apple in the centre and the red word "HELLO" at the bottom.')
     out.images[0].save("poster.png")
 
-Shapes: B pictures · C latent channels · H, W pixels · h, w = H/32, W/32 id grid (latents are 4 h x 4 w) ·
-p, q preview grid.
+Shapes: B pictures · C latent channels · H, W pixels · h, w id grid (latents: 4 h x 4 w) · p, q preview grid.
 """
 
 from __future__ import annotations
@@ -49,8 +48,7 @@ NOTHING_QUOTED = "no words in quotation marks: none will be written"
 
 @dataclass
 class Output:
-    """What a call returns: pictures, the ids they were painted from, the preview ids, and notes to the
-    caller."""
+    """What a call returns: pictures, the ids they were painted from, the preview ids, and notes."""
 
     images: list[Image.Image]
     plan: list[Tensor]                       # (h, w) int64, one per picture
@@ -207,12 +205,12 @@ class Pipeline:
              top_k: int | None = None, progress: bool = False) -> tuple[Tensor, Tensor]:
         """Preview ids (B, p, q) and large ids (B, rows, columns) of each prompt.
 
-        With pictures to edit there is no preview, (B, 0, 0), since they determine the layout. generators: as
-        for `sample_ids`.
+        With pictures to edit there is no preview, (B, 0, 0). generators: as in `sample_ids`.
         """
         how, planner = sampling(temperature, top_p, top_k), self.planner.config
         read = read or [[] for _ in prompts]
         preview = None if any(read) else preview_grid(rows, columns, planner.preview_tokens)
+        # ids of text come after all ids of the head, unless the BPE counts the codes itself
         offset = 0 if self.bpe.has_codes else planner.vision_vocab
         texts = [prompt_ids(self.bpe, p, rows, columns, preview, offset, planner.boi, self.specials)
                  for p in prompts]

@@ -1,7 +1,7 @@
 """Sampling the ids of a picture from the planner, one by one.
 
-Shapes: B batch · N padded prompts · M whole sequence · D width · H heads · G key/value heads · R rotated
-channels · V ids.
+Shapes: B batch · N padded prompts · M whole sequence · D width · H heads · G key/value heads · E head width ·
+R rotated channels · V ids.
 
 `plain_stepper` calls the planner for one new token at a time. `stepper` computes the same with fewer
 operators, since for so little work the overhead per operator dominates: q, k and v are one product, heads are
@@ -89,8 +89,7 @@ def collate(prompts: list[list[int]], grids: list[Grid], parts: list | None, tot
 
 
 def prefill_mask(mask: Tensor | None, longest: int) -> Tensor | None:
-    """The causal mask of the padded prompts, (B, 1, N, N). Padding attends to itself, since a softmax over
-    nothing is NaN."""
+    """The causal mask of the padded prompts, (B, 1, N, N); padding attends to itself, to avoid NaN."""
     if mask is None:
         return None
     earlier = torch.ones(longest, longest, dtype=torch.bool, device=mask.device).tril()
@@ -133,8 +132,7 @@ def product(weight: Tensor, bias: Tensor | None, rows: int, anew: bool,
     """A function x (rows, D) -> x weight^T + bias, called once for every id to sample.
 
     anew: copy the matrix into another layout. Transposed it is read faster, and from four rows on the sums
-    are the same to the last bit; where that does not matter, oneDNN packs it, which is faster still for
-    several rows.
+    are the same to the last bit; where that does not matter, oneDNN packs it, for several rows faster still.
     """
     if (anew and not exact and rows > 1 and weight.dtype == torch.float32
             and torch.backends.mkldnn.is_available()):
@@ -186,8 +184,7 @@ def choose(logits: Tensor, temperature: float, top_p: float, top_k: int,
            generators: Generators) -> Tensor:
     """One id per row of logits (B, V), (B,): temperature, then top-k (0: all), then top-p, then sampling.
 
-    Temperature 0 takes the most probable id. Top-p keeps the smallest set of ids whose probabilities sum to
-    p.
+    Temperature 0 takes the most probable id. Top-p keeps the fewest ids whose probabilities sum to p.
     """
     if temperature == 0:
         return logits.argmax(-1)

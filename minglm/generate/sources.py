@@ -35,8 +35,7 @@ def half_size(height: int, width: int, sides: tuple[int, int]) -> tuple[int, int
     """The size at which a source image is tokenised: about half, in multiples of 16, once its shorter side is
     scaled to at least sides[0] and its longer side to at most sides[1].
 
-    Raises ValueError if a side is below 16 pixels or more than four times the other. Mirrors smart_resize of
-    GlmImageImageProcessor.
+    Raises ValueError if a side is below 16 pixels or over four times the other. Mirrors smart_resize.
     """
     short, long = sorted((height, width))
     if short < HALF_CELL or long > 4 * short:
@@ -74,14 +73,13 @@ def read(image: Image.Image, tokenizer: Tokenizer, vae: nn.Module) -> Source:
     quantiser, weight = tokenizer.quantiser, tokenizer.quantiser.codes
     pixels = halved(image, tokenizer.config).to(weight.device, weight.dtype)
     ids = quantiser.nearest(quantiser.project(tokenizer.encoder(pixels)))
-    like = next(vae.parameters())
+    like = next(vae.parameters())                        # the VAE may be in another precision
     return Source(ids[0], vae.encode(to_tensor([image]).to(like.device, like.dtype)))
 
 
 def per_prompt(image, count: int) -> list[list]:
-    """`image=` of a call as one list of pictures per prompt, from one picture, a list of pictures for one
-    prompt, or a list of lists. Raises ValueError if there are not as many as prompts, or if only some are
-    empty."""
+    """`image=` of a call as one list of pictures per prompt, from one picture, a list for one prompt, or a
+    list of lists. Raises ValueError if there are not as many as prompts, or only some are empty."""
     if image is None:
         return [[] for _ in range(count)]
     many = list(image) if isinstance(image, list | tuple) else [image]

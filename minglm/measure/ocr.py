@@ -20,8 +20,7 @@ class Found:
 
 
 class Judge:
-    """PP-OCR detection and recognition by RapidOCR, whose package holds the models. Raises ValueError without
-    it."""
+    """PP-OCR detection and recognition by RapidOCR, which brings the models. Raises ValueError without it."""
 
     def __init__(self, threads: int = 1):
         try:

@@ -118,8 +118,7 @@ def find_object(pixels: np.ndarray, background: np.ndarray, free: np.ndarray) ->
 
 
 def check_picture(image: Image.Image, poster: Poster) -> dict:
-    """What is right in the picture of a poster, apart from spelling: background, object, place, text
-    colours."""
+    """What is right in a poster's picture, apart from spelling: background, object, place, text colours."""
     # the background colour: the median of a border of three pixels
     pixels = np.asarray(image.convert("RGB"), dtype=np.float32)
     ring = np.concatenate([pixels[:3].reshape(-1, 3), pixels[-3:].reshape(-1, 3),

@@ -37,8 +37,7 @@ class ResBlock(nn.Module):
 
 
 class Level(nn.Module):
-    """The residual blocks of one resolution, then "down" or "up" to the next; `resize` is None at the
-    last."""
+    """The residual blocks of one resolution, then a step `resize` ("down", "up" or None) to the next."""
 
     def __init__(self, inner: int, outer: int, blocks: int, groups: int, resize: str | None):
         super().__init__()
@@ -73,6 +72,7 @@ class Half(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.first(x)
+        # the middle is where the resolution is lowest: at the end of the encoder, at the start of the decoder
         for part in [*self.levels, self.middle] if self.down else [self.middle, *self.levels]:
             x = part(x)
         return self.last(F.silu(self.norm(x)))
@@ -86,11 +86,10 @@ class AutoencoderKL(nn.Module):
         self.config = config
         widths, blocks, groups, channels = config.widths, config.blocks, config.groups, config.channels
         self.encoder = Half(3, 2 * channels, widths, blocks, groups, "down")
-        self.decoder = Half(channels, 3, widths[::-1], blocks + 1, groups, "up")
+        self.decoder = Half(channels, 3, widths[::-1], blocks + 1, groups, "up")  # one more block
 
     def moments(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the latents, (C, 1, 1) each: from the config, not from the
-        weights."""
+        """Mean and standard deviation of the latents, (C, 1, 1) each: configuration, not weights."""
         return tuple(torch.tensor(t, device=like.device, dtype=like.dtype)[:, None, None]
                      for t in (self.config.mean, self.config.std))
 

@@ -43,8 +43,8 @@ def loss(velocity: Tensor, data: Tensor, noise: Tensor, weight: Tensor,
 def schedule(steps: int, tokens: int, config: FlowConfig) -> tuple[list[float], list[float]]:
     """(times given to the model, sigmas with a final 0), as the published scheduler computes them.
 
-    The sigmas agree to the last bit, by the same order of rounding. Raises ValueError unless 1 <= steps <=
-    1000.
+    The sigmas agree to the last bit, being rounded in the same order. Raises ValueError unless steps are
+    1..1000.
     """
     if not 1 <= steps <= 1000:
         raise ValueError(f"{steps} steps: choose 1 to 1000")

@@ -48,14 +48,14 @@ def side_by_side(x: Tensor, *linears: nn.Linear) -> tuple[Tensor, ...]:
     plain = all(isinstance(each, nn.Linear) for each in linears)
     if not plain or not torch.is_grad_enabled() or linears[0].weight.numel() > 2 ** 20:
         return tuple(each(x) for each in linears)
+    # one product of x with all weights, stacked along their outputs, then split again
     bias = None if linears[0].bias is None else torch.cat([each.bias for each in linears])
     weight = torch.cat([each.weight for each in linears])
     return linear(x, weight, bias).split([each.out_features for each in linears], -1)
 
 
 def recompute(block: nn.Module) -> None:
-    """Activation checkpointing: `block` is computed again in the backward pass, which trades time for
-    memory."""
+    """Activation checkpointing: `block` runs again in the backward pass, trading time for memory."""
     block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
 
 
@@ -74,4 +74,4 @@ class KVCache:
             raise ValueError(f"KV cache of {self.k.shape[2]} positions cannot hold {end}")
         self.k[:, :, self.length:end], self.v[:, :, self.length:end] = k, v
         self.length = end
-        return self.k[:, :, :end], self.v[:, :, :end]
+        return self.k[:, :, :end], self.v[:, :, :end]                            # views: nothing is copied

@@ -4,10 +4,9 @@ Shapes: B batch · N, M tokens · H heads · G key/value heads · R rotated chan
 and swiglu: the last axis) · E output width.
 
 The tensor's device decides. A fused operator reads and writes memory once, where the reference makes one pass
-per line, and is one launch instead of five to ten. Attention needs no branch of its own: PyTorch's operator
-dispatches to npu_fusion_attention there, as long as masks are boolean. The calls are checked against the real
-library's signatures and run on a simulator, not on a card. Training on a CPU uses the operators of
-ops_cpu.py.
+per line, and is one launch instead of five to ten. Attention needs no branch: PyTorch's operator dispatches
+to npu_fusion_attention there, as long as masks are boolean. The calls are checked against the real library's
+signatures and run on a simulator, not on a card. Training on a CPU uses ops_cpu.py.
 """
 
 from __future__ import annotations

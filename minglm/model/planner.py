@@ -28,8 +28,7 @@ def positions(parts: list[int | Grid]) -> Tensor:
     """Time, row and column of every token of a sequence: (3, N).
 
     parts, in order: a number of text tokens, or the (rows, columns) of a grid of ids. Text counts up on all
-    three axes; a grid stays at one time, spreads over rows and columns, and the count resumes after its
-    longer side.
+    axes; a grid stays at one time, spreads over rows and columns, and counting resumes after its longer side.
     """
     out, count = [], 0
     for part in parts:
@@ -77,8 +76,7 @@ class PlannerBlock(nn.Module):
 
 
 class Planner(nn.Module):
-    """Ids -> features, which `head` maps to logits of the next id; generate/plan.py samples grids from
-    them."""
+    """Ids -> features, which `head` maps to logits of the next id; generate/plan.py samples grids."""
 
     def __init__(self, config: PlannerConfig):
         super().__init__()

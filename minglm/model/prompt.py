@@ -29,14 +29,14 @@ def prompt_ids(bpe: BPE, prompt: str, rows: int, columns: int, preview: tuple[in
     preview (image editing) its sizes are omitted. specials: see `BPE.encode`. Mirrors GlmImageProcessor.
     """
     ids = bpe.encode(prompt, specials)
+    # the sizes of both grids as text, between special tokens
     for grid in [(rows, columns), preview] if preview else [(rows, columns)]:
         ids += [bpe.specials["<sop>"], *bpe.encode(f"{grid[0]} {grid[1]}"), bpe.specials["<eop>"]]
     return [offset + i for i in ids] + [boi]
 
 
 def with_sources(sources: list[Tensor], text: list[int], config: PlannerConfig) -> tuple[list[int], list]:
-    """The ids (h, w) of each source image, then the `text` ids; and the parts that `planner.positions`
-    takes."""
+    """The ids (h, w) of each source image, then the `text` ids; and the parts for `planner.positions`."""
     ids, parts = [], []
     for source in sources:
         ids += [config.boi, *source.flatten().tolist(), config.eoi]

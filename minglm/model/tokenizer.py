@@ -35,6 +35,7 @@ class VisionBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, N, D) -> (B, N, D)."""
+        # attention without a mask, then the feed-forward, each added to its input
         q, k, v = rearrange(self.qkv(self.norm1(x)), "b n (t h d) -> t b h n d", t=3, h=self.heads)
         x = x + self.proj(rearrange(attention(q, k, v), "b h n d -> b n (h d)"))
         return x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
@@ -115,6 +116,7 @@ class Tokenizer(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """images (B, 3, H, W) in [-1, 1] at full size -> unit vectors (B, H/32, W/32, E)."""
+        # halve the image, normalise it, encode 16-pixel patches, project them to the width of the codes
         return self.quantiser.project(self.encoder(self.normalise(F.avg_pool2d(images, 2))))
 
     def encode(self, images: Tensor) -> Tensor:

@@ -179,8 +179,7 @@ def read(folder: Path) -> Config:
 
 
 def read_reader(folder: Path, patch: int) -> dict:
-    """How source images are preprocessed: mean and standard deviation of colours, smallest and largest
-    side."""
+    """Preprocessing of source images: mean and deviation of colours, smallest and largest side."""
     path = folder / "processor" / "processor_config.json"
     values = read_json(path).get("image_processor") if path.is_file() else None
     if values is None:  # older snapshots

@@ -8,8 +8,7 @@
     tokenizer/  scheduler/    bytes of the glyph encoder (nothing to learn); the sigma shift
 
 Both sides have the same tensors in the same shapes, so each is found by its name: the tables below turn our
-names into the published ones, by substitutions from top to bottom. Nothing in a snapshot is executed, and no
-pickle is opened.
+names into the published ones, by substitutions from top to bottom. Nothing is executed, and no pickle opened.
 """
 
 from __future__ import annotations
@@ -185,8 +184,7 @@ def differences(config: Config, read: Config) -> list[str]:
 
 def save(folder: str | Path, config: Config, bpe: BPE, parts: dict[str, nn.Module],
          limit: int = 5 * 10 ** 9) -> None:
-    """Write a model that the published pipeline can load, in its own precision, in files of at most `limit`
-    bytes.
+    """Write a model for the published pipeline, in its own precision, in files of at most `limit` bytes.
 
     Raises ValueError for a model that the published classes cannot represent.
     """

@@ -1,9 +1,8 @@
 """The batch of a training step: its image size, its posters, its noise, all determined by the step number.
 
 A batch is a pure function of (stage, step): posters by index, noise from a CPU generator seeded with the
-step. So runs resume exactly, and devices agree. With several ranks each computes only its samples, given as a
-slice; random tensors are generated for the whole batch and then sliced, so that they do not depend on the
-ranks.
+step. So runs resume exactly, and devices agree. With several ranks each computes only its slice of the
+samples; random tensors are generated for the whole batch, then sliced, whatever the number of ranks.
 
 Shapes: B batch · H, W image size.
 """

@@ -3,11 +3,10 @@
 Shapes: n matrices of R rows and C columns, R <= C.
 
 Adam scales each element of a gradient separately; Muon treats a matrix as a map and orthogonalises its
-update, so that all directions change by the same amount. That takes a few matrix products (Newton-Schulz;
-Jordan et al., 2024). torch.optim.Muon does them matrix by matrix, which at our sizes keeps half a core busy;
-here matrices of one shape are batched, with equal results up to rounding in bfloat16. The momentum of a
-sharded matrix stays sharded; its update is gathered to be orthogonalised, and every rank keeps its slice of
-the result.
+update, so that all directions change equally. That takes a few matrix products (Newton-Schulz; Jordan et al.,
+2024). torch.optim.Muon does them matrix by matrix, which at our sizes keeps half a core busy; here matrices
+of one shape are batched, with equal results up to rounding in bfloat16. A sharded matrix keeps its momentum
+sharded; its update is gathered to be orthogonalised, and every rank keeps its slice.
 """
 
 from __future__ import annotations

@@ -45,8 +45,7 @@ class Stage:
 
 @dataclass
 class Step:
-    """What happened at one step. `loss` and `stats` wait for the device on first use, all values in one
-    copy."""
+    """What happened at one step. `loss` and `stats` wait for the device on first use, in one copy."""
 
     number: int                              # steps done so far, so the first is 1
     steps: int

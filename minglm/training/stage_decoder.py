@@ -42,8 +42,7 @@ def decoder_stage(config: Config, device: Device, recipe: Recipe, vae: VAE,
     """Flow matching on latents, given ids and words.
 
     The ids are not those of the picture itself but of one with some texts misspelt, because planners often
-    add or omit a letter: the decoder should take the spelling from the words, and only position and colour
-    from the ids.
+    add or omit a letter: the decoder should learn spelling from the words, only position and colour from ids.
 
     Two auxiliary losses make text learnable in an hour: the attention of half the heads of one block is
     supervised with the positions of the letters, which the poster world knows, and every glyph token must

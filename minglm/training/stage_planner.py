@@ -21,12 +21,12 @@ from minglm.world.layout import CELL
 
 def planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE,
                   tokenizer: Tokenizer) -> Stage:
-    """Cross-entropy of the ids of preview and large grid, given the caption. The preview's ids are those of
-    the downscaled picture."""
+    """Cross-entropy of the ids of preview (the downscaled picture) and large grid, given the caption."""
     model = Planner(config.planner).to(device.device)
     tokenizer = tokenizer.to(device.device).eval()
 
     def batch(step: int, share: slice = WHOLE) -> dict:
+        # of similar caption length, which is what is padded
         posters_ = alike("planner", step, recipe, lambda p: len(p.caption.encode()))[share]
         rows, columns = posters_[0].height // CELL, posters_[0].width // CELL
         grid = preview_grid(rows, columns, config.planner.preview_tokens)

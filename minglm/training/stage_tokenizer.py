@@ -70,8 +70,7 @@ def revise_codes(quantiser: VectorQuantiser, usage: Tensor, z: Tensor, ids: Tens
                  generator: torch.Generator, decay: float = 0.95) -> None:
     """Move each code towards the mean of the features assigned to it; reset codes that are not used.
 
-    usage (K,) is a running mean of how often each code is chosen, updated in place; z (B, h, w, E);
-    ids (B, h, w).
+    usage (K,), updated in place: a running mean of how often codes are chosen; z (B, h, w, E); ids (B, h, w).
     """
     z, ids, codes = z.reshape(-1, z.shape[-1]), ids.flatten(), quantiser.codes
     chosen = torch.zeros_like(usage).index_add_(0, ids, torch.ones_like(z[:, 0]))

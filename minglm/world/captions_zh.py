@@ -1,5 +1,4 @@
-"""Captions in Chinese: the many ways to ask for one poster. The English ones, and why they vary, are in
-captions_en.py."""
+"""Captions in Chinese: the many ways to ask for one poster. Why they vary: see captions_en.py."""
 
 from __future__ import annotations
 
@@ -27,12 +26,13 @@ def chinese(rng: random.Random, poster: Poster, pattern: int, training: bool) ->
         said = "".join(f"，{at}的字是{c}{q}" for q, c, at in words)
         return f"请画一张{background}的海报：{thing}在{place}{said}。"
     ground = rng.choice(("一张{b}海报", "一张{b}海报", "一张{b}的海报", "一张{b}背景的海报", "{b}背景的海报",
-                         "{b}的海报", "海报背景是{b}", "背景是{b}的海报", "一幅{b}底色的画")).format(b=background)
+                         "{b}的海报", "海报背景是{b}", "背景是{b}的海报",
+                         "一幅{b}底色的画")).format(b=background)
     if ground[0] == "一" and rarely(0.5):
         ground = rng.choice(ASK_ZH) + ground
     shown = rng.choice(("{p}画着{t}", "{p}有{t}", "{p}有一个{t}", "{p}是{t}", "{t}在{p}") if place else
                        ("画着{t}", "有{t}", "画一个{t}")).format(p=place, t=thing)
-    # one of the rare phrasings or one mixed set for all words of the caption
+    # a single phrasing for all words of the caption, or a mixture
     ways = rng.choice((("{at}是{c}文字{q}",), ("{at}写着{c}的{q}",), ("{c}的{q}在{at}",),
                        ("{at}用{c}写着{q}", "{at}有{c}的{q}", "{at}的{c}文字是{q}", "{c}文字{q}写在{at}")))
     said = []

@@ -148,8 +148,7 @@ def backgrounds(thing: str) -> tuple[str, ...]:
 
 
 def validate_texts(texts: list[str], width: int) -> list[str]:
-    """The texts as written on a poster `width` pixels wide. Raises ValueError if one has unknown characters
-    or does not fit."""
+    """The texts as written on a poster `width` pixels wide. Raises ValueError if one cannot be written."""
     for text in texts:
         if strange := unknown_characters(text):
             raise ValueError(f"cannot write {' '.join(strange)} in {text!r}: known are A-Z, 0-9, space, ! ? "

@@ -1,8 +1,8 @@
 """The texts that a prompt quotes, and the quotation marks used in captions.
 
 Keyboards differ in their quotation marks, and word processors and chat programs replace them, so any mark of
-a family opens and any closes: “HELLO", „HELLO“, »HELLO«, 『你好」. Apostrophes (it's, l'arbre, the '90s) and inch
-marks (12") are not quotation marks.
+a family opens and any closes: “HELLO", „HELLO“, »HELLO«, 『你好」. Apostrophes (it's, l'arbre, the '90s) and
+inch marks (12") are not quotation marks.
 """
 
 from __future__ import annotations
@@ -74,8 +74,7 @@ def unquoted(prompt: str) -> str:
 
 
 def written(rng: random.Random, text: str, language: str) -> str:
-    """A text as quoted in a caption of that language; Latin mostly in capitals, as on the poster, but not
-    always."""
+    """A text as quoted in a caption; Latin mostly in capitals, as on the poster, but not always."""
     if not is_han(text):
         text = rng.choices((text, text.lower(), text.capitalize()), (70, 15, 15))[0]
     opening, closing = rng.choice(QUOTES[language])
