@@ -59,7 +59,14 @@ class TokenizerConfig:
 
 @dataclass(frozen=True)
 class PlannerConfig:
-    """GLM-4 transformer. One embedding table: codes, boi, eoi, unused, then text."""
+    """GLM-4 transformer. One embedding table: codes, boi, eoi, unused, then text.
+
+    exact: round as the published code does, to the last bit, so that the same random numbers sample the same
+    ids: the same operators with the same weights, shapes and threads, since how a sum is split, and so how it
+    rounds, may depend on each of these, and which of them matters differs between processors. It holds in
+    single precision on a CPU, with the tested versions of torch and transformers; elsewhere another id is
+    sampled now and then.
+    """
 
     codebook: int = 1024
     vision_vocab: int = 1152                 # codes + boi + eoi + unused; size of the output head
@@ -76,7 +83,7 @@ class PlannerConfig:
     eps: float = 1e-5
     preview_tokens: int = 4                  # area of the preview grid, a square number
     preview_weight: float = 2.0              # its weight in the loss, against 1 for the large grid
-    exact: bool = False                      # PyTorch's operators, as published, to the last bit (glm_image)
+    exact: bool = False                      # see above (glm_image)
 
     @property
     def boi(self) -> int:

@@ -14,6 +14,7 @@ from einops import rearrange
 
 from minglm.config import Config, DecoderConfig, FlowConfig, GlyphConfig, PlannerConfig, TokenizerConfig
 from minglm.device import pick
+from minglm.generate import plan
 from minglm.generate.pipeline import Pipeline
 from minglm.generate.plan import sample_ids
 from minglm.model import flow
@@ -171,6 +172,55 @@ def test_greedy_generation(ar, preview, large):
     drawn = torch.cat([ids.flatten() for ids in drawn])
     assert drawn.tolist() == wanted[0, len(prompt):].tolist()
     assert len(drawn.unique()) > 2
+
+
+WIDE = dict(codebook=1000, vision_vocab=1152, vocab=1300, depth=2, exact=True)
+WIDE = [PlannerConfig(**WIDE, width=256, heads=8, kv_heads=2, head_dim=32, mlp=768, mrope_section=(2, 3, 3)),
+        PlannerConfig(**WIDE, width=384, heads=6, kv_heads=3, head_dim=64, mlp=1000, mrope_section=(4, 6, 6))]
+
+
+@pytest.fixture(scope="module", params=WIDE, ids=["256 wide", "384 wide"])
+def wide(request):
+    """A planner with `exact`, beside the published one. With the first of these widths, products on an AVX-512 processor
+    round differently when the matrix is transposed, with the second when it is joined to others or read by one thread
+    of two."""
+    config = request.param
+    torch.manual_seed(0)
+    theirs = transformers.GlmImageForConditionalGeneration(transformers.GlmImageConfig(
+        text_config=dict(
+            vocab_size=config.vocab, vision_vocab_size=config.vision_vocab, hidden_size=config.width,
+            intermediate_size=config.mlp, num_hidden_layers=config.depth, num_attention_heads=config.heads,
+            num_key_value_heads=config.kv_heads, max_position_embeddings=512, rms_norm_eps=config.eps,
+            pad_token_id=config.vision_vocab, eos_token_id=config.eoi,
+            rope_parameters=dict(rope_type="default", rope_theta=config.rope_theta, partial_rotary_factor=0.5,
+                                 mrope_section=list(config.mrope_section))),
+        vision_config=dict(depth=1, hidden_size=8, num_heads=1, image_size=16, patch_size=8, intermediate_size=8),
+        vq_config=dict(embed_dim=8, num_embeddings=config.codebook, latent_channels=8),
+        image_token_id=config.vision_vocab + IMAGE, image_start_token_id=config.boi, image_end_token_id=config.eoi))
+    theirs = perturb(theirs).requires_grad_(True)    # as loaded; else matmul takes the first step's head for a batch of products
+    return copy(Planner(config), theirs, snapshot.PLANNER, UNUSED + "|model.visual|vqmodel"), theirs
+
+
+@pytest.mark.parametrize("lengths", [(9, 9), (9, 4)], ids=["one length", "padded"])
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 8, 16])
+def test_exact_logits_are_theirs_to_the_last_bit(wide, monkeypatch, rows, lengths):
+    """At every step, whatever the processor makes of layouts, numbers of rows and threads."""
+    planner, theirs = wide
+    config, longest, ours = planner.config, max(lengths[:rows]), []
+    prompts = [sequence(config, lengths[row % 2], row) for row in range(rows)]
+    missing = [longest - len(prompt) for prompt in prompts]
+    choose = plan.choose
+    monkeypatch.setattr(plan, "choose", lambda logits, *rest: ours.append(logits) or choose(logits, *rest))
+    sample_ids(planner, prompts, [(2, 2), (2, 3)], [torch.Generator()] * rows, temperature=0)
+    theirs.model.rope_deltas = None
+    wanted = theirs.generate(
+        input_ids=torch.tensor([[config.vision_vocab] * n + prompt for n, prompt in zip(missing, prompts)]),
+        attention_mask=torch.tensor([[0] * n + [1] * (longest - n) for n in missing]),
+        image_grid_thw=torch.tensor([[1, 2, 3], [1, 2, 2]] * rows), images_per_sample=torch.tensor([2] * rows),
+        max_new_tokens=10, do_sample=False, suppress_tokens=list(range(config.codebook, config.vision_vocab)),
+        output_logits=True, return_dict_in_generate=True).logits
+    unequal = [i for i, (a, b) in enumerate(zip(ours, wanted, strict=True)) if not torch.equal(a, b[:, :config.codebook])]
+    assert not unequal
 
 
 # ---------------------------------------------------------------- glyph encoder

@@ -8,6 +8,9 @@ operators, since for so little work the overhead per operator dominates: q, k an
 rows from the start, the rotation is in place, and nothing is saved for a backward pass. The tests compare the
 two. The price is a copy of the q, k and v weights during sampling: 1.5 GB in half precision, of the released
 planner's 18. On a CPU small planners are copied whole, into a layout that is read faster.
+
+With `config.exact` no weight is copied: how the sums of a product are split, and so how they round, depends on the
+layout of the matrix, on its number of rows, and on the number of threads, so all three stay as published.
 """
 
 from __future__ import annotations
@@ -55,7 +58,7 @@ def sample_ids(planner: Planner, prompts: list[list[int]], grids: list[Grid], ge
     make = stepper if all(isinstance(each, nn.Linear) for each in linears(planner)) else plain_stepper
     step, head = make(planner, place, mask, cache)
     # decode: sample an id from the logits, then feed it back for the next features
-    with one_thread(small(planner)), torch.inference_mode():
+    with one_thread(small(planner) and not config.exact), torch.inference_mode():
         for i in range(total):
             logits = head(features)[:, :config.codebook].float().cpu()        # only codes are legal in a grid
             if isinstance(generators, torch.Generator):
@@ -127,18 +130,16 @@ def light(planner: Planner) -> bool:
     return planner.embed.weight.is_cpu and sum(p.nbytes for p in planner.blocks.parameters()) < 2 ** 30
 
 
-def product(weight: Tensor, bias: Tensor | None, rows: int, anew: bool,
-            exact: bool) -> Callable[[Tensor], Tensor]:
+def product(weight: Tensor, bias: Tensor | None, rows: int, anew: bool) -> Callable[[Tensor], Tensor]:
     """A function x (rows, D) -> x weight^T + bias, called once for every id to sample.
 
-    anew: copy the matrix into another layout. Transposed it is read faster, and from four rows on the sums
-    are the same to the last bit; where that does not matter, oneDNN packs it, for several rows faster still.
+    anew: copy the matrix into a layout that is read faster: transposed for one row, packed by oneDNN for
+    several. Both add up in another order than F.linear does with the weight as it is.
     """
-    if (anew and not exact and rows > 1 and weight.dtype == torch.float32
-            and torch.backends.mkldnn.is_available()):
+    if anew and rows > 1 and weight.dtype == torch.float32 and torch.backends.mkldnn.is_available():
         packed = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
         return lambda x: onednn(x, packed, bias)
-    laid = weight.t().contiguous().t() if anew and (rows >= 4 or not exact) else weight
+    laid = weight.t().contiguous().t() if anew else weight
     return lambda x: F.linear(x, laid, bias)
 
 
@@ -147,7 +148,7 @@ def stepper(planner: Planner, place: Tensor, mask: Tensor | None, cache: list[KV
     """As `plain_stepper`, for planners whose linear maps are all nn.Linear (parametrized ones included)."""
     cos, sin = planner.rotary(place)                                             # (B, 1, M, R)
     sin = signed(sin)
-    made = partial(product, rows=len(place), anew=light(planner), exact=planner.config.exact)
+    made = partial(product, rows=len(place), anew=light(planner) and not planner.config.exact)
     steps = [block_stepper(block, planner.config, kept, made) for block, kept in zip(planner.blocks, cache)]
 
     def step(ids: Tensor, at: int) -> Tensor:
@@ -164,7 +165,13 @@ def block_stepper(block: PlannerBlock, config: PlannerConfig, cache: KVCache,
                   made: Callable) -> Callable[..., Tensor]:
     """One block as a function of x (B, D), cosines and signed sines (B, 1, 1, R), and a mask or None."""
     three, heads, groups = (block.q, block.k, block.v), config.heads, config.kv_heads
-    qkv = made(torch.cat([f.weight for f in three]), torch.cat([f.bias for f in three]))
+    if config.exact:
+        each = [made(f.weight, f.bias) for f in three]       # rows of a joint matrix may be summed differently
+
+        def qkv(x: Tensor) -> Tensor:
+            return torch.cat([f(x) for f in each], -1)
+    else:
+        qkv = made(torch.cat([f.weight for f in three]), torch.cat([f.bias for f in three]))
     o, gate_up, down = (made(f.weight, None) for f in (block.o, block.gate_up, block.down))
     norms = [(norm.weight, norm.eps) for norm in (block.norm1, block.norm2, block.norm3, block.norm4)]
 

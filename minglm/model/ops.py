@@ -78,12 +78,13 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None,
     """softmax(q k^T / sqrt(D)) v with a boolean mask (True = attend), (B, H, N, D); grouped-query if G < H.
 
     q (B, H, N, D); k, v (B, G, M, D) with H a multiple of G; `mask` and `causal` exclude each other.
-    exact: PyTorch's operator, as in the published code, to the last bit, though slower for a single query.
+    exact: PyTorch's operator, as in the published code, to the last bit; for a single query without a mask
+    that is slower.
     """
     if trained(q) and q.dtype == torch.bfloat16:
         return TrainedAttention.apply(q, k, v, earlier(q, k) if causal else mask)
     batch, heads, count, width = q.shape
-    if count == 1 and heads != k.shape[1] and not (causal or exact):
+    if count == 1 and heads != k.shape[1] and not causal and not (exact and mask is None):
         # heads of a group share keys and mask, so they can be the queries of one head: keys are not repeated
         grouped = q.reshape(batch, k.shape[1], -1, width)                        # (B, G, H / G, D)
         return F.scaled_dot_product_attention(grouped, k, v, attn_mask=mask).view(q.shape)
