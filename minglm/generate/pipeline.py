@@ -108,9 +108,13 @@ class Pipeline:
     @torch.no_grad()
     def reconstruct(self, images: list[Image.Image]) -> list[Image.Image]:
         """Pictures of one size, through the VAE and back."""
+        return to_images(self.vae.decode(self.latents(images)))
+
+    @torch.no_grad()
+    def latents(self, images: list[Image.Image]) -> Tensor:
+        """Pictures of one size -> (B, C, H/8, W/8)."""
         with usual_defaults():
-            latents = self.vae.encode(to_tensor(images).to(self.device.device, paint.dtype_of(self.vae)))
-            return to_images(self.vae.decode(latents))
+            return self.vae.encode(to_tensor(images).to(self.device.device, paint.dtype_of(self.vae)))
 
     def fit(self, image: Image.Image) -> Image.Image:
         """A picture to edit, resized to whole cells."""
