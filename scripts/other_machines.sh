@@ -27,7 +27,7 @@ while [ $# -gt 0 ] && [[ $1 != [-/]* && $1 != */* ]]; do
 done
 [ ${#names[@]} -gt 0 ] || names=($(awk 'NF {print $1}' <<<"$variants"))
 [ $# -gt 0 ] || set -- "$what"
-[ "$what" = tests ] || set -- --nbval --nbval-current-env --nbval-sanitize-with=tests/sanitize.cfg --nbval-cell-timeout=900 "$@"
+[ "$what" = tests ] || set -- --nbval --nbval-current-env --nbval-sanitize-with=tests/sanitize.cfg --nbval-cell-timeout=3600 "$@"
 
 # The first two also rule out AMX, which no processor without AVX-512 has: with it PyTorch 2.13's attention in bfloat16
 # raises "pack_vnni2 is only supported when avx512 is supported" (notebook 13, on a processor that has both).
