@@ -11,14 +11,19 @@ import sys
 import time
 from pathlib import Path
 
-from minglm.files import writable
+from minglm.files import check_data, writable
 from minglm.images import image_kind, save_image
+from minglm.validate import real
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command. Returns the exit code."""
     try:
+        for stream in (sys.stdout, sys.stderr):                  # a code page may lack what OCR reads, or a file is called
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")
         options = command_line().parse_args(arguments)
+        check_data()
         return (simulated if getattr(options, "simulate_npu", False) else options.run)(options) or 0
     except (ValueError, OSError) as error:
         print(f"minglm: {error}", file=sys.stderr)
@@ -76,9 +81,10 @@ def command_line() -> argparse.ArgumentParser:
     one.add_argument("--out", type=Path, help="folder for weights and logs (default: runs/CONFIG)")
     one.add_argument("--steps", type=at_least_one, help="steps of the recipe, instead of its own")
     one.add_argument("--batch", type=at_least_one, help="samples per step, over all processes, instead of the recipe's")
-    one.add_argument("--minutes", type=float, help="stop after so long; --resume goes on")
+    one.add_argument("--minutes", type=seconds, help="stop after so long; --resume goes on")
     one.add_argument("--resume", action="store_true", help="go on from the last checkpoint, of any number of processes")
-    one.add_argument("--save-every", type=float, default=120.0, metavar="SECONDS", help="between checkpoints")
+    one.add_argument("--restart", action="store_true", help="begin anew; an earlier run is put aside, not lost")
+    one.add_argument("--save-every", type=seconds, default=120.0, metavar="SECONDS", help="between checkpoints")
     one.add_argument("--accumulate", type=at_least_one, default=1, metavar="PARTS",
                      help="compute a batch in so many parts, one after the other, to need less memory")
     one.add_argument("--checkpoint-activations", action="store_true",
@@ -122,10 +128,28 @@ def command_line() -> argparse.ArgumentParser:
     return parser
 
 
+def to_json(values: dict) -> str:
+    """As JSON, with characters that the terminal or file cannot hold written as \\u escapes."""
+    readable = json.dumps(values, ensure_ascii=False)
+    try:
+        readable.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(values)
+    return readable
+
+
 def at_least_one(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 up")
     return int(text)
+
+
+def seconds(text: str) -> float:
+    """A length of time: a finite number from 0 up."""
+    try:
+        return real("a time of", float(text), 0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number from 0 up") from None
 
 
 def size(text: str) -> tuple[int, int]:
@@ -158,7 +182,7 @@ def generate(options: argparse.Namespace) -> None:
 
         done["read"] = [found.text for found in Judge().read(out.images[0])]
     if options.json:
-        print(json.dumps(done, ensure_ascii=False))
+        print(to_json(done))
         return
     print(f"{options.out}: {options.size[0]}x{options.size[1]} pixels, seed {options.seed}, painted in "
           f"{done['paint_seconds']} s on {pipe.device} (loading took {done['load_seconds']} s)")
@@ -204,7 +228,7 @@ def evaluate(options: argparse.Namespace) -> None:
             f"{name.replace('_', ' ')} {value}" for name, value in done["tokenizer"].items())
     write_json(options.out, done)
     save_image(module.strip(shown), options.out.with_suffix(".png"))
-    print(json.dumps(done) if options.json else
+    print(to_json(done) if options.json else
           f"{module.format_report(scores)}{probed}\n{options.out} has every number, {options.out.with_suffix('.png')} pictures; "
           f"{done['seconds']} s on {pipe.device}")
 
@@ -230,7 +254,7 @@ def doctor(options: argparse.Namespace) -> None:
     from minglm.doctor import report, text
 
     facts = report()
-    print(json.dumps(facts) if options.json else text(facts))
+    print(to_json(facts) if options.json else text(facts))
 
 
 def classroom(options: argparse.Namespace) -> None:

@@ -7,10 +7,48 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-DATA = Path(__file__).parents[1] / "data"
+from safetensors import SafetensorError
+
+PACKAGE = Path(__file__).resolve().parent
+HOME = PACKAGE if (PACKAGE / "data").is_dir() else PACKAGE.parent        # a wheel holds data/ inside, a clone beside
+DATA = HOME / "data"
+
+
+def check_data() -> None:
+    """Raises ValueError unless the data are there: a plain copy of the package's modules has none."""
+    if not DATA.is_dir():
+        raise ValueError("minglm/data is missing: run from a clone, installed with pip install -e ., or install a "
+                         "wheel")
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """A temporary name to write to, which becomes `path` at the end; of a failure nothing is left, and what was there
+    before stays.
+
+    The folder is created, and the file gets the mode that the umask gives, since safetensors would let its owner
+    alone read it. Raises OSError naming the file, whichever error a library makes of a full disk.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with temporary.open("wb"):           # has the right mode; a library may replace the file, so it is read here
+            mode = stat.S_IMODE(temporary.stat().st_mode)
+        yield temporary
+        temporary.chmod(mode)
+        os.replace(temporary, path)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
+        raise OSError(f"cannot write {path}: {reason}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> dict:
@@ -28,10 +66,8 @@ def read_json(path: Path) -> dict:
 
 def write_json(path: Path, values: dict) -> None:
     """Write an object as a JSON file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
 def writable(path: Path) -> None:

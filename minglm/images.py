@@ -5,13 +5,14 @@ Shapes: B pictures · H, W height and width.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
+
+from minglm.files import whole_file
 
 DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")     # Pillow's modes of more than 8 bits
 ORIENTATION = 0x0112                         # the EXIF tag for how the camera was held
@@ -85,9 +86,6 @@ def image_kind(path: Path) -> str:
 
 def save_image(image: Image.Image, path: Path) -> None:
     """Write a picture whole or not at all; the format follows the name."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        image.save(temporary, format=image_kind(path))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    kind = image_kind(path)
+    with whole_file(path) as temporary:
+        image.save(temporary, format=kind)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -14,7 +13,7 @@ import matplotlib
 import numpy as np
 from matplotlib import font_manager, patches
 
-from minglm.files import DATA
+from minglm.files import DATA, whole_file
 
 HAN = DATA / "fonts" / "MiniGLMSansSC-Bold.ttf"
 BLUE, ORANGE, GREEN, PINK, SKY, RED = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
@@ -188,7 +187,6 @@ def loss_curve(log: str | Path, out: str | Path) -> None:
         axis.set_title(name.replace("_", " "))
         axis.set_xlabel("step")
     figure.tight_layout()
-    temporary = Path(out).with_suffix(".tmp")
-    figure.savefig(temporary, format="png")
+    with whole_file(out) as temporary:
+        figure.savefig(temporary, format="png")
     plt.close(figure)
-    os.replace(temporary, out)

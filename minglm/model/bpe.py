@@ -7,7 +7,6 @@ bytes, and neighbouring tokens are merged in the order in which training learned
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 import unicodedata
@@ -15,6 +14,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+
+from minglm.files import whole_file
 
 CODE = "<|dit_token_{}|>"                    # the published vocabulary's name for an image code
 SPECIALS = ("<sop>", "<eop>", "<pad>")       # around the grid sizes; after short prompts
@@ -174,9 +175,8 @@ class BPE:
         file = dict(version="1.0", truncation=None, padding=None, added_tokens=added,
                     normalizer=None, pre_tokenizer=dict(type="Sequence", pretokenizers=[split, level]),
                     post_processor=None, decoder=level, model=model)
-        temporary = Path(f"{path}.tmp")
-        temporary.write_text(json.dumps(file, ensure_ascii=False), encoding="utf-8")
-        os.replace(temporary, path)
+        with whole_file(path) as temporary:
+            temporary.write_text(json.dumps(file, ensure_ascii=False), encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> BPE:

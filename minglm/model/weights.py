@@ -9,7 +9,6 @@ Numbers are stored in half precision and used in single precision. Nothing is ev
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from minglm.config import AutoencoderConfig, Config, VAEConfig
-from minglm.files import DATA, read_json, write_json
+from minglm.files import DATA, read_json, whole_file, write_json
 from minglm.model.autoencoder import AutoencoderKL
 from minglm.model.bpe import BPE
 from minglm.model.decoder import Decoder
@@ -40,11 +39,13 @@ PARTS = dict(vae=either_vae, tokenizer=Tokenizer, planner=Planner, glyph=GlyphEn
 
 
 def find(weights: str | Path) -> Path:
-    """The folder of `weights`: a name under data/weights, or any folder that holds a model.
+    """The folder of `weights`: a bare name is one under data/weights, or else a folder here; what is a path, such as
+    ./mini, is that folder.
 
     Raises ValueError naming what there is.
     """
-    for folder in (FOLDER / str(weights), Path(weights)):
+    bare = isinstance(weights, str) and Path(weights).name == weights and not weights.startswith(".")
+    for folder in (FOLDER / weights, Path(weights)) if bare else (Path(weights),):
         if (folder / "config.json").is_file():
             return folder
     names = sorted(p.parent.name for p in FOLDER.glob("*/config.json"))
@@ -62,8 +63,8 @@ def save_part(folder: Path, name: str, module: nn.Module, config: Config) -> Non
     write_json(folder / name / "config.json", asdict(getattr(config, name)))
     tensors = {k: v.detach().cpu().half().contiguous() for k, v in module.state_dict().items()}
     path = folder / name / "model.safetensors"
-    save_file(tensors, path.with_suffix(".tmp"))
-    os.replace(path.with_suffix(".tmp"), path)
+    with whole_file(path) as temporary:
+        save_file(tensors, temporary)
 
 
 def load_config(folder: Path) -> Config:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,7 +21,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from minglm.files import read_json, write_json
+from minglm.files import read_json, whole_file, write_json
 
 KINDS = dict(F32=torch.float32, F16=torch.float16, BF16=torch.bfloat16)
 BUFFER = 4 * 2 ** 20                         # bytes between disk and tensor
@@ -140,9 +139,9 @@ def write(folder: Path, stem: str, tensors: dict[str, Tensor], limit: int = 5 * 
     names = [f"{stem}-{i:05d}-of-{len(groups):05d}.safetensors" if many else f"{stem}.safetensors"
              for i in range(1, len(groups) + 1)]
     for file, group in zip(names, groups):
-        temporary = folder / f"{file}.tmp"
-        save_file({k: v.detach().cpu().contiguous() for k, v in group.items()}, temporary, metadata={"format": "pt"})
-        os.replace(temporary, folder / file)
+        with whole_file(folder / file) as temporary:
+            laid_out = {k: v.detach().cpu().contiguous() for k, v in group.items()}
+            save_file(laid_out, temporary, metadata={"format": "pt"})
     index = folder / f"{stem}.safetensors.index.json"
     index.unlink(missing_ok=True)
     if many:

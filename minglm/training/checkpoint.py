@@ -10,7 +10,6 @@ values is ever unpickled, which is why the shards are safetensors.
 
 from __future__ import annotations
 
-import os
 import shutil
 import warnings
 from dataclasses import asdict, replace
@@ -21,7 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from minglm.files import read_json, write_json
+from minglm.files import read_json, whole_file, write_json
 from minglm.training import ranks, sharding
 
 if TYPE_CHECKING:
@@ -99,10 +98,8 @@ def to_cpu(value):
 
 def save(path: Path, state: dict) -> None:
     """Write a checkpoint so that a crash at any moment leaves the old or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    torch.save(to_cpu(state), temporary)
-    os.replace(temporary, path)
+    with whole_file(path) as temporary:
+        torch.save(to_cpu(state), temporary)
 
 
 def load(path: Path) -> dict:

@@ -19,6 +19,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from minglm.device import Device
+from minglm.files import whole_file
 from minglm.training import checkpoint, ranks, sharding
 from minglm.training.optimisers import EMA, Muon, optimisers
 from minglm.training.recipe import Stage, Step
@@ -32,12 +33,11 @@ class Log:
         if path.exists() and done:
             with path.open(newline="") as file:
                 rows = [row for row in csv.DictReader(file) if int(row["step"]) <= done]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path, self.header = path.with_suffix(".tmp"), None                  # a crash leaves the old one or this
-        self.path.write_text("")
-        for row in rows:
-            self.add(row)
-        self.path = self.path.replace(path)
+        self.header = None
+        with whole_file(path) as self.path:                                      # a crash leaves the old log or this one
+            for row in rows:
+                self.add(row)
+        self.path = path
 
     def add(self, row: dict) -> None:
         with self.path.open("a", newline="") as file:

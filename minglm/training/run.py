@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -53,14 +55,47 @@ def train(options: argparse.Namespace) -> None:
     names = STAGES if options.stage == "all" else (options.stage,)
     folder = options.out or Path("runs") / options.config
     with ranks.group(device), interrupts() as stop:
-        resume = options.resume or ranks.restarted()
-        if dist.is_initialized() and not resume and not ranks.rank():
-            for name in names:               # or a restart would go on from an earlier run's
-                checkpoint.remove(checkpoint.everything(folder / "training" / name))
+        again = ranks.restarted()            # by torchrun, after a process died: its run goes on
+        resume = options.resume or again
+        for name in names:                   # what is wrong with a later stage is said before an earlier one trains
+            look(name, folder, options, resume)
+        found = [name for name in names if checkpoint.latest(folder / "training" / name)]
+        if options.resume and not again and not found and not ranks.rank():
+            print(f"no checkpoint in {folder / 'training'}: starting from the beginning", file=sys.stderr)
+        if options.restart and not resume:
+            with ranks.leader_first():
+                if not ranks.rank():
+                    for path in [path for name in names for path in remains(name, folder)]:
+                        put_aside(path)
         until = None if options.minutes is None else time.monotonic() + 60 * options.minutes
         for name in names:
             if not train_stage(name, folder, options, device, resume, stop, until):
                 break
+
+
+def look(name: str, folder: Path, options: argparse.Namespace, resume: bool) -> None:
+    """Raises ValueError for a stage that cannot be trained as asked, before anything was changed: an unknown name, a
+    batch that cannot be shared evenly, or an earlier run, which is neither overwritten nor continued unasked."""
+    recipe = RECIPES[options.config].get(name)
+    if recipe is None:
+        raise ValueError(f"unknown stage {name!r}: choose one of {', '.join(STAGES)} or all")
+    ranks.shares(options.batch or recipe.batch, options.accumulate)
+    there = remains(name, folder)
+    if ranks.agreed(bool(there)) and not resume and not options.restart:
+        raise ValueError(f"{' and '.join(map(str, there)) or folder} hold an earlier run of stage {name}: --resume goes on "
+                         "with it, --restart puts it aside, --out begins elsewhere")
+
+
+def remains(name: str, folder: Path) -> list[Path]:
+    """What earlier runs of a stage left in a folder: logs and checkpoints, and weights."""
+    parts = dict(decoder=("decoder", "glyph")).get(name, (name,))
+    folders = [folder / "training" / name, *(folder / part for part in parts)]
+    return [path for path in folders if path.is_dir() and any(path.iterdir())]
+
+
+def put_aside(path: Path) -> None:
+    """Rename a folder to the first free one of NAME.1, NAME.2, ..."""
+    path.rename(next(free for n in count(1) if not (free := path.with_name(f"{path.name}.{n}")).exists()))
 
 
 def train_stage(name: str, folder: Path, options: argparse.Namespace, device: Device, resume: bool, stop: list,

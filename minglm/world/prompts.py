@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 
-from minglm.files import DATA
+from minglm.files import DATA, whole_file
 from minglm.world.draw import SPLITS, caption, draw
 from minglm.world.layout import CELL, HAN_PITCH, LATIN_PITCH, slot_box
 from minglm.world.posters import Poster, Region, words
@@ -64,9 +63,8 @@ def write_prompts(folder: Path = PROMPTS) -> None:
     for name, posters in SETS.items():
         lines = [json.dumps(dict(cell=cell, **asdict(poster)), ensure_ascii=False)
                  for cell, poster in posters()]
-        temporary = folder / f"{name}.tmp"
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        os.replace(temporary, folder / f"{name}.jsonl")
+        with whole_file(folder / f"{name}.jsonl") as temporary:
+            temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def load_prompts(name: str, limit: int | None = None) -> list[tuple[str, Poster]]:
