@@ -135,12 +135,12 @@ def fused(x: Tensor):
 
 def npu_status() -> tuple[bool, str]:
     """Whether an npu can be used, and a sentence saying why (not)."""
-    if not hasattr(torch, "npu"):  # there already: torch_npu is loaded, or a simulator is
+    if not hasattr(torch, "npu") or "torch_npu" not in sys.modules:  # else it is loaded, or a simulator is
         if reason := _load_torch_npu():
             return False, reason
     try:
         count = torch.npu.device_count() if torch.npu.is_available() else 0
-    except (RuntimeError, OSError) as error:
+    except Exception as error:               # of whatever kind: a machine without a card must go on
         return False, f"torch-npu is loaded but cannot ask for cards: {_first_line(error)}"
     if count == 0:
         return False, "torch-npu is loaded but no card is visible (see `npu-smi info`)"
@@ -150,11 +150,11 @@ def npu_status() -> tuple[bool, str]:
 @cache  # a failed import of an extension cannot be repeated in one process
 def _load_torch_npu() -> str:
     """Import torch_npu, which adds torch.npu; the empty string, or why that is impossible."""
-    if find_spec("torch_npu") is None:
-        return "the package torch-npu is not installed"
     try:
+        if find_spec("torch_npu") is None:
+            return "the package torch-npu is not installed"
         import torch_npu  # noqa: F401
-    except (ImportError, RuntimeError, OSError) as error:
+    except Exception as error:               # a version for another torch fails with AttributeError, KeyError, ...
         return ("torch-npu is installed but cannot be loaded "
                 f"(CANN missing, or its set_env.sh not sourced?): {_first_line(error)}")
     return ""

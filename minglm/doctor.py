@@ -9,19 +9,19 @@ import os
 import platform
 import time
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import torch
 from torch import nn
 
 import minglm
 from minglm import device as devices
+from minglm.files import DATA
 
 REQUIRED = ("torch", "numpy", "einops", "pillow", "safetensors", "matplotlib", "tqdm")
 OPTIONAL = {"rapidocr": "reads posters back: pip install -e '.[ocr]'",
             "jupyterlab": "opens the notebooks: pip install -e '.[notebooks]'",
             "torch-npu": "only for Ascend cards: see environment-npu.yml"}
-WEIGHTS = Path(__file__).resolve().parent.parent / "data" / "weights"
+WEIGHTS = DATA / "weights"
 MARKS = {True: "[OK]", None: "[--]", False: "[!!]"}  # fine, absent but not needed, to be mended
 
 

@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from minglm import course
-from minglm.course import classroom
+from minglm.course import notebooks
 from minglm.course.answers import Case, run
 
 NAME = "05_try_a_sample.ipynb"
@@ -87,7 +87,7 @@ def sample() -> dict:
 
 def clone(folder: Path) -> Path:
     """A repository with the sample in it; returns the folder of its notebooks."""
-    for name, data in {f"notebooks/{NAME}": classroom.dump(sample()), "docs/notes.md": b"# top"}.items():
+    for name, data in {f"notebooks/{NAME}": notebooks.dump(sample()), "docs/notes.md": b"# top"}.items():
         (folder / name).parent.mkdir(parents=True)
         (folder / name).write_bytes(data)
     return folder / "notebooks"

@@ -19,11 +19,11 @@ from nbclient import NotebookClient
 from sample_notebook import NAME, SOLVED, STUB, code, sample
 
 from minglm.__main__ import main
-from minglm.course import check_05, classroom
+from minglm.course import check_05, classroom, notebooks
 from minglm.course.answers import Wrong
 
 NOTEBOOKS = sorted((classroom.REPOSITORY / "notebooks").glob("*.ipynb"))
-BEGIN, END = classroom.BEGIN, classroom.END
+BEGIN, END = notebooks.BEGIN, notebooks.END
 
 
 @pytest.fixture
@@ -38,16 +38,16 @@ def course(tmp_path, monkeypatch):
 def replace_cell(folder, number, **changes):
     notebook = sample()
     notebook["cells"][number] |= changes
-    (folder / NAME).write_bytes(classroom.dump(notebook))
+    (folder / NAME).write_bytes(notebooks.dump(notebook))
 
 
 # ---------------------------------------------------------------- markers
 
 def test_a_solution_becomes_a_stub():
-    assert classroom.without_solution(SOLVED) == STUB
+    assert notebooks.without_solution(SOLVED) == STUB
     two = SOLVED.replace("    y = x\n", f"    y = x\n    {END}\n    y = 1\n    {BEGIN}\n")
-    assert classroom.without_solution(two).count("raise NotImplementedError") == 2
-    assert classroom.without_solution("x = 1\n") == "x = 1\n"
+    assert notebooks.without_solution(two).count("raise NotImplementedError") == 2
+    assert notebooks.without_solution("x = 1\n") == "x = 1\n"
 
 
 @pytest.mark.parametrize("source, words", [
@@ -59,7 +59,7 @@ def test_a_solution_becomes_a_stub():
     (f'text = """\n{BEGIN}"""', "neither"), ("# BEGIN_SOLUTION", "neither"), ("print('BEGIN SOLUTION')", "neither")])
 def test_malformed_markers_are_refused(source, words, course, capsys):
     with pytest.raises(ValueError, match=words):
-        classroom.without_solution(source)
+        notebooks.without_solution(source)
     replace_cell(course, 5, source=source)
     assert main(["classroom", "out"]) == 2
     error = capsys.readouterr().err
@@ -76,18 +76,18 @@ def test_solutions_stand_in_code(course, capsys):
 def test_a_student_copy_has_neither_solutions_nor_outputs():
     before = sample()
     given = copy.deepcopy(before)
-    got = classroom.student(given)
+    got = notebooks.student(given)
     assert given == before
     assert [c["source"] for c in got["cells"]] == [c["source"].replace(SOLVED, STUB) for c in before["cells"]]
     cells = [c for c in got["cells"] if c["cell_type"] == "code"]
     assert all(c["outputs"] == [] and c["execution_count"] is None for c in cells)
     assert [c["metadata"].get("tags", []) for c in cells] == [[], [], ["nbval-ignore-output", "raises-exception"], []]
-    nbformat.validate(nbformat.reads(classroom.dump(got).decode(), 4))
-    assert classroom.student(got) == got                                            # a copy of a copy
+    nbformat.validate(nbformat.reads(notebooks.dump(got).decode(), 4))
+    assert notebooks.student(got) == got                                            # a copy of a copy
 
 
 def test_exercises_are_read_from_their_headings():
-    task, = classroom.exercises(sample())
+    task, = notebooks.exercises(sample())
     assert (task.number, task.name, task.stars, task.minutes) == ("05.1", "twice", "★★", 10)
     assert task.checks == ["double"] and task.cells == [SOLVED] and "<summary>Hint</summary>" in task.text
 
@@ -202,7 +202,7 @@ def names(source: str) -> tuple[set[str], set[str]]:
 
 def of_exercise(cell: dict) -> bool:
     source = cell["source"]
-    return "# YOUR CODE HERE" in source or BEGIN in source or bool(classroom.CHECK.search(source))
+    return "# YOUR CODE HERE" in source or BEGIN in source or bool(notebooks.CHECK.search(source))
 
 
 def borrowed(notebook: dict) -> list[str]:
@@ -251,22 +251,22 @@ def verify(notebook: dict) -> None:
     A student copy differs from its notebook in the cells of exercises only. So if these fail as they should, and no
     other cell takes a name from them, all other cells do what they do in the notebook, which `make test` runs whole.
     """
-    unsolved = classroom.student(notebook)
+    unsolved = notebooks.student(notebook)
     assert not borrowed(unsolved), f"names from an exercise are used after it: {borrowed(unsolved)}"
     for source, _, error in execute(unsolved):
         assert isinstance(error, Wrong) and "nothing here yet" in str(error), f"{source}\n\n{error!r}"
     for source, printed, error in execute(notebook):
-        right, calls = printed.count(": right, "), len(classroom.CHECK.findall(source))
+        right, calls = printed.count(": right, "), len(notebooks.CHECK.findall(source))
         assert error is None and right == calls > 0, f"{source}\n\n{error!r}"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 @pytest.mark.filterwarnings("ignore:InlineBackend")                                 # traitlets, of matplotlib-inline
 def test_every_check_fails_on_a_student_copy_and_passes_on_the_solution(path, threads):
-    notebook = classroom.read(path)
-    assert classroom.exercises(notebook), "no exercises"
+    notebook = notebooks.read(path)
+    assert notebooks.exercises(notebook), "no exercises"
     if any("simnpu.install" in cell["source"] for cell in notebook["cells"]):    # for good: in a process of its own
-        script = "import pathlib, sys, test_classroom as t; t.verify(t.classroom.read(pathlib.Path(sys.argv[1])))"
+        script = "import pathlib, sys, test_classroom as t; t.verify(t.notebooks.read(pathlib.Path(sys.argv[1])))"
         subprocess.run([sys.executable, "-c", script, path], cwd=Path(__file__).parent, check=True)
         return
     verify(notebook)
@@ -299,7 +299,7 @@ def test_verify_sees_what_is_wrong(cells, words, course, monkeypatch):
 
 def run_all(notebook: dict, folder: Path) -> None:
     """Run All in a kernel: every cell of an exercise raises an error that says so, and no other cell."""
-    loaded = nbformat.reads(classroom.dump(notebook).decode(), 4)
+    loaded = nbformat.reads(notebooks.dump(notebook).decode(), 4)
     NotebookClient(loaded, timeout=300, resources=dict(metadata=dict(path=folder))).execute()
     for cell in (c for c in loaded.cells if c.cell_type == "code"):
         errors = [o.evalue for o in cell.outputs if o.output_type == "error"]
@@ -309,13 +309,13 @@ def run_all(notebook: dict, folder: Path) -> None:
 
 
 def test_run_all_goes_on_past_what_is_not_solved(tmp_path):
-    run_all(classroom.student(sample()), tmp_path)
+    run_all(notebooks.student(sample()), tmp_path)
 
 
 @pytest.mark.skipif("MINGLM_RUN_ALL" not in os.environ, reason="minutes; MINGLM_RUN_ALL=1 runs each student copy whole")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_whole_student_copies(path, tmp_path):
-    run_all(classroom.student(classroom.read(path)), tmp_path)
+    run_all(notebooks.student(notebooks.read(path)), tmp_path)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -324,10 +324,10 @@ def test_nbgrader_makes_the_same_copies(path):
     clear = preprocessors.ClearSolutions(enforce_metadata=False)
     loaded = nbformat.read(path, 4)
     theirs, _ = clear.preprocess(loaded, {})
-    ours = classroom.student(classroom.read(path))
+    ours = notebooks.student(notebooks.read(path))
     assert [c.source.replace("NotImplementedError()", "NotImplementedError") for c in theirs.cells] == [
         c["source"].replace("NotImplementedError()", "NotImplementedError") for c in ours["cells"]]
-    assert any(c.source != other["source"] for c, other in zip(theirs.cells, classroom.read(path)["cells"]))
+    assert any(c.source != other["source"] for c, other in zip(theirs.cells, notebooks.read(path)["cells"]))
 
 
 def test_the_copies_of_the_course_are_made(tmp_path, capsys):
@@ -336,10 +336,10 @@ def test_the_copies_of_the_course_are_made(tmp_path, capsys):
     copies = sorted((tmp_path / "class" / "students").glob("*.ipynb"))
     assert [path.name for path in copies] == [path.name for path in NOTEBOOKS]
     for path in copies:
-        notebook = classroom.read(path)
+        notebook = notebooks.read(path)
         assert all((path.parent / link.partition("#")[0]).is_file() for link in classroom.links(notebook))
         assert "SOLUTION" not in json.dumps(notebook)
     page = (tmp_path / "class" / "teacher.md").read_text(encoding="utf-8")
-    tasks = [task for path in NOTEBOOKS for task in classroom.exercises(classroom.read(path))]
+    tasks = [task for path in NOTEBOOKS for task in notebooks.exercises(notebooks.read(path))]
     assert all(f"### {task.number} {task.name} (" in page for task in tasks)
     assert page.count("<summary>Solution</summary>") == len(tasks)

@@ -13,7 +13,7 @@ import pytest
 import sample_notebook
 from sample_notebook import NAME, checks, code, markdown, picture, printed, sample
 
-from minglm.course import check_05, classroom
+from minglm.course import check_05, classroom, notebooks, teacher
 
 NOTEBOOKS = sorted((classroom.REPOSITORY / "notebooks").glob("*.ipynb"))
 ALT = re.compile(r"\*[^*\s][^*\n]{10,}\*")                                          # *A cat on red.*
@@ -41,7 +41,7 @@ def valid(notebook: dict, path: Path) -> Iterator[str]:
         yield "two cells have one id"
         return                                                                      # nbformat would warn, and mend it
     try:
-        nbformat.validate(nbformat.reads(classroom.dump(notebook).decode(), 4))
+        nbformat.validate(nbformat.reads(notebooks.dump(notebook).decode(), 4))
     except nbformat.ValidationError as error:
         yield f"not valid: {error.message}"
 
@@ -65,7 +65,7 @@ def portable(notebook: dict, path: Path) -> Iterator[str]:
 
 
 def small(notebook: dict, path: Path) -> Iterator[str]:
-    if (size := len(classroom.dump(notebook))) >= 400_000:
+    if (size := len(notebooks.dump(notebook))) >= 400_000:
         yield f"{size / 1000:.0f} kB"
     for n, cell in cells(notebook, "code"):
         lines = cell["source"].splitlines()
@@ -118,7 +118,7 @@ def whole(notebook: dict, path: Path) -> Iterator[str]:
     if not first.startswith(f"# {path.name[:2]} "):
         yield f"the title does not begin with {path.name[:2]}"
     yield from (f"no {part} at its head" for part in PARTS if part not in first)
-    if not classroom.TIME.search(first):
+    if not notebooks.TIME.search(first):
         yield "no time in minutes at its head"
     text = "\n".join(cell["source"] for _, cell in cells(notebook, "markdown"))
     for part in ("n the real GLM-Image", "## Summary", "## References"):
@@ -128,8 +128,8 @@ def whole(notebook: dict, path: Path) -> Iterator[str]:
 
 def exercised(notebook: dict, path: Path) -> Iterator[str]:
     try:
-        tasks = classroom.exercises(notebook)
-        classroom.student(notebook)
+        tasks = notebooks.exercises(notebook)
+        notebooks.student(notebook)
     except ValueError as error:
         yield str(error)
         return
@@ -139,13 +139,13 @@ def exercised(notebook: dict, path: Path) -> Iterator[str]:
     for task in tasks:
         if "<summary>Hint</summary>" not in task.text:
             yield f"exercise {task.number} has no hint"
-        solved = [cell for cell in task.cells if classroom.BEGIN in cell]
-        if len(solved) != 1 or len(classroom.CHECK.findall(solved[0])) != 1:
+        solved = [cell for cell in task.cells if notebooks.BEGIN in cell]
+        if len(solved) != 1 or len(notebooks.CHECK.findall(solved[0])) != 1:
             yield f"exercise {task.number} needs one cell with one solution and its check"
         known = import_module(f"minglm.course.check_{path.stem[:2]}")
         yield from (f"there is no check.{name}" for name in task.checks if not hasattr(known, name))
-    inside = sum(classroom.BEGIN in cell for task in tasks for cell in task.cells)
-    if inside != sum(classroom.BEGIN in cell["source"] for cell in notebook["cells"]):
+    inside = sum(notebooks.BEGIN in cell for task in tasks for cell in task.cells)
+    if inside != sum(notebooks.BEGIN in cell["source"] for cell in notebook["cells"]):
         yield "a solution outside an exercise"
 
 
@@ -158,7 +158,7 @@ def problems(notebook: dict, path: Path) -> list[str]:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_of_the_course(path):
-    found = problems(classroom.read(path), path)
+    found = problems(notebooks.read(path), path)
     assert not found, "\n".join(found)
     assert path.stat().st_size < 400_000
 
@@ -166,24 +166,24 @@ def test_a_notebook_of_the_course(path):
 # ---------------------------------------------------------------- the course
 
 def test_exercises_and_checks_belong_together():
-    used = [name for path in NOTEBOOKS for task in classroom.exercises(classroom.read(path)) for name in task.checks]
+    used = [name for path in NOTEBOOKS for task in notebooks.exercises(notebooks.read(path)) for name in task.checks]
     assert used
     assert sorted(used) == sorted({*used}), "two exercises with one check"
     assert {*used} == {*checks()}
     for name, function in checks().items():
         assert function.__doc__, name
-        assert classroom.mistakes(function) or "raise Wrong" in inspect.getsource(function), f"{name} knows no mistakes"
+        assert teacher.mistakes(function) or "raise Wrong" in inspect.getsource(function), f"{name} knows no mistakes"
 
 
 def test_there_are_enough_exercises():
-    assert sum(len(classroom.exercises(classroom.read(path))) for path in NOTEBOOKS) >= 25
+    assert sum(len(notebooks.exercises(notebooks.read(path))) for path in NOTEBOOKS) >= 25
 
 
 def test_notebooks_are_numbered_and_each_has_its_week():
     assert all(re.fullmatch(r"\d\d_[a-z0-9_]+", path.stem) for path in NOTEBOOKS)
     numbers = [int(path.stem[:2]) for path in NOTEBOOKS]
     assert len(numbers) == len({*numbers})
-    assert all(sum(n in week for week in classroom.WEEKS.values()) == 1 for n in numbers)
+    assert all(sum(n in week for week in teacher.WEEKS.values()) == 1 for n in numbers)
 
 
 # ---------------------------------------------------------------- the rules have teeth
@@ -215,7 +215,7 @@ def put(number: int, *cells: dict):
 
 def test_the_sample_is_fit(folder):
     assert problems(sample(), folder / NAME) == []
-    assert problems(classroom.read(folder / NAME), folder / NAME) == []
+    assert problems(notebooks.read(folder / NAME), folder / NAME) == []
 
 
 ERROR = dict(output_type="error", ename="ValueError", evalue="no", traceback=[])

@@ -46,6 +46,9 @@ class SimTensor(Tensor):
     def tolist(self):
         return self.detach().cpu().tolist()
 
+    def __format__(self, spec):              # f"{loss:.4f}" waits for the card, as on a real one
+        return format(self.item() if self.dim() == 0 else repr(self), spec)
+
     def __repr__(self):
         return f"{repr(self.detach().cpu())[:-1]}, device='{CARD}')"
 
@@ -142,6 +145,8 @@ class Rule:
                 raise RuntimeError("Expected a 'npu' device type for generator but found 'cpu'")
             keywords = {k: self.enter(v) if k in self.keywords else v for k, v in options.items() if k != "pin_memory"}
             if (target := options.get("device")) is not None:
+                if target.type != "cpu" and (target.index or 0) >= torch.npu.device_count():
+                    raise RuntimeError(f"invalid device ordinal {target}: {torch.npu.device_count()} simulated cards")
                 keywords["device"], on_host = HOST, target.type == "cpu"
         with self.chance():
             result = self.operator(*inner, **keywords)

@@ -60,7 +60,12 @@ class Card(types.ModuleType):
     def is_bf16_supported(self): return True
     def _is_in_bad_fork(self): return False
     def device_count(self): return int(environ.get("LOCAL_WORLD_SIZE", 1))
-    def set_device(self, index): pass        # every process calls its own card number 0
+
+    def set_device(self, index):             # every process calls its own card number 0
+        number = torch.device(index).index if isinstance(index, (str, torch.device)) else int(index)
+        if not 0 <= (number or 0) < self.device_count():
+            raise RuntimeError(f"invalid device ordinal {index}: {self.device_count()} simulated cards")
+
     def current_device(self): return 0
     def device(self, index): return nullcontext()
     def get_device_name(self, index=None): return "simulated npu"

@@ -65,8 +65,18 @@ def call(name: str, learner: Callable, *args):
     return got
 
 
+def plain(value):
+    """A number or an array of numpy or torch as Python's own; anything else as it is."""
+    if isinstance(value, np.ndarray | np.generic | Tensor):
+        return value.tolist()
+    return value
+
+
 def difference(got, right, tolerance: float) -> str:
-    """What distinguishes two answers, in words; an empty string if nothing does."""
+    """What distinguishes two answers, in words; an empty string if nothing does. Numbers and arrays of numpy are as
+    good as Python's and torch's."""
+    if isinstance(right, Tensor) and isinstance(got, np.ndarray | np.generic):
+        got = torch.as_tensor(got)
     if isinstance(right, Tensor):
         if not isinstance(got, Tensor):
             return f"a tensor is wanted, and this is a {type(got).__name__}"
@@ -83,9 +93,10 @@ def difference(got, right, tolerance: float) -> str:
         where = tuple(int(i) for i in np.unravel_index(int(off.nan_to_num(torch.inf).argmax()), off.shape))
         return (f"the shape is right, but {(off > tolerance).float().mean():.0%} of the numbers are off; the worst "
                 f"at {where}: {got[where].item():.4g}, should be {right[where].item():.4g}")
-    if isinstance(right, float):
-        close = isinstance(got, int | float | Tensor) and abs(float(got) - right) <= tolerance * max(1.0, abs(right))
-        return "" if close else f"{got!r} is not {right:.6g}"
+    got = plain(got)
+    if isinstance(right, int | float) and isinstance(got, int | float) and bool not in (type(got), type(right)):
+        slack = tolerance * max(1.0, abs(right)) if isinstance(right, float) else 0
+        return "" if abs(got - right) <= slack else f"{got!r} is not {right!r}"
     if isinstance(right, Sequence) and not isinstance(right, str) and isinstance(got, Sequence) and len(got) == len(right):
         return next((f"in entry {i}: {text}" for i, (a, b) in enumerate(zip(got, right))
                      if (text := difference(a, b, tolerance))), "")

@@ -78,7 +78,7 @@ class Pipeline:
         folder = disk.find(weights)
         config = disk.load_config(folder)
         parts = {name: disk.load_part(folder, name, config) for name in disk.PARTS}
-        return cls(config, disk.load_text(folder), parts, device)
+        return cls(config, disk.load_text(folder, config), parts, device)
 
     def save_pretrained(self, folder: str | Path, layout: str = "minglm") -> None:
         """Write every part to `folder`: in half precision, or, with layout="published", in its own precision,

@@ -20,7 +20,7 @@ from torch import nn
 from minglm.config import AutoencoderConfig, Config, VAEConfig
 from minglm.files import DATA, read_json, whole_file, write_json
 from minglm.model.autoencoder import AutoencoderKL
-from minglm.model.bpe import BPE
+from minglm.model.bpe import BPE, SPECIALS
 from minglm.model.decoder import Decoder
 from minglm.model.glyph import GlyphEncoder
 from minglm.model.planner import Planner
@@ -106,9 +106,16 @@ def load_part(folder: Path, name: str, config: Config) -> nn.Module:
     return module.eval().requires_grad_(False)
 
 
-def load_text(folder: Path) -> BPE:
-    """The BPE of a folder of weights."""
-    path = folder / "text" / "tokenizer.json"
-    if not path.is_file():
-        raise ValueError(f"incomplete weights: {path} is missing")
-    return BPE.load(path)
+def load_text(folder: Path, config: Config | None = None) -> BPE:
+    """The BPE of a folder of weights; without `config` that of the folder.
+
+    Raises ValueError naming the file if it is missing, lacks a special token, or has ids that the planner does not embed.
+    """
+    path, planner = folder / "text" / "tokenizer.json", (config or load_config(folder)).planner
+    bpe = BPE.load(path)
+    if missing := [name for name in SPECIALS if name not in bpe.specials]:
+        raise ValueError(f"{path} lacks the special tokens {', '.join(missing)}")
+    room = planner.vocab if bpe.has_codes else planner.vocab - planner.vision_vocab
+    if (most := max([*bpe.vocab.values(), *bpe.specials.values()])) >= room:
+        raise ValueError(f"{path} has ids up to {most}, but the planner embeds {room} ids of text")
+    return bpe

@@ -155,7 +155,7 @@ def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Pat
         return tokenizer_stage(config, device, recipe, BPE.load(path))
     tokenizer = weights.load_part(folder, "tokenizer", config)
     if name == "planner":
-        return planner_stage(config, device, recipe, weights.load_text(folder), tokenizer)
+        return planner_stage(config, device, recipe, weights.load_text(folder, config), tokenizer)
     return decoder_stage(config, device, recipe, weights.load_part(folder, "vae", config), tokenizer)
 
 
