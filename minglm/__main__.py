@@ -11,9 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+from minglm.arguments import Parser, at_least_one, seconds, size
 from minglm.files import check_data, writable
-from minglm.images import image_kind, save_image
-from minglm.validate import real
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,13 +42,6 @@ def simulated(options: argparse.Namespace) -> int | None:
         code = options.run(options)
     print(f"simulated npu: {seen}", file=sys.stderr)
     return code
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage in front of it."""
-
-    def error(self, message: str) -> None:
-        raise ValueError(message)
 
 
 def command_line() -> argparse.ArgumentParser:
@@ -138,30 +130,10 @@ def to_json(values: dict) -> str:
     return readable
 
 
-def at_least_one(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 up")
-    return int(text)
-
-
-def seconds(text: str) -> float:
-    """A length of time: a finite number from 0 up."""
-    try:
-        return real("a time of", float(text), 0)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number from 0 up") from None
-
-
-def size(text: str) -> tuple[int, int]:
-    height, cross, width = text.lower().partition("x")
-    if not (cross and height.isdecimal() and width.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 128x128")
-    return int(height), int(width)
-
-
 def generate(options: argparse.Namespace) -> None:
     from minglm.device import set_threads
     from minglm.generate.pipeline import Pipeline
+    from minglm.images import image_kind, save_image
 
     writable(options.out)
     image_kind(options.out)
@@ -202,6 +174,7 @@ def evaluate(options: argparse.Namespace) -> None:
     from minglm.device import set_threads
     from minglm.files import write_json
     from minglm.generate.pipeline import Pipeline
+    from minglm.images import save_image
     from minglm.measure import evaluate as module
     from minglm.measure.probe import probe
     from minglm.world.prompts import load_prompts

@@ -1,5 +1,6 @@
 """The machinery of self-checks: it accepts what is right, and says what is wrong."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -49,7 +50,7 @@ def test_arguments_changed_in_place_harm_nobody():
 
 
 @pytest.mark.parametrize("got, right, same", [
-    (3, 3, True), (True, 1, False), (3.0, 3, False), (0.50001, 0.5, True), (0.6, 0.5, False), ("a", "a", True), ("a", "b", False),
+    (3, 3, True), (True, 1, False), (3.0, 3, True), (3.1, 3, False), (np.float64(3), 3, True), (np.int64(3), 3.0, True), (np.bool_(True), 1, False), (0.50001, 0.5, True), (0.6, 0.5, False), ("a", "a", True), ("a", "b", False),
     ([1, 2], [1, 2], True), ([1, 2], [1, 3], False), ([1], [1, 2], False), ([X, 1.0], [X, 1.0], True), ({1}, {1}, True),
     ((1, 2), [1, 2], True), (torch.tensor(float("nan")), torch.tensor(0.0), False),
     (torch.tensor([-torch.inf, 1]), torch.tensor([-torch.inf, 1]), True), (X * float("nan"), X, False)])

@@ -12,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from minglm.__main__ import main, size
+from minglm.__main__ import main
+from minglm.arguments import size
 
 ROOT = Path(__file__).resolve().parent.parent
 PROMPT = 'a yellow poster with a cat and the word "HI" at the top'

@@ -128,6 +128,8 @@ class Cards:                                     # what torch-npu would install 
     def get_amp_supported_dtype(self): return [torch.bfloat16]
     def get_rng_state(self): return self.state
     def set_rng_state(self, state): self.state = state
+import sys, types
+sys.modules["torch_npu"] = types.ModuleType("torch_npu")
 cards = Cards()
 torch.utils.rename_privateuse1_backend("npu")
 torch._register_device_module("npu", cards)

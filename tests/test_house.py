@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "minglm"
 WINGS = ("world", "model", "published", "generate", "measure", "training", "ascend", "course")  # from the ground up
-GROUND = {"minglm.plot", "minglm.doctor", "minglm.config", "minglm.device", "minglm.files", "minglm.images",
+GROUND = {"minglm.arguments", "minglm.plot", "minglm.doctor", "minglm.config", "minglm.device", "minglm.files", "minglm.images",
           "minglm.validate"}                 # files beside the wings, which import none of them
 
 Tree = dict[str, ast.Module]                 # module -> its source, parsed

@@ -75,25 +75,15 @@ class Pipeline:
         device = pick(device)
         if snapshot.is_snapshot(weights):
             return cls(*snapshot.load(weights, dtype), device)
-        folder = disk.find(weights)
-        config = disk.load_config(folder)
-        parts = {name: disk.load_part(folder, name, config) for name in disk.PARTS}
-        return cls(config, disk.load_text(folder, config), parts, device)
+        return cls(*disk.load(disk.find(weights)), device)
 
     def save_pretrained(self, folder: str | Path, layout: str = "minglm") -> None:
         """Write every part to `folder`: in half precision, or, with layout="published", in its own precision,
         for the published pipeline to load."""
         if layout not in ("minglm", "published"):
             raise ValueError(f"unknown layout {layout!r}: choose minglm or published")
-        if layout == "published":
-            return snapshot.save(folder, self.config, self.bpe,
-                                 {name: getattr(self, name) for name in disk.PARTS})
-        folder = Path(folder)
-        for name in disk.PARTS:
-            disk.save_part(folder, name, getattr(self, name), self.config)
-        (folder / "text").mkdir(parents=True, exist_ok=True)
-        self.bpe.save(folder / "text" / "tokenizer.json")
-        disk.save_config(folder, self.config)
+        save = snapshot.save if layout == "published" else disk.save
+        save(folder, self.config, self.bpe, {name: getattr(self, name) for name in disk.PARTS})
 
     # ------------------------------------------------------------ from pictures
 

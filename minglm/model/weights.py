@@ -119,3 +119,17 @@ def load_text(folder: Path, config: Config | None = None) -> BPE:
     if (most := max([*bpe.vocab.values(), *bpe.specials.values()])) >= room:
         raise ValueError(f"{path} has ids up to {most}, but the planner embeds {room} ids of text")
     return bpe
+
+
+def load(folder: Path) -> tuple[Config, BPE, dict[str, nn.Module]]:
+    """A folder of weights as (configuration, BPE, parts)."""
+    config = load_config(folder)
+    return config, load_text(folder, config), {name: load_part(folder, name, config) for name in PARTS}
+
+
+def save(folder: str | Path, config: Config, bpe: BPE, parts: dict[str, nn.Module]) -> None:
+    """Write a model, in half precision."""
+    for name in PARTS:
+        save_part(Path(folder), name, parts[name], config)
+    bpe.save(Path(folder) / "text" / "tokenizer.json")
+    save_config(Path(folder), config)
