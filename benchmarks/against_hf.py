@@ -35,7 +35,7 @@ import published  # noqa: E402  (tests/published.py builds the published classes
 
 from minglm.device import set_threads  # noqa: E402
 from minglm.generate.pipeline import Pipeline  # noqa: E402
-from minglm.model import flow
+from minglm.model import flow  # noqa: E402
 from minglm.model.glyph import collate  # noqa: E402
 from minglm.model.planner import Planner, positions  # noqa: E402
 from minglm.published import read_config, snapshot  # noqa: E402

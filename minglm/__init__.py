@@ -10,7 +10,8 @@ import os
 # `import torch` loads every installed backend, and fails if torch-npu is installed without CANN. minglm loads
 # the backend later, in device.py.
 os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
-# Where ATen is held below AVX-512, oneDNN must not use AMX: PyTorch 2.13's bfloat16 attention would raise an error.
+# Where ATen is held below AVX-512, oneDNN must not use AMX: PyTorch 2.13's bfloat16 attention would raise an
+# error.
 if os.environ.get("ATEN_CPU_CAPABILITY", "avx512") != "avx512":
     os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE")
 

@@ -1,8 +1,9 @@
-"""Words of a command line as values, or one line that says what is wrong."""
+"""The command line of `minglm`: its commands and options, and their words as values."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from minglm.validate import real
 
@@ -33,3 +34,110 @@ def size(text: str) -> tuple[int, int]:
     if not (cross and height.isdecimal() and width.isdecimal()):
         raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 128x128")
     return int(height), int(width)
+
+
+def command_line() -> argparse.ArgumentParser:
+    parser = Parser(prog="minglm", description="GLM-Image, small enough for a laptop")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    one = commands.add_parser("generate", help="paint a poster from a prompt")
+    one.add_argument("prompt", help="what to paint; the words to write stand in quotation marks")
+    one.add_argument("--weights", default="mini", help="a name under data/weights, or a folder")
+    one.add_argument(
+        "--image",
+        action="append",
+        help="a picture to edit: for snapshots of the published model; mini cannot yet",
+    )
+    one.add_argument("--size", type=size, default=(128, 128), help="HEIGHTxWIDTH, multiples of 32")
+    one.add_argument("--steps", type=int, default=20)
+    one.add_argument("--guidance", type=float, default=1.5)
+    one.add_argument("--temperature", type=float, default=0.9)
+    one.add_argument("--top-p", type=float, default=0.75)
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--out", type=Path, default=Path("poster.png"))
+    one.add_argument("--read", action="store_true", help="read the poster back by OCR")
+    one.add_argument("--json", action="store_true", help="print what was done as JSON")
+    one.add_argument("--device", default="auto")
+    one.add_argument(
+        "--simulate-npu", action="store_true", help="on a simulated Ascend card, which counts what it does"
+    )
+    one.set_defaults(run="generate")
+
+    one = commands.add_parser(
+        "train",
+        help="train a stage, or all",
+        epilog="Several cards: start it by `torchrun "
+        "--nproc-per-node=CARDS -m minglm train ...`; each process takes one card and its share "
+        "of every batch, and the losses are those of one process.",
+    )
+    one.add_argument("stage", help="vae, tokenizer, planner, decoder, or all")
+    one.add_argument("--config", default="mini", help="tiny, mini or base")
+    one.add_argument("--out", type=Path, help="folder for weights and logs (default: runs/CONFIG)")
+    one.add_argument("--steps", type=at_least_one, help="steps of the recipe, instead of its own")
+    one.add_argument(
+        "--batch", type=at_least_one, help="samples per step, over all processes, instead of the recipe's"
+    )
+    one.add_argument("--minutes", type=seconds, help="stop after so long; --resume goes on")
+    one.add_argument(
+        "--resume", action="store_true", help="go on from the last checkpoint, of any number of processes"
+    )
+    one.add_argument(
+        "--restart", action="store_true", help="begin anew; an earlier run is put aside, not lost"
+    )
+    one.add_argument(
+        "--save-every", type=seconds, default=120.0, metavar="SECONDS", help="between checkpoints"
+    )
+    one.add_argument("--accumulate", type=at_least_one, default=1, metavar="PARTS",
+                     help="compute a batch in so many parts, one after the other, to need less memory")
+    one.add_argument(
+        "--checkpoint-activations",
+        action="store_true",
+        help="keep no insides of blocks for the backward pass: less memory, about a third more work",
+    )
+    one.add_argument(
+        "--parallel",
+        choices=("ddp", "fsdp"),
+        default="ddp",
+        help="under torchrun: ddp, every card holds the model, or fsdp, every card a slice of it",
+    )
+    one.add_argument("--threads", type=int, help="cpu threads of each process")
+    one.add_argument("--device", default="auto")
+    one.add_argument(
+        "--simulate-npu", action="store_true", help="on a simulated Ascend card, which counts what it does"
+    )
+    one.set_defaults(run="train")
+
+    one = commands.add_parser("evaluate", help="score weights on prompts never trained on")
+    one.add_argument("--weights", default="mini")
+    one.add_argument("--prompts", default="miniposter", help="miniposter or minilong")
+    one.add_argument("--limit", type=int, help="only the first so many prompts, and no probes")
+    one.add_argument("--steps", type=int, default=20)
+    one.add_argument("--guidance", type=float, default=1.5)
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument(
+        "--out", type=Path, default=Path("report.json"), help="the report; a PNG strip beside it"
+    )
+    one.add_argument("--json", action="store_true", help="print the report as JSON")
+    one.add_argument("--device", default="auto")
+    one.set_defaults(run="evaluate")
+
+    one = commands.add_parser("cost", help="what a picture costs, stage by stage, from first principles")
+    one.add_argument("--config", default="glm_image", help="tiny, mini, base or glm_image")
+    one.add_argument("--size", type=size, default=(1024, 1024), help="HEIGHTxWIDTH, multiples of 32")
+    one.add_argument("--steps", type=int, help="of the decoder (default: 50)")
+    one.add_argument("--card", default="h100", help="h100, h800, ascend-910b or laptop")
+    one.add_argument("--no-guidance", action="store_true")
+    one.add_argument(
+        "--train", action="store_true", help="the memory of a training step instead, on 1, 8 and 64 cards"
+    )
+    one.set_defaults(run="cost")
+
+    one = commands.add_parser("doctor", help="versions, devices, threads and one timed step")
+    one.add_argument("--json", action="store_true")
+    one.set_defaults(run="doctor")
+
+    one = commands.add_parser("classroom", help="student copies of the notebooks, and a page for the teacher")
+    one.add_argument("out", type=Path, metavar="OUT", help="folder to make, or an empty one")
+    one.add_argument("--force", action="store_true", help="also into a folder that is not empty")
+    one.set_defaults(run="classroom")
+    return parser

@@ -149,8 +149,8 @@ class Config:
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     flow: FlowConfig = field(default_factory=FlowConfig)
     max_side: int = 192                      # longest image side, in pixels
-    posters: bool = True                     # paints the poster world only: Latin in capitals,
-                                             # Chinese of data/words/zh_chars.txt (glm_image: no)
+    # paints the poster world only: Latin in capitals, Chinese of data/words/zh_chars.txt (glm_image: no)
+    posters: bool = True
 
     @property
     def cell(self) -> int:

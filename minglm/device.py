@@ -154,7 +154,8 @@ def _load_torch_npu() -> str:
         if find_spec("torch_npu") is None:
             return "the package torch-npu is not installed"
         import torch_npu  # noqa: F401
-    except Exception as error:               # a version for another torch fails with AttributeError, KeyError, ...
+    # a version for another torch fails with AttributeError, KeyError, ...
+    except Exception as error:
         return ("torch-npu is installed but cannot be loaded "
                 f"(CANN missing, or its set_env.sh not sourced?): {_first_line(error)}")
     return ""
@@ -175,10 +176,13 @@ def _peak_process_memory() -> int:
 
 @contextmanager
 def usual_defaults() -> Iterator[None]:
-    """Tensors made here without a word on device and dtype are float32 on the cpu, whatever the process has set
-    with `torch.set_default_device` and `torch.set_default_dtype`, as many notebooks do in their first cell."""
+    """Tensors made here without a word on device and dtype are float32 on the cpu, whatever the process has
+    set
+    with `torch.set_default_device` and `torch.set_default_dtype`, as many notebooks do in their first
+    cell."""
     dtype = torch.get_default_dtype()
-    usual = torch.get_default_device().type == "cpu"     # only else is a mode worth its microsecond per operator
+    # only else is a mode worth its microsecond per operator
+    usual = torch.get_default_device().type == "cpu"
     try:
         torch.set_default_dtype(torch.float32)
         with nullcontext() if usual else torch.device("cpu"):

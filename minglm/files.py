@@ -16,30 +16,33 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 PACKAGE = Path(__file__).resolve().parent
-HOME = PACKAGE if (PACKAGE / "data").is_dir() else PACKAGE.parent        # a wheel holds data/ inside, a clone beside
+# a wheel holds data/ inside, a clone beside
+HOME = PACKAGE if (PACKAGE / "data").is_dir() else PACKAGE.parent
 DATA = HOME / "data"
 
 
 def check_data() -> None:
     """Raises ValueError unless the data are there: a plain copy of the package's modules has none."""
     if not DATA.is_dir():
-        raise ValueError("minglm/data is missing: run from a clone, installed with pip install -e ., or install a "
-                         "wheel")
+        raise ValueError(
+            "minglm/data is missing: run from a clone, installed with pip install -e ., or install a wheel"
+        )
 
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """A temporary name to write to, which becomes `path` at the end; of a failure nothing is left, and what was there
-    before stays.
+    """A temporary name to write to, which becomes `path` at the end; of a failure nothing is left, and what
+    was there before stays.
 
-    The folder is created, and the file gets the mode that the umask gives, since safetensors would let its owner
-    alone read it. Raises OSError naming the file, whichever error a library makes of a full disk.
+    The folder is created, and the file gets the mode that the umask gives, since safetensors would let its
+    owner alone read it. Raises OSError naming the file, whichever error a library makes of a full disk.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     try:
-        with temporary.open("wb"):           # has the right mode; a library may replace the file, so it is read here
+        # has the right mode; a library may replace the file, so it is read here
+        with temporary.open("wb"):
             mode = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
         temporary.chmod(mode)

@@ -22,11 +22,11 @@ from minglm.world.draw import draw
 
 PROMPTS = (
     'A purple poster with a cat on the left, the yellow word "GOOD" at the top and the white word "MORNING" at the bottom.',
-    '一张蓝色海报，中间画着月亮，顶部是白色文字“晚安”，底部是黄色文字“平安”。',
+    "一张蓝色海报，中间画着月亮，顶部是白色文字“晚安”，底部是黄色文字“平安”。",
     'A strawberry in the centre on a white background. The top says "SWEET" in red.',
-    '绿色背景的海报，左边有熊猫，右边写着白色的“你好”，底部写着黄色的“中国”。',
+    "绿色背景的海报，左边有熊猫，右边写着白色的“你好”，底部写着黄色的“中国”。",
     'A pink card with a rocket on the right and the black text "GO UP!" at the top.',
-    '一张黑色海报，底部画着气球，顶部是青色文字“出门去”。',
+    "一张黑色海报，底部画着气球，顶部是青色文字“出门去”。",
 )
 DOCS = Path(__file__).parents[1] / "docs"
 

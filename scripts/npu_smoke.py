@@ -28,16 +28,16 @@ os.environ["TORCH_NPU_FALLBACK_CPU_DISABLE"] = "1"           # read by torch_npu
 os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import torch  # noqa: E402
-from torch import Tensor  # noqa: E402
+import torch
+from torch import Tensor
 
-from minglm.config import preset  # noqa: E402
-from minglm.device import Device, pick  # noqa: E402
-from minglm.model import ops  # noqa: E402
-from minglm.model.rotary import rotate  # noqa: E402
-from minglm.training import run  # noqa: E402
-from minglm.training.loop import train  # noqa: E402
-from minglm.training.recipe import RECIPES  # noqa: E402
+from minglm.config import preset
+from minglm.device import Device, pick
+from minglm.model import ops
+from minglm.model.rotary import rotate
+from minglm.training import run
+from minglm.training.loop import train
+from minglm.training.recipe import RECIPES
 
 CPU = torch.device("cpu")
 TOLERANCES = {torch.float32: 1e-3, torch.bfloat16: 3e-2}     # of the largest value: a first guess, made without a card

@@ -28,8 +28,8 @@ from pathlib import Path
 
 os.environ.setdefault("TORCH_DEVICE_BACKEND_AUTOLOAD", "0")
 
-import torch  # noqa: E402
-import yaml  # noqa: E402
+import torch
+import yaml
 
 DATA = Path(__file__).parents[1] / "tests" / "data"
 LISTS = ("npu_native_functions.yaml", "npu_native_functions_by_codegen.yaml")

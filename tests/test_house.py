@@ -34,7 +34,7 @@ def imports(tree: Tree, module: str) -> Iterator[tuple[str, str]]:
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:                   # from . import x
-                assert False, f"{module}:{node.lineno} imports relatively; write minglm. in full"
+                raise AssertionError(f"{module}:{node.lineno} imports relatively; write minglm. in full")
             for alias in node.names if base.split(".")[0] == top else ():
                 inside = f"{base}.{alias.name}"
                 yield (inside, "") if inside in tree else (base, alias.name)

@@ -1,9 +1,11 @@
 """Tensors of the simulated card, and the rules that each of its operators obeys.
 
-A SimTensor says it is on npu:0 and holds a host tensor with the numbers. Autograd, autocast and optimisers are
-PyTorch's own; below them every operator arrives in `SimTensor.__torch_dispatch__`, where a `Rule` checks what a card
-would refuse, computes on the host, and counts what the card would have done. All this rests on private parts of torch
-2.13.
+A SimTensor says it is on npu:0 and holds a host tensor with the numbers. Autograd, autocast and optimisers
+are
+PyTorch's own; below them every operator arrives in `SimTensor.__torch_dispatch__`, where a `Rule` checks what
+a card
+would refuse, computes on the host, and counts what the card would have done. All this rests on private parts
+of torch 2.13.
 """
 
 from __future__ import annotations
@@ -54,7 +56,9 @@ class SimTensor(Tensor):
 
     def __deepcopy__(self, memo):
         copy = self.detach().clone()
-        memo[id(self)] = copy = torch.nn.Parameter(copy, self.requires_grad) if hasattr(self, "_is_param") else copy
+        memo[id(self)] = copy = (
+            torch.nn.Parameter(copy, self.requires_grad) if hasattr(self, "_is_param") else copy
+        )
         return copy
 
     def __reduce_ex__(self, protocol):
@@ -77,8 +81,9 @@ def wrap(result, allocation: Allocation | None = None):
     dtype = result.dtype
     if dtype in NO_DTYPES and (result.dim() or dtype != torch.float64):
         raise RuntimeError(f"{dtype} is forbidden on an npu: use float32, or pairs of real numbers")
-    tensor = Tensor._make_wrapper_subclass(SimTensor, result.size(), result.stride(), result.storage_offset(), None,
-                                           dtype, torch.strided, CARD)
+    tensor = Tensor._make_wrapper_subclass(
+        SimTensor, result.size(), result.stride(), result.storage_offset(), None, dtype, torch.strided, CARD
+    )
     tensor._inner, tensor._allocation = result, allocation or Allocation(result.nbytes)
     return tensor
 
@@ -87,8 +92,10 @@ def same_device(name: str, inputs: Iterable) -> None:
     """Raise PyTorch's own sentence if one of the inputs is on the host; a lone number may be."""
     for x in inputs:
         if isinstance(x, Tensor) and type(x) is not SimTensor and x.dim():
-            raise RuntimeError("Expected all tensors to be on the same device, but found at least two devices, "
-                               f"{CARD} and {x.device}! ({name})")
+            raise RuntimeError(
+                "Expected all tensors to be on the same device, but found at least two devices, "
+                f"{CARD} and {x.device}! ({name})"
+            )
 
 
 # ---------------------------------------------------------------- operators
@@ -117,15 +124,25 @@ class Rule:
         self.positions = [key for key in tensors if not isinstance(key, str)]
         self.keywords = {key for key in tensors if isinstance(key, str)}
         written = [key for key, alias in tensors.items() if alias and alias.is_write]
-        self.returned = [key for key, r in zip(written, schema.returns) if r.alias_info and r.alias_info.is_write]
-        self.view = self.short == "_unsafe_view" or any(alias and not alias.is_write for alias in tensors.values())
+        self.returned = [
+            key for key, r in zip(written, schema.returns) if r.alias_info and r.alias_info.is_write
+        ]
+        self.view = self.short == "_unsafe_view" or any(
+            alias and not alias.is_write for alias in tensors.values()
+        )
         self.launch = not (self.view or self.short.startswith(("empty", "new_empty", "_local_scalar_dense")))
-        self.copies, self.indexes = self.short in ("copy_", "_to_copy"), self.short.strip("_").startswith("index")
-        self.syncs = not self.indexes and bool({Tag.data_dependent_output, Tag.dynamic_output_shape} & set(tags))
+        self.copies, self.indexes = (
+            self.short in ("copy_", "_to_copy"),
+            self.short.strip("_").startswith("index"),
+        )
+        self.syncs = not self.indexes and bool(
+            {Tag.data_dependent_output, Tag.dynamic_output_shape} & set(tags)
+        )
         has = partial(torch._C._dispatch_has_kernel_for_dispatch_key, operator.name())
         self.composite = has("CompositeImplicitAutograd") and not has("PrivateUse1")
         self.collective = operator.namespace == "_c10d_functional"
-        if self.short == "_wrap_tensor_autograd":                                # for waiting later; we wait at once
+        # for waiting later; we wait at once
+        if self.short == "_wrap_tensor_autograd":
             self.operator, self.view = (lambda x: x), True
         self.chance = own_chance if Tag.nondeterministic_seeded in tags else nullcontext
 
@@ -143,10 +160,14 @@ class Rule:
         if options:
             if options.get("generator") is not None:
                 raise RuntimeError("Expected a 'npu' device type for generator but found 'cpu'")
-            keywords = {k: self.enter(v) if k in self.keywords else v for k, v in options.items() if k != "pin_memory"}
+            keywords = {
+                k: self.enter(v) if k in self.keywords else v for k, v in options.items() if k != "pin_memory"
+            }
             if (target := options.get("device")) is not None:
                 if target.type != "cpu" and (target.index or 0) >= torch.npu.device_count():
-                    raise RuntimeError(f"invalid device ordinal {target}: {torch.npu.device_count()} simulated cards")
+                    raise RuntimeError(
+                        f"invalid device ordinal {target}: {torch.npu.device_count()} simulated cards"
+                    )
                 keywords["device"], on_host = HOST, target.type == "cpu"
         with self.chance():
             result = self.operator(*inner, **keywords)
@@ -161,7 +182,8 @@ class Rule:
         if not self.view:
             return wrap(result)
         ordinary = torch.is_inference_mode_enabled() and not args[0].is_inference()
-        with torch.inference_mode(False) if ordinary else nullcontext():         # or PyTorch would refuse the view
+        # or PyTorch would refuse the view
+        with torch.inference_mode(False) if ordinary else nullcontext():
             return wrap(result, args[0]._allocation)
 
     def enter(self, value, mixed: bool = False):
@@ -176,7 +198,9 @@ class Rule:
 
     def by_mask(self, args: tuple) -> bool:
         """Whether an index is a mask: how many elements it chooses has to be read from the card."""
-        return isinstance(args[1], (list, tuple)) and any(x is not None and x.dtype == torch.bool for x in args[1])
+        return isinstance(args[1], (list, tuple)) and any(
+            x is not None and x.dtype == torch.bool for x in args[1]
+        )
 
     def crossing(self, args: tuple, options: dict):
         """The result of a copy between host and card, or None if this is not one."""

@@ -5,9 +5,10 @@
         train_one_step()
     print(seen.launches, seen.syncs, seen.peak)
 
-It proves places, dtypes and operators, not speed or rounding: those need a card. Each process has one card, and keeps
-it to its end. Here are torch.npu, autocast and the installation; torch_npu's fused operators are offered by a stand-in
-for that module, under their real names and arguments.
+It proves places, dtypes and operators, not speed or rounding: those need a card. Each process has one card,
+and keeps
+it to its end. Here are torch.npu, autocast and the installation; torch_npu's fused operators are offered by a
+stand-in for that module, under their real names and arguments.
 """
 
 from __future__ import annotations
@@ -89,9 +90,11 @@ class Card(types.ModuleType):
 
 LOW = ("linear matmul mm bmm addmm baddbmm conv1d conv2d conv3d conv_transpose2d.input "
        "scaled_dot_product_attention").split()
-FULL = ("exp log pow.Tensor_Scalar rsqrt reciprocal sum sum.dim_IntList cumsum prod softmax.int log_softmax.int "
-        "layer_norm group_norm nll_loss cross_entropy_loss mse_loss l1_loss smooth_l1_loss "
-        "binary_cross_entropy_with_logits").split()
+FULL = (
+    "exp log pow.Tensor_Scalar rsqrt reciprocal sum sum.dim_IntList cumsum prod softmax.int log_softmax.int "
+    "layer_norm group_norm nll_loss cross_entropy_loss mse_loss l1_loss smooth_l1_loss "
+    "binary_cross_entropy_with_logits"
+).split()
 FLOATS = {torch.float32, torch.float16, torch.bfloat16}
 
 
@@ -128,7 +131,9 @@ def makers() -> Iterator[str]:
         space, _, name = name.partition("::")
         if space == "aten" and not has_kernel(f"aten::{name}", "CompositeImplicitAutograd"):
             arguments = find(name)._schema.arguments
-            if any(a.name == "device" for a in arguments) and not any("Tensor" in str(a.type) for a in arguments):
+            if any(a.name == "device" for a in arguments) and not any(
+                "Tensor" in str(a.type) for a in arguments
+            ):
                 yield name
 
 
@@ -148,18 +153,24 @@ def install(strict: bool = True, forbidden: Iterable[str] = ()) -> None:
     try:
         from torch.utils.backend_registration import _setup_privateuseone_for_python_backend as setup
     except ImportError:
-        raise ValueError(f"cannot simulate an npu with torch {torch.__version__}, which has no devices written in "
-                         "Python: use 2.13") from None
-    torch.autograd.set_multithreading_enabled(False)         # a thread for the card's backward pass may abort at exit
+        raise ValueError(
+            f"cannot simulate an npu with torch {torch.__version__}, which has no devices written in "
+            "Python: use 2.13"
+        ) from None
+    # a thread for the card's backward pass may abort at exit
+    torch.autograd.set_multithreading_enabled(False)
     setup("npu", backend_module=Card("torch.npu"))
     torch.serialization.register_package(5, lambda storage: None, refuse_loading)
     library, others = torch.library.Library("aten", "IMPL"), torch.library.Library("_", "IMPL")
     libraries.extend((library, others))
-    for name in (*makers(), "silu_backward", "mish_backward"):                   # PyTorch would split these two
+    # PyTorch would split these two
+    for name in (*makers(), "silu_backward", "mish_backward"):
         library.impl(name, partial(simtensor.run, find(name)), "PrivateUse1")
     library.impl("_copy_from", copy_from, "PrivateUse1")
     library.impl("scaled_dot_product_attention", attention, "AutogradPrivateUse1")
-    simtensor.rules[aten.scaled_dot_product_attention.default] = lambda args, options: attention(*args, **options)
+    simtensor.rules[aten.scaled_dot_product_attention.default] = lambda args, options: attention(
+        *args, **options
+    )
     others.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
     for name in LOW + FULL:
         library.impl(name, autocasting(find(name), name in LOW), "AutocastPrivateUse1")
@@ -185,8 +196,10 @@ def check_optimiser(optimiser, args, options) -> None:
     """Catch an optimiser made before `.to("npu")`, which changes parameters that nobody uses any more."""
     held = [p for group in optimiser.param_groups for p in group["params"]]
     if held and all(p.grad is None for p in held):
-        raise RuntimeError(f"none of the {len(held)} parameters of this {type(optimiser).__name__} has a gradient, and "
-                           f"they are on {held[0].device}: was it made before the model was moved with .to?")
+        raise RuntimeError(
+            f"none of the {len(held)} parameters of this {type(optimiser).__name__} has a gradient, and "
+            f"they are on {held[0].device}: was it made before the model was moved with .to?"
+        )
 
 
 def refuse_loading(storage, location: str) -> None:

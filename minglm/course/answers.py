@@ -1,7 +1,7 @@
 """Answers of exercises against the right ones: one line when they agree, a diagnosis when they do not.
 
-A check (check_NN.py) gives the learner's function seeded inputs, and with them the right answers and those that known
-mistakes give, so that it can say which mistake explains an answer.
+A check (check_NN.py) gives the learner's function seeded inputs, and with them the right answers and those
+that known mistakes give, so that it can say which mistake explains an answer.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ def plain(value):
 
 
 def difference(got, right, tolerance: float) -> str:
-    """What distinguishes two answers, in words; an empty string if nothing does. Numbers and arrays of numpy are as
+    """What distinguishes two answers, in words; an empty string if nothing does. Numbers and arrays of numpy
+    are as
     good as Python's and torch's."""
     if isinstance(right, Tensor) and isinstance(got, np.ndarray | np.generic):
         got = torch.as_tensor(got)
@@ -88,16 +89,30 @@ def difference(got, right, tolerance: float) -> str:
         off = (got - right).abs()
         off = off.masked_fill(got == right, 0)                                   # infinities, too
         most = off.max().item() if off.numel() else 0.0
-        if most <= tolerance * max(1.0, right[right.isfinite()].abs().max().item() if right.isfinite().any() else 1.0):
+        if most <= tolerance * max(
+            1.0, right[right.isfinite()].abs().max().item() if right.isfinite().any() else 1.0
+        ):
             return ""
         where = tuple(int(i) for i in np.unravel_index(int(off.nan_to_num(torch.inf).argmax()), off.shape))
-        return (f"the shape is right, but {(off > tolerance).float().mean():.0%} of the numbers are off; the worst "
-                f"at {where}: {got[where].item():.4g}, should be {right[where].item():.4g}")
+        return (
+            f"the shape is right, but {(off > tolerance).float().mean():.0%} of the numbers are off; "
+            f"the worst "
+            f"at {where}: {got[where].item():.4g}, should be {right[where].item():.4g}"
+        )
     got = plain(got)
-    if isinstance(right, int | float) and isinstance(got, int | float) and bool not in (type(got), type(right)):
+    if (
+        isinstance(right, int | float)
+        and isinstance(got, int | float)
+        and bool not in (type(got), type(right))
+    ):
         slack = tolerance * max(1.0, abs(right)) if isinstance(right, float) else 0
         return "" if abs(got - right) <= slack else f"{got!r} is not {right!r}"
-    if isinstance(right, Sequence) and not isinstance(right, str) and isinstance(got, Sequence) and len(got) == len(right):
+    if (
+        isinstance(right, Sequence)
+        and not isinstance(right, str)
+        and isinstance(got, Sequence)
+        and len(got) == len(right)
+    ):
         return next((f"in entry {i}: {text}" for i, (a, b) in enumerate(zip(got, right))
                      if (text := difference(a, b, tolerance))), "")
     return "" if type(got) is type(right) and got == right else f"{got!r} is not {right!r}"

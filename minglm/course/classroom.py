@@ -13,7 +13,8 @@ from minglm.course.notebooks import dump, exercises, read, student
 from minglm.course.teacher import teacher
 from minglm.files import HOME
 
-REPOSITORY = HOME                            # the clone; of a wheel the package, which holds notebooks/ and docs/
+# the clone; of a wheel the package, which holds notebooks/ and docs/
+REPOSITORY = HOME
 LINK = re.compile(r'```.*?```|`[^`\n]*`|(?<=\]\()[^)\s]+|(?<= src=")[^"]+|(?<= href=")[^"]+', re.S)
 
 
@@ -31,7 +32,8 @@ def linked_file(link: str, folder: Path) -> Path:
     """The file that a relative link leads to. Raises ValueError if there is none in the repository."""
     root = folder.parent.resolve()
     path = (folder / link.partition("#")[0]).resolve()
-    if not path.exists() and path.is_relative_to(root / "minglm"):               # of a wheel `root` is the package
+    # of a wheel `root` is the package
+    if not path.exists() and path.is_relative_to(root / "minglm"):
         path = root / path.relative_to(root / "minglm")
     if not path.is_file() or not path.is_relative_to(root):
         raise ValueError(f"the link {link!r} leads to no file of the repository")
@@ -70,7 +72,8 @@ def build(folder: Path) -> dict[str, bytes]:
 def write(out: Path, force: bool = False) -> str:
     """Make a class in the folder `out`; says in one line what was made.
 
-    Nothing is lost: a folder with something in it needs `force`, and a file that differs from the new one is renamed.
+    Nothing is lost: a folder with something in it needs `force`, and a file that differs from the new one is
+    renamed.
     """
     if out.exists() and not out.is_dir():
         raise ValueError(f"cannot write to {out}: it is not a folder")
@@ -90,4 +93,6 @@ def write(out: Path, force: bool = False) -> str:
                 path.rename(next(name for name in names if not name.exists()))
             os.replace(Path(temporary) / name, path)
     copies = sum(name.endswith(".ipynb") for name in files)
-    return f"{out}: {copies} student copies in students/ to hand out, and teacher.md with the solutions to keep"
+    return (
+        f"{out}: {copies} student copies in students/ to hand out, and teacher.md with the solutions to keep"
+    )

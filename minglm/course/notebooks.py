@@ -1,7 +1,7 @@
 """Notebooks of the course: their exercises, and a copy as a student gets it.
 
-A notebook holds task, solution and check of each exercise. Between two markers, nbgrader's own, stands what a student
-has to find:
+A notebook holds task, solution and check of each exercise. Between two markers, nbgrader's own, stands what a
+student has to find:
 
     def double(x):
         ### BEGIN SOLUTION
@@ -22,7 +22,8 @@ from pathlib import Path
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 REGION = re.compile(r"### (BEGIN|END) (SOLUTION|HIDDEN TESTS|MARK SCHEME)")      # nbgrader's
 MARKER = re.compile(r"(BEGIN|END) (SOLUTION|HIDDEN TESTS|MARK SCHEME)"
-                    r"|#\W*(?i:(begin|end)[\W_]*(solution|hidden|mark[\W_]*scheme))")       # also what was meant to be one
+                    # also what was meant to be one
+                    r"|#\W*(?i:(begin|end)[\W_]*(solution|hidden|mark[\W_]*scheme))")
 
 
 HEADING = re.compile(r"### Exercise (\d\d\.\d+): (.+?) +\((★+), (\d+) minutes\)")
@@ -92,10 +93,14 @@ def without_solution(source: str) -> str:
         marker = line.strip() if MARKER.search(line) else None
         match = marker and REGION.fullmatch(marker)
         if marker and not match:
-            raise ValueError(f"{marker!r} is neither {BEGIN!r} nor {END!r}, nor a marker of hidden tests or a mark scheme")
+            raise ValueError(
+                f"{marker!r} is neither {BEGIN!r} nor {END!r}, nor a marker of hidden tests or a mark scheme"
+            )
         verb, region = match.groups() if match else (None, None)
         if verb == "BEGIN" and inside or verb == "END" and inside != region:
-            raise ValueError(f"{marker!r} {f'inside a {inside.lower()}' if inside else 'without a beginning'}")
+            raise ValueError(
+                f"{marker!r} {f'inside a {inside.lower()}' if inside else 'without a beginning'}"
+            )
         if verb == "BEGIN" and region == "SOLUTION":
             indent = line[:len(line) - len(line.lstrip())]
             kept += [indent + "# YOUR CODE HERE", indent + "raise NotImplementedError"]
@@ -108,7 +113,8 @@ def without_solution(source: str) -> str:
 
 
 def student(notebook: dict) -> dict:
-    """A copy without solutions and outputs. Cells that cannot pass yet are tagged, so that Run All goes on."""
+    """A copy without solutions and outputs. Cells that cannot pass yet are tagged, so that Run All goes
+    on."""
     copy = deepcopy(notebook)
     for number, cell in enumerate(copy["cells"], 1):
         source = cell["source"]

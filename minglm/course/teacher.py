@@ -10,8 +10,12 @@ from unittest.mock import patch
 from minglm.course import answers
 from minglm.course.notebooks import MARKER, TIME, exercises
 
-WEEKS = {"The model, its world and its words": range(3), "Pictures become ids, and a planner writes": range(3, 6),
-         "Plan and paint": range(6, 9), "Letters, whole pictures, the real thing": range(9, 100)}
+WEEKS = {
+    "The model, its world and its words": range(3),
+    "Pictures become ids, and a planner writes": range(3, 6),
+    "Plan and paint": range(6, 9),
+    "Letters, whole pictures, the real thing": range(9, 100),
+}
 
 
 def mistakes(function) -> list[str]:
@@ -39,7 +43,9 @@ def literal(text: str) -> str:
 
 def teacher(course: dict[str, dict]) -> str:
     """The teacher's page: a timetable, and for each exercise what is checked, mistakes and the solution."""
-    titles = {name: notebook["cells"][0]["source"].splitlines()[0].lstrip("# ") for name, notebook in course.items()}
+    titles = {
+        name: notebook["cells"][0]["source"].splitlines()[0].lstrip("# ") for name, notebook in course.items()
+    }
     tasks = {name: exercises(notebook) for name, notebook in course.items()}
     page = [INTRODUCTION, "| week | notebook | reading | exercises |\n|---|---|---|---|"]
     for week, (theme, numbers) in enumerate(WEEKS.items(), 1):
@@ -49,7 +55,9 @@ def teacher(course: dict[str, dict]) -> str:
         total = sum(reading.values()) + sum(practice.values())
         page[-1] += f"\n| **{week}** | **{theme}** | | **{total / 60:.1f} hours in all** |"
         for name in names:
-            page[-1] += f"\n| | {titles[name]} | {reading[name]} min | {len(tasks[name])}, {practice[name]} min |"
+            page[-1] += (
+                f"\n| | {titles[name]} | {reading[name]} min | {len(tasks[name])}, {practice[name]} min |"
+            )
     for name, notebook in course.items():
         page.append(f"## {titles[name]}")
         for task in tasks[name]:
@@ -68,10 +76,12 @@ def teacher(course: dict[str, dict]) -> str:
 INTRODUCTION = """\
 # For the teacher
 
-This page has the solutions; hand out the folder `students/` only. Its notebooks run wherever minglm is installed, cell
-by cell or with *Run All*: what is not solved yet raises an error, and the cells after it do not need it. So any
-subset of the exercises can be set. A check prints one line when an answer is right, and says what is wrong when it
-is not. The repository holds the solutions too, as the course is also for people who learn alone.
+This page has the solutions; hand out the folder `students/` only. Its notebooks run wherever minglm is
+installed, cell
+by cell or with *Run All*: what is not solved yet raises an error, and the cells after it do not need it. So
+any
+subset of the exercises can be set. A check prints one line when an answer is right, and says what is wrong
+when it is not. The repository holds the solutions too, as the course is also for people who learn alone.
 
 A course with nbgrader can take the repository's notebooks as they are, since the markers are nbgrader's:
 
@@ -82,5 +92,6 @@ jupyter nbconvert --to notebook NOTEBOOK --output COPY --ClearSolutions.enforce_
 
 ## Timetable
 
-Four weeks. Each notebook is read and run in class, its exercises are done there or at home; they can be chosen by their
+Four weeks. Each notebook is read and run in class, its exercises are done there or at home; they can be
+chosen by their
 stars, ★ easy to ★★★ hard. Times are the course's own estimates."""

@@ -9,7 +9,8 @@ rows from the start, the rotation is in place, and nothing is saved for a backwa
 two. The price is a copy of the q, k and v weights during sampling: 1.5 GB in half precision, of the released
 planner's 18. On a CPU small planners are copied whole, into a layout that is read faster.
 
-With `config.exact` no weight is copied: how the sums of a product are split, and so how they round, depends on the
+With `config.exact` no weight is copied: how the sums of a product are split, and so how they round, depends
+on the
 layout of the matrix, on its number of rows, and on the number of threads, so all three stay as published.
 """
 
@@ -166,7 +167,8 @@ def block_stepper(block: PlannerBlock, config: PlannerConfig, cache: KVCache,
     """One block as a function of x (B, D), cosines and signed sines (B, 1, 1, R), and a mask or None."""
     three, heads, groups = (block.q, block.k, block.v), config.heads, config.kv_heads
     if config.exact:
-        each = [made(f.weight, f.bias) for f in three]       # rows of a joint matrix may be summed differently
+        # rows of a joint matrix may be summed differently
+        each = [made(f.weight, f.bias) for f in three]
 
         def qkv(x: Tensor) -> Tensor:
             return torch.cat([f(x) for f in each], -1)

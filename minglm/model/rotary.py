@@ -1,4 +1,5 @@
-"""Rotary positions: frequencies, the rotation, and its fast forms. A variant of it is a change of this file alone.
+"""Rotary positions: frequencies, the rotation, and its fast forms. A variant of it is a change of this file
+alone.
 
 Shapes: B batch · H heads · N tokens · D head width · R rotated channels.
 

@@ -39,8 +39,8 @@ PARTS = dict(vae=either_vae, tokenizer=Tokenizer, planner=Planner, glyph=GlyphEn
 
 
 def find(weights: str | Path) -> Path:
-    """The folder of `weights`: a bare name is one under data/weights, or else a folder here; what is a path, such as
-    ./mini, is that folder.
+    """The folder of `weights`: a bare name is one under data/weights, or else a folder here; what is a path,
+    such as ./mini, is that folder.
 
     Raises ValueError naming what there is.
     """
@@ -109,7 +109,8 @@ def load_part(folder: Path, name: str, config: Config) -> nn.Module:
 def load_text(folder: Path, config: Config | None = None) -> BPE:
     """The BPE of a folder of weights; without `config` that of the folder.
 
-    Raises ValueError naming the file if it is missing, lacks a special token, or has ids that the planner does not embed.
+    Raises ValueError naming the file if it is missing, lacks a special token, or has ids that the planner
+    does not embed.
     """
     path, planner = folder / "text" / "tokenizer.json", (config or load_config(folder)).planner
     bpe = BPE.load(path)

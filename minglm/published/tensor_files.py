@@ -81,11 +81,15 @@ def find(folder: Path, stem: str) -> dict[str, Stored]:
     if not index.is_file():
         if not single.is_file() and folder.is_dir():
             if pickles := sorted(p.name for p in folder.iterdir() if p.suffix in PICKLES):
-                raise ValueError(f"{folder / pickles[0]} is a pickle, which can run code and is never opened: "
-                                 f"{single} is needed")
+                raise ValueError(
+                    f"{folder / pickles[0]} is a pickle, which can run code and is never opened: "
+                    f"{single} is needed"
+                )
         return header(single)
     places = read_json(index).get("weight_map")
-    if not isinstance(places, dict) or not all(isinstance(f, str) and Path(f).name == f for f in places.values()):
+    if not isinstance(places, dict) or not all(
+        isinstance(f, str) and Path(f).name == f for f in places.values()
+    ):
         raise ValueError(f"{index} has no weight_map of names of files beside it")
     out = {}
     for file in sorted(set(places.values())):
@@ -94,7 +98,9 @@ def find(folder: Path, stem: str) -> dict[str, Stored]:
                 raise ValueError(f"{folder / file} holds {name}, which {index} does not place there")
             out[name] = stored
     if lost := sorted(places.keys() - out.keys()):
-        raise ValueError(f"{folder / places[lost[0]]} does not hold {', '.join(lost[:5])}, which {index} places there")
+        raise ValueError(
+            f"{folder / places[lost[0]]} does not hold {', '.join(lost[:5])}, which {index} places there"
+        )
     return out
 
 

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 Optimisers = list[torch.optim.Optimizer]
 
 
-def write(folder: Path, stage: Stage, made: Optimisers, average: EMA, step: int, seconds: float, sharded: bool) -> None:
+def write(
+    folder: Path, stage: Stage, made: Optimisers, average: EMA, step: int, seconds: float, sharded: bool
+) -> None:
     """Write the state behind `step` steps; all ranks call this together."""
     state = dict(stage=stage.name, recipe=asdict(replace(stage.recipe, steps=0)), step=step, seconds=seconds)
     before = everything(folder)
@@ -40,7 +42,8 @@ def write(folder: Path, stage: Stage, made: Optimisers, average: EMA, step: int,
         save(folder / "checkpoint.pt", state | dict(model=stage.model.state_dict(), average=average.mean,
                                                     optimisers=[o.state_dict() for o in made]))
     if not ranks.rank():
-        remove([path for path in before if sharded or path.is_dir()])            # a file has been replaced already
+        # a file has been replaced already
+        remove([path for path in before if sharded or path.is_dir()])
 
 
 def remove(paths: list[Path]) -> None:
@@ -73,7 +76,9 @@ def restore(path: Path, stage: Stage, made: Optimisers, average: EMA) -> tuple[i
         raise ValueError(f"{path} is not a checkpoint of this program")
     if state["stage"] != stage.name:
         raise ValueError(f"{path} is of stage {state['stage']!r}, not {stage.name!r}")
-    if changed := [f"{k} {state['recipe'].get(k)}, not {v}" for k, v in recipe.items() if state["recipe"].get(k) != v]:
+    if changed := [
+        f"{k} {state['recipe'].get(k)}, not {v}" for k, v in recipe.items() if state["recipe"].get(k) != v
+    ]:
         raise ValueError(f"{path} is of another recipe: {', '.join(changed)}")
     try:
         if path.is_dir():
@@ -81,7 +86,9 @@ def restore(path: Path, stage: Stage, made: Optimisers, average: EMA) -> tuple[i
         else:
             fill(state, stage, made, average)
     except (RuntimeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged or of a model of another size: {str(error).splitlines()[-1].strip()}") from error
+        raise ValueError(
+            f"{path} is damaged or of a model of another size: {str(error).splitlines()[-1].strip()}"
+        ) from error
     return state["step"], state["seconds"]
 
 
@@ -170,7 +177,8 @@ def read_shards(path: Path, tensors: dict[str, Tensor]) -> None:
     import torch.distributed.checkpoint as dcp
 
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "torch.distributed is disabled")       # one process may well read them
+        # one process may well read them
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")
         try:
             dcp.load(tensors, storage_reader=dcp.HuggingFaceStorageReader(str(path)))
         except dcp.CheckpointException as error:

@@ -34,7 +34,8 @@ class Log:
             with path.open(newline="") as file:
                 rows = [row for row in csv.DictReader(file) if int(row["step"]) <= done]
         self.header = None
-        with whole_file(path) as self.path:                                      # a crash leaves the old log or this one
+        # a crash leaves the old log or this one
+        with whole_file(path) as self.path:
             for row in rows:
                 self.add(row)
         self.path = path
@@ -49,10 +50,13 @@ class Log:
 
 
 def check(stage: Stage, step: Step) -> None:
-    """Raise FloatingPointError unless the loss and the gradient of a step, and so the parameters behind it, are finite."""
+    """Raise FloatingPointError unless the loss and the gradient of a step, and so the parameters behind it,
+    are finite."""
     for name in ("loss", "grad"):
         if not math.isfinite(step.stats[name]):
-            raise FloatingPointError(f"the {name} of {stage.name} is {step.stats[name]} at step {step.number}")
+            raise FloatingPointError(
+                f"the {name} of {stage.name} is {step.stats[name]} at step {step.number}"
+            )
 
 
 def gradients(compute: Callable, parts: list[dict], device: Device) -> dict[str, Tensor]:
@@ -81,7 +85,8 @@ def train(stage: Stage, device: Device, folder: str | Path | None = None, resume
     recompute: keep no insides of blocks for the backward pass.
 
     Raises ValueError for a checkpoint of another stage or recipe and for a batch that cannot be
-    shared evenly, and FloatingPointError as soon as a loss or gradient that is logged or to be saved is not finite.
+    shared evenly, and FloatingPointError as soon as a loss or gradient that is logged or to be saved is not
+    finite.
     """
     recipe, model, folder = stage.recipe, stage.model, Path(folder) if folder else None
     shares, empty = ranks.shares(recipe.batch, accumulate), sharding.outline(model) if sharded else None
@@ -114,7 +119,10 @@ def train(stage: Stage, device: Device, folder: str | Path | None = None, resume
             average.update(step)
             done, now = step + 1, time.monotonic()
             result = Step(done, recipe.steps, spent + now - began, speed, values | dict(grad=norm.detach()))
-            logged, due = done % log_every == 0 or done == recipe.steps, ranks.agreed(now - saved > save_every)
+            logged, due = (
+                done % log_every == 0 or done == recipe.steps,
+                ranks.agreed(now - saved > save_every),
+            )
             if logged or due:                # before it is saved
                 check(stage, result)
             if logged:

@@ -64,8 +64,10 @@ def group(device: Device) -> Iterator[None]:
         store = dist.PrefixStore(os.environ["TORCHELASTIC_RESTART_COUNT"], store)
     dist.init_process_group(backend, store=store, rank=place, world_size=count)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Grad strides do not match")           # of 1x1 convolutions; only slower
-        warnings.filterwarnings("ignore", ".*returned a view tensor")            # which no block's caller changes
+        # of 1x1 convolutions; only slower
+        warnings.filterwarnings("ignore", "Grad strides do not match")
+        # which no block's caller changes
+        warnings.filterwarnings("ignore", ".*returned a view tensor")
         yield                                # after an error the others do not come, so nobody waits
     dist.barrier()
     gc.collect()
@@ -97,8 +99,10 @@ def shares(batch: int, accumulate: int = 1) -> list[slice]:
     """Which samples of a batch this rank takes, in `accumulate` parts. Raises ValueError if uneven."""
     count = ranks() * accumulate
     if batch % count:
-        raise ValueError(f"a batch of {batch} cannot be shared by {ranks()} ranks in {accumulate} parts each: "
-                         f"choose a multiple of {count}")
+        raise ValueError(
+            f"a batch of {batch} cannot be shared by {ranks()} ranks in {accumulate} parts each: "
+            f"choose a multiple of {count}"
+        )
     size, first = batch // count, rank() * accumulate
     return [slice(k * size, (k + 1) * size) for k in range(first, first + accumulate)]
 

@@ -49,7 +49,9 @@ def train(options: argparse.Namespace) -> None:
         preset(options.config)
         raise ValueError(f"no recipe for config {options.config!r}: choose one of {', '.join(RECIPES)}")
     if options.parallel == "fsdp" and not dist.is_torchelastic_launched():
-        raise ValueError("--parallel fsdp needs several processes: torchrun --nproc-per-node=2 -m minglm train ...")
+        raise ValueError(
+            "--parallel fsdp needs several processes: torchrun --nproc-per-node=2 -m minglm train ..."
+        )
     device = ranks.card(options.device)
     set_threads(ranks.fair_threads() if options.threads is None else options.threads)
     names = STAGES if options.stage == "all" else (options.stage,)
@@ -57,7 +59,8 @@ def train(options: argparse.Namespace) -> None:
     with ranks.group(device), interrupts() as stop:
         again = ranks.restarted()            # by torchrun, after a process died: its run goes on
         resume = options.resume or again
-        for name in names:                   # what is wrong with a later stage is said before an earlier one trains
+        # what is wrong with a later stage is said before an earlier one trains
+        for name in names:
             look(name, folder, options, resume)
         found = [name for name in names if checkpoint.latest(folder / "training" / name)]
         if options.resume and not again and not found and not ranks.rank():
@@ -74,7 +77,7 @@ def train(options: argparse.Namespace) -> None:
 
 
 def look(name: str, folder: Path, options: argparse.Namespace, resume: bool) -> None:
-    """Raises ValueError for a stage that cannot be trained as asked, before anything was changed: an unknown name, a
+    """Raises ValueError for a stage that cannot be trained as asked, before anything is changed: an unknown name, a
     batch that cannot be shared evenly, or an earlier run, which is neither overwritten nor continued unasked."""
     recipe = RECIPES[options.config].get(name)
     if recipe is None:
@@ -82,8 +85,10 @@ def look(name: str, folder: Path, options: argparse.Namespace, resume: bool) -> 
     ranks.shares(options.batch or recipe.batch, options.accumulate)
     there = remains(name, folder)
     if ranks.agreed(bool(there)) and not resume and not options.restart:
-        raise ValueError(f"{' and '.join(map(str, there)) or folder} hold an earlier run of stage {name}: --resume goes on "
-                         "with it, --restart puts it aside, --out begins elsewhere")
+        raise ValueError(
+            f"{' and '.join(map(str, there)) or folder}: an earlier run of stage {name} is there; --resume "
+            "goes on with it, --restart puts it aside, --out begins elsewhere"
+        )
 
 
 def remains(name: str, folder: Path) -> list[Path]:
@@ -98,8 +103,15 @@ def put_aside(path: Path) -> None:
     path.rename(next(free for n in count(1) if not (free := path.with_name(f"{path.name}.{n}")).exists()))
 
 
-def train_stage(name: str, folder: Path, options: argparse.Namespace, device: Device, resume: bool, stop: list,
-                until: float | None) -> bool:
+def train_stage(
+    name: str,
+    folder: Path,
+    options: argparse.Namespace,
+    device: Device,
+    resume: bool,
+    stop: list,
+    until: float | None,
+) -> bool:
     """Train one stage and write its weights; False if it was stopped before its end."""
     config, leader, minutes = preset(options.config), not ranks.rank(), 0.0
     place = folder / "training" / name

@@ -47,7 +47,8 @@ def spread(model: nn.Module, loss: Callable, device: Device, sharded: bool, reco
             layers.recompute(block)
     if not dist.is_initialized():
         return loss
-    ranks.same(*model.state_dict().values())              # hosts of several kinds may round the start otherwise
+    # hosts of several kinds may round the start otherwise
+    ranks.same(*model.state_dict().values())
     whole = Loss(model, loss)
     if not sharded:
         return DistributedDataParallel(whole, gradient_as_bucket_view=True)
