@@ -34,8 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def simulated(options: argparse.Namespace) -> int | None:
-    """Run the command on a simulated npu, unless another device was named, and say what it was asked to
-    do."""
+    """Run the command on a simulated npu, unless another device was named, and say what that had to do."""
     from minglm.ascend import counters, simulator
 
     simulator.install()

@@ -252,3 +252,38 @@ def test_ctrl_c_ends_training_behind_a_whole_step(capfd, monkeypatch):
     assert "vae: 3 of 40 steps; go on with --resume" in capfd.readouterr().out
     assert torch.load("run/training/vae/checkpoint.pt", weights_only=True)["step"] == 3
     assert signal.getsignal(signal.SIGINT) is before
+
+
+# ---------------------------------------------------------------- what is there is not lost
+
+def train_vae(*more):
+    return main(["train", "vae", "--config", "tiny", "--batch", "2", "--out", "run", *more])
+
+
+def test_an_earlier_run_is_neither_overwritten_nor_continued_unasked(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert train_vae("--steps", "2") == 0
+    before = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()}
+    assert train_vae("--steps", "3") == 2
+    assert "an earlier run of stage vae is there; --resume goes on" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()} == before
+    assert train_vae("--steps", "3", "--restart") == 0
+    for path, data in before.items():
+        aside = Path(*("vae.1" if part == "vae" else part for part in path.parts))
+        assert path.name in ("config.json", "tokenizer.json") or aside.read_bytes() == data
+    assert torch.load("run/training/vae/checkpoint.pt", weights_only=True)["step"] == 3
+    assert train_vae("--steps", "4", "--resume") == 0
+    assert "no checkpoint" not in capsys.readouterr().err
+
+
+def test_resuming_nothing_is_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert train_vae("--steps", "1", "--resume") == 0
+    assert "no checkpoint in run/training: starting from the beginning" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--minutes", "--save-every"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "soon"])
+def test_times_are_finite(option, value, capsys):
+    assert main(["train", "vae", option, value]) == 2
+    assert f"{value!r} is not a finite number from 0 up" in capsys.readouterr().err

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from minglm.__main__ import command_line
+from minglm.arguments import command_line
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "docs" / "ascend.md", ROOT / "docs" / "ascend.zh-CN.md"]

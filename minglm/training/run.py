@@ -77,8 +77,8 @@ def train(options: argparse.Namespace) -> None:
 
 
 def look(name: str, folder: Path, options: argparse.Namespace, resume: bool) -> None:
-    """Raises ValueError for a stage that cannot be trained as asked, before anything is changed: an unknown name, a
-    batch that cannot be shared evenly, or an earlier run, which is neither overwritten nor continued unasked."""
+    """Raises ValueError for a stage that cannot be trained as asked, before anything is changed: an unknown
+    name, a batch that cannot be shared evenly, or an earlier run, which is kept as it is."""
     recipe = RECIPES[options.config].get(name)
     if recipe is None:
         raise ValueError(f"unknown stage {name!r}: choose one of {', '.join(STAGES)} or all")
