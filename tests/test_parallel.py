@@ -179,21 +179,25 @@ def test_a_run_that_starts_anew_leaves_no_stage_to_go_on_from(tmp_path):
         checkpoint.save(tmp_path / "training" / name / "checkpoint.pt", {})
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     try:
-        assert main(["train", "all", "--config", "tiny", "--steps", "2", "--batch", "2", "--minutes", "1e-9", "--device", "cpu",
-                     "--threads", "1", "--out", str(tmp_path)]) == 0
+        command = ["train", "all", "--config", "tiny", "--steps", "2", "--batch", "2", "--minutes", "1e-9",
+                   "--device", "cpu", "--threads", "1", "--out", str(tmp_path)]
+        assert main(command) == 2                                # whatever the batch: nothing is lost
+        assert checkpoint.load(tmp_path / "training" / "vae" / "checkpoint.pt") == {}
+        assert main([*command, "--restart"]) == 0
     finally:
         dist.destroy_process_group()
     assert checkpoint.load(tmp_path / "training" / "vae" / "checkpoint.pt")["step"] == 1
     assert not (tmp_path / "training" / "tokenizer" / "checkpoint.pt").exists()
+    assert (tmp_path / "training" / "tokenizer.1" / "checkpoint.pt").exists()
 
 
 # ---------------------------------------------------------------- the data
 
-def shares(monkeypatch, batch, ranks, accumulate):
-    """The shares of all ranks."""
-    monkeypatch.setattr(ranks, "ranks", lambda: ranks)
+def shares(monkeypatch, batch, count, accumulate):
+    """The shares of all of `count` ranks."""
+    monkeypatch.setattr(ranks, "ranks", lambda: count)
     found = []
-    for rank in range(ranks):
+    for rank in range(count):
         monkeypatch.setattr(ranks, "rank", lambda: rank)
         found += ranks.shares(batch, accumulate)
     monkeypatch.undo()
@@ -204,7 +208,7 @@ def shares(monkeypatch, batch, ranks, accumulate):
 def test_no_poster_is_seen_twice(monkeypatch, name):
     """Over all ranks, parts and steps of an epoch each index is drawn once, none is left out."""
     recipe, seen = Recipe(steps=24, batch=12), []
-    cuts = shares(monkeypatch, recipe.batch, ranks=3, accumulate=2)
+    cuts = shares(monkeypatch, recipe.batch, count=3, accumulate=2)
     monkeypatch.setattr(batches, "draw", lambda seed, index, *size: index)
     for step in range(recipe.steps):
         for share in cuts:
@@ -220,7 +224,7 @@ def test_the_shares_of_all_ranks_are_the_batch(exact, folder, monkeypatch, name)
     stage = build(name, folder)
     for step in (0, 1, 3):
         whole = stage.batch(step)
-        made = [stage.batch(step, share) for share in shares(monkeypatch, 8, ranks=2, accumulate=2)]
+        made = [stage.batch(step, share) for share in shares(monkeypatch, 8, count=2, accumulate=2)]
         for key, value in whole.items():
             if key == "sums":
                 for k in value:
@@ -243,7 +247,7 @@ def test_uneven_batches_are_refused(monkeypatch, folder):
     with pytest.raises(ValueError, match="batch of 8 .* 1 ranks in 3 parts each: choose a multiple of 3"):
         losses(build("vae", folder), accumulate=3)
     with pytest.raises(ValueError, match="batch of 10 .* 2 ranks in 2 parts each: choose a multiple of 4"):
-        shares(monkeypatch, 10, ranks=2, accumulate=2)
+        shares(monkeypatch, 10, count=2, accumulate=2)
 
 
 def test_sharding_needs_several_processes(capfd):

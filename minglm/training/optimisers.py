@@ -53,7 +53,8 @@ class Muon(torch.optim.Muon):
                     self.state[p]["momentum_buffer"] = torch.zeros_like(p)
             momenta = [self.state[p]["momentum_buffer"] for p in params]
             torch._foreach_lerp_(momenta, grads, 1 - group["momentum"])
-            updates = torch._foreach_lerp(grads, momenta, group["momentum"])     # Nesterov's look-ahead
+            # Nesterov's look-ahead; one by one, for torch 2.12 has no such operator for sharded matrices
+            updates = [g.lerp(m, group["momentum"]) for g, m in zip(grads, momenta)]
             torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])  # decoupled weight decay
             # batch by shape, up to transposition
             alike = defaultdict(list)
