@@ -29,7 +29,7 @@ from torch import nn
 from minglm.__main__ import main
 from minglm.config import preset
 from minglm.device import Device, pick
-from minglm.training import batches, checkpoint, run, sharding
+from minglm.training import batches, checkpoint, ranks, run, sharding
 from minglm.training.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parent.parent
