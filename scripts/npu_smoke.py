@@ -157,7 +157,7 @@ def resume(device: Device, steps: int, folder: Path) -> Result:
     config = preset("tiny")
     recipe = replace(RECIPES["tiny"]["planner"], steps=steps, batch=8, warmup=2)
 
-    def run(place: Path | None, stop: int = steps, go_on: bool = False) -> list[float]:
+    def losses_of(place: Path | None, stop: int = steps, go_on: bool = False) -> list[float]:
         loop, losses = train(run.build("planner", config, device, recipe, folder), device, place, go_on), []
         for step in loop:
             losses.append(step.loss)
@@ -165,8 +165,8 @@ def resume(device: Device, steps: int, folder: Path) -> Result:
                 loop.close()
         return losses
 
-    whole = run(None)
-    parts = run(folder / "stopped", stop=steps // 2) + run(folder / "stopped", go_on=True)
+    whole = losses_of(None)
+    parts = losses_of(folder / "stopped", stop=steps // 2) + losses_of(folder / "stopped", go_on=True)
     worst = max(abs(a - b) / abs(b) for a, b in zip(parts, whole, strict=True))
     return worst <= LOSSES, f"{steps} steps, stopped after {steps // 2}: largest difference {worst:.1e}, allowed {LOSSES}"
 

@@ -36,9 +36,9 @@ def test_planner_size_accepts_what_torch_counts(capsys):
 
 @pytest.mark.parametrize("wrong, words", [
     (dict(bias=False), "q, k and v have biases"), (dict(out_bias=True), "only q, k and v have biases"),
-    (dict(kv="heads"), "kv_heads"), (dict(gates=1), "gate_up makes 2 mlp"), (dict(norms=2), "four norms"),
+    (dict(kv="heads"), "kv_heads"), (dict(gates=1), "gate_up has 2 mlp outputs"), (dict(norms=2), "four norms"),
     (dict(last=0), "one more norm"), (dict(head=None), "a matrix of its own"),
-    (dict(head="vocab"), "not all of vocab"), (dict(norms=3), "is not")])
+    (dict(head="vocab"), "vision_vocab outputs, not vocab"), (dict(norms=3), "is not")])
 def test_planner_size_names_what_was_forgotten(wrong, words):
     refuse(check_14.planner_size, lambda c: size(c, **wrong), words)
 

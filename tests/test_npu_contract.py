@@ -19,7 +19,7 @@ FILES = [*sorted((ROOT / "minglm").rglob("*.py")), *sorted((ROOT / "scripts").gl
 def test_every_use_of_torch_npu_fits_the_real_library():
     found = {path.name: check(code(path), path.name) for path in FILES}
     assert [line for _, wrong in found.values() for line in wrong] == []
-    assert found["ops.py"][0] >= 3 and found["device.py"][0] >= 8  # or the search has gone blind
+    assert found["ops.py"][0] >= 2 and found["rotary.py"][0] >= 1 and found["device.py"][0] >= 8  # or the search has gone blind
 
 
 PLANTED = {
@@ -85,7 +85,7 @@ def test_every_operator_of_torch_is_in_one_list():
 
 # The simulated card and the dry run are about that one device; doctor.py names the row it prints.
 ALLOWED = {"device.py": {"cuda", "npu", "mps"}, "doctor.py": {"npu"}}
-ALLOWED |= {name: {"npu"} for name in ("simtensor.py", "kernels.py", "simulator.py", "memory.py")}
+ALLOWED |= {name: {"npu"} for name in ("simtensor.py", "kernels.py", "simulator.py", "memory.py", "fake_card.py", "__main__.py")}
 
 
 def device_names(source: str) -> list[tuple[int, str]]:
