@@ -154,11 +154,10 @@ def _load_torch_npu() -> str:
         if find_spec("torch_npu") is None:
             return "the package torch-npu is not installed"
         import torch_npu  # noqa: F401
-    # a version for another torch fails with AttributeError, KeyError, ...
-    except Exception as error:
-        return ("torch-npu is installed but cannot be loaded "
-                f"(CANN missing, or its set_env.sh not sourced?): {_first_line(error)}")
-    return ""
+    except Exception as error:  # one made for another torch may stop with any
+        return ("torch-npu is installed but cannot be loaded (CANN missing, its set_env.sh not sourced, or "
+                f"made for another version than torch {torch.__version__}?): {_first_line(error)}")
+    return "" if hasattr(torch, "npu") else "torch-npu is installed but adds no torch.npu"
 
 
 def _first_line(error: Exception) -> str:
@@ -176,10 +175,8 @@ def _peak_process_memory() -> int:
 
 @contextmanager
 def usual_defaults() -> Iterator[None]:
-    """Tensors made here without a word on device and dtype are float32 on the cpu, whatever the process has
-    set
-    with `torch.set_default_device` and `torch.set_default_dtype`, as many notebooks do in their first
-    cell."""
+    """Tensors made here without a word on device and dtype are float32 on the cpu, whatever the process
+    has set with `torch.set_default_device` and `torch.set_default_dtype`, as many notebooks do at the top."""
     dtype = torch.get_default_dtype()
     # only else is a mode worth its microsecond per operator
     usual = torch.get_default_device().type == "cpu"

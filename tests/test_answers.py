@@ -1,5 +1,7 @@
 """The machinery of self-checks: it accepts what is right, and says what is wrong."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -50,12 +52,57 @@ def test_arguments_changed_in_place_harm_nobody():
 
 
 @pytest.mark.parametrize("got, right, same", [
-    (3, 3, True), (True, 1, False), (3.0, 3, True), (3.1, 3, False), (np.float64(3), 3, True), (np.int64(3), 3.0, True), (np.bool_(True), 1, False), (0.50001, 0.5, True), (0.6, 0.5, False), ("a", "a", True), ("a", "b", False),
+    (3, 3, True), (True, 1, False), (3.0, 3, True), (3.1, 3, False), (0.50001, 0.5, True), (0.6, 0.5, False), ("a", "a", True), ("a", "b", False),
     ([1, 2], [1, 2], True), ([1, 2], [1, 3], False), ([1], [1, 2], False), ([X, 1.0], [X, 1.0], True), ({1}, {1}, True),
     ((1, 2), [1, 2], True), (torch.tensor(float("nan")), torch.tensor(0.0), False),
     (torch.tensor([-torch.inf, 1]), torch.tensor([-torch.inf, 1]), True), (X * float("nan"), X, False)])
 def test_answers_of_any_kind_are_compared(got, right, same):
     assert bool(answers.difference(got, right, 1e-4)) != same
+
+
+def array(kind: str, dtype: str, values):
+    """Numbers as numpy or torch has them; `numpy scalar` is one taken out of an array."""
+    if kind == "torch":
+        return torch.tensor(values, dtype=getattr(torch, dtype))
+    made = np.array(values, dtype=dtype)
+    return made[()] if kind == "numpy scalar" else made
+
+
+@pytest.mark.parametrize("kind", ["numpy", "numpy scalar", "torch"])
+@pytest.mark.parametrize("dtype, value, right, same", [
+    ("float32", 26.33989, 26.3399, True), ("float64", 26.33989, 26.3399, True), ("float32", 26.4, 26.3399, False),
+    ("int64", 3, 3, True), ("float64", 3.0, 3, True), ("float64", 3.00001, 3, False), ("int32", 4, 3, False),
+    ("int64", 3, 3.0, True), ("bool", True, True, True), ("bool", True, 1, False), ("bool", False, True, False),
+    ("int64", 1, True, False), ("float32", float("nan"), 0.5, False), ("float32", float("inf"), float("inf"), True),
+    ("float32", [1.0, 2.0], (1, 2), True), ("int64", [1, 2], [1, 2], True), ("int64", [1, 3], (1, 2), False),
+    ("int64", [1, 2, 3], (1, 2), False), ("float32", [0.1, 0.2], [0.1, 0.2], True), ("int64", [3], 3, True),
+    ("float64", [3.0, 3.0], 3, False), ("int64", [[1, 2], [3, 4]], ((1, 2), (3, 4)), True), ("int64", 3, (3,), False)])
+def test_numbers_of_every_library_are_compared(kind, dtype, value, right, same):
+    assert bool(answers.difference(array(kind, dtype, value), right, 1e-4)) != same
+
+
+def test_numbers_in_tuples_may_be_of_any_library():
+    mixed = (np.int64(1), torch.tensor(2), np.float64(3), 4)
+    assert answers.difference(mixed, [1, 2, 3, 4], 1e-4) == ""
+    assert answers.difference(mixed, [1, 2, 3, 5], 1e-4) == "in entry 3: 4 is not 5"
+    assert answers.difference(torch.stack([X, X]), [X, X], 1e-4)                  # a list of tensors is a list
+    assert answers.difference(X.numpy(), X, 1e-4) == ""                           # where a tensor is right, too
+    assert "int64" in answers.difference(X.numpy().astype(int), X, 1e-4)
+
+
+@pytest.mark.parametrize("got, right, words", [
+    (np.float32(26.34), 26.5, "26.34 is not 26.5"),
+    (True, 1, "True is a bool, and should be the int 1"), (1.23456789, 1.23456799, "1.2345679 is not 1.234568"),
+    (np.float64(1.23456789), 1.23456799, "1.2345679 is not 1.234568"), (np.float64(2.5), 3, "2.5 is not 3"),
+    (X, 3, "a number is wanted, and this is a Tensor of shape (2, 3)"), ("a", 0.5, "'a' is not 0.5"),
+    (X.numpy(), 0.5, "a number is wanted, and this is a ndarray of shape (2, 3)"),
+    (torch.tensor([1000.01, 1.0]), torch.tensor([1000.0, 1.0]), "at (0,): 1000.01, should be 1000"),
+    ([np.float64(1.5), 2], [1.5, 3], "in entry 1: 2 is not 3")])
+def test_a_message_never_shows_one_number_twice(got, right, words):
+    said = answers.difference(got, right, 1e-9)
+    assert said.endswith(words)
+    shown = re.findall(r"\d[\d.]*", said.rpartition(": ")[2])
+    assert "should be the" in said or len({*map(float, shown)}) == len(shown)
 
 
 def test_jupyter_shows_the_message_alone():

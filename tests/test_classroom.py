@@ -73,6 +73,44 @@ def test_solutions_stand_in_code(course, capsys):
     assert "cell 5 (Text): a solution in a cell that is not code" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("kind", ["HIDDEN TESTS", "MARK SCHEME"])
+def test_what_nbgrader_hides_is_taken_out(kind):
+    begin, end = f"### BEGIN {kind}", f"### END {kind}"
+    hidden = f"{SOLVED}\n{begin}\nassert double(3) == 6\n{end}\ny = 1\n    {begin}\n    pass\n    {end}\n"
+    assert notebooks.without_solution(hidden) == f"{STUB}\ny = 1\n"
+    assert notebooks.without_solution(f"Say why.\n{begin}\n* 2 points\n{end}\nThanks.") == "Say why.\nThanks."
+
+
+@pytest.mark.parametrize("source, words", [
+    ("### BEGIN HIDDEN TESTS\n1", "without an end"), ("1\n### END MARK SCHEME", "without a beginning"),
+    ("### BEGIN HIDDEN TESTS\n### END MARK SCHEME", "without a beginning"),
+    (f"{BEGIN}\n### BEGIN HIDDEN TESTS\n### END HIDDEN TESTS\n{END}", "inside a solution"),
+    (f"### BEGIN MARK SCHEME\n{BEGIN}\n{END}\n### END MARK SCHEME", "inside a mark scheme"),
+    ("# begin hidden test\n1", "neither"), ("## BEGIN HIDDEN TESTS\n1\n## END HIDDEN TESTS", "neither"),
+    ("### BEGIN MARKING SCHEME\n1", "neither"), ("### BEGIN MARK SCHEME of 05.1", "neither"),
+    ("### BEGIN MARK SCHEME\n![plot](attachment:a.png)\n### END MARK SCHEME", "an attachment in a mark scheme")])
+def test_malformed_hidden_parts_are_refused(source, words, course, capsys):
+    replace_cell(course, 5, source=source)
+    assert main(["classroom", "out"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("minglm: 05_try_a_sample.ipynb, cell 6 (") and words in error and error.count("\n") == 1
+    assert not Path("out").exists()
+
+
+def test_the_teacher_s_page_keeps_what_is_hidden(course):
+    notebook, scheme = sample(), "\n\n### BEGIN MARK SCHEME\n* 2 points for the sum\n### END MARK SCHEME\n\nMore."
+    notebook["cells"][4]["source"] += scheme
+    hidden = code("### BEGIN HIDDEN TESTS\nassert double(4) == 8\n### END HIDDEN TESTS")
+    notebook["cells"].insert(6, hidden | dict(execution_count=4, id="05-hidden"))
+    (course / NAME).write_bytes(notebooks.dump(notebook))
+    assert main(["classroom", "out"]) == 0
+    page = Path("out/teacher.md").read_text(encoding="utf-8")
+    assert "Mark scheme:\n\n* 2 points for the sum\n\n<details>" in page
+    assert "check.double(double)\n\n### BEGIN HIDDEN TESTS\nassert double(4) == 8\n### END HIDDEN TESTS\n```" in page
+    copy = Path("out/students", NAME).read_text(encoding="utf-8")
+    assert "points" not in copy and "double(4)" not in copy and "HIDDEN" not in copy and "More." in copy
+
+
 def test_a_student_copy_has_neither_solutions_nor_outputs():
     before = sample()
     given = copy.deepcopy(before)

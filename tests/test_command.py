@@ -1,5 +1,6 @@
 """The command: what it prints, its exit codes, and that a failure leaves files as they were."""
 
+import io
 import json
 import os
 import shutil
@@ -88,6 +89,28 @@ def test_runs_as_a_module(folder):
     failed = minglm("generate", 'a card with "Ω"', "--weights", str(folder))
     assert (failed.returncode, failed.stdout) == (2, "")
     assert failed.stderr.count("\n") == 1 and failed.stderr.startswith("minglm: cannot write Ω")
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "gbk", "utf-8"])
+@pytest.mark.parametrize("name", ["海报.png", "affiché🎨.png"])
+def test_what_a_code_page_lacks_is_escaped(encoding, name, folder):
+    """A process of its own, whose output goes to a file on a machine with an old code page."""
+    def painted(*arguments):
+        ran = subprocess.run([sys.executable, "-m", "minglm", "generate", PROMPT, "--weights", str(folder), "--steps", "1",
+                              "--out", name, *arguments], capture_output=True, timeout=120,
+                             env=os.environ | dict(PYTHONPATH=str(ROOT), PYTHONIOENCODING=encoding))
+        assert ran.returncode == 0 and Path(name).is_file(), ran.stderr
+        return ran.stdout.decode(encoding)
+    assert json.loads(painted("--json"))["out"] == name
+    said = painted()
+    assert said.startswith(name.encode(encoding, "backslashreplace").decode(encoding) + ": 128x128 pixels")
+
+
+def test_streams_that_cannot_be_reconfigured_are_left_alone(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    monkeypatch.setattr(sys, "stderr", None)             # as pythonw has it
+    assert main(["doctor", "--json"]) == 0
+    assert json.loads(sys.stdout.getvalue())["device"] == "cpu"
 
 
 def test_help_names_every_command(capfd):

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,44 @@ def test_npu_reason_without_cann(monkeypatch, tmp_path):
     assert not usable and "installed but cannot be loaded" in reason and "CANN" in reason and error in reason
     assert f"[--] npu              {reason}" in doctor.text(doctor.report())
     devices._load_torch_npu.cache_clear()
+
+
+@pytest.mark.parametrize("raised", [
+    "AttributeError(\"module 'torch_npu.dynamo.torchair' has no attribute 'get_npu_backend'\")",
+    "KeyError('ASCEND_OPP_PATH')", "TypeError('register() got an unexpected argument')", "AssertionError()"])
+@pytest.mark.parametrize("half", ["", "import torch, types\ntorch.npu = types.ModuleType('torch.npu')\n",
+                                  "import torch, types\ntorch.npu = types.SimpleNamespace("
+                                  "is_available=lambda: True, device_count=lambda: 1)\n"], ids=["", "half", "most"])
+def test_no_way_to_fail_at_import_is_fatal(raised, half, monkeypatch, tmp_path):
+    if hasattr(torch, "npu"):
+        pytest.skip("torch-npu is loaded")
+    (tmp_path / "torch_npu.py").write_text(f"{half}raise {raised}")
+    monkeypatch.syspath_prepend(tmp_path)
+    devices._load_torch_npu.cache_clear()
+    try:
+        for _ in range(2):                       # the second time torch.npu may be there
+            usable, reason = devices.npu_status()
+            assert not usable and "installed but cannot be loaded" in reason and raised.partition("(")[0] in reason
+            assert pick().kind != "npu"
+            with pytest.raises(ValueError, match="'npu' is not available: torch-npu is installed but cannot"):
+                pick("npu")
+        assert f"[--] npu              {reason}" in doctor.text(doctor.report())
+    finally:
+        vars(torch).pop("npu", None)
+        devices._load_torch_npu.cache_clear()
+
+
+@pytest.mark.parametrize("cards", [
+    dict(), dict(is_available=lambda: True), dict(is_available=lambda: [][1], device_count=lambda: 1),
+    dict(is_available=lambda: True, device_count=lambda: {}["ASCEND"])])
+def test_no_way_to_fail_at_asking_for_cards_is_fatal(cards, monkeypatch):
+    if hasattr(torch, "npu"):
+        pytest.skip("torch-npu is loaded")
+    monkeypatch.setitem(sys.modules, "torch_npu", types.ModuleType("torch_npu"))
+    monkeypatch.setattr(torch, "npu", types.SimpleNamespace(**cards), raising=False)
+    usable, reason = devices.npu_status()
+    assert not usable and reason.startswith("torch-npu is loaded but cannot ask for cards: ")
+    assert pick().kind != "npu" and doctor.report()["npu"] == {"available": False, "reason": reason}
 
 
 FAKE_NPU = """

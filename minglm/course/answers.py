@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+ARRAYS = (np.ndarray, np.generic, Tensor)    # arrays of numbers, and numpy's single ones
+
 
 class Wrong(AssertionError):
     """An answer that is not right yet. Jupyter shows its message without the stack, which helps nobody."""
@@ -65,54 +67,66 @@ def call(name: str, learner: Callable, *args):
     return got
 
 
-def plain(value):
-    """A number or an array of numpy or torch as Python's own; anything else as it is."""
-    if isinstance(value, np.ndarray | np.generic | Tensor):
-        return value.tolist()
-    return value
-
-
 def difference(got, right, tolerance: float) -> str:
-    """What distinguishes two answers, in words; an empty string if nothing does. Numbers and arrays of numpy
-    are as
-    good as Python's and torch's."""
-    if isinstance(right, Tensor) and isinstance(got, np.ndarray | np.generic):
-        got = torch.as_tensor(got)
+    """What distinguishes two answers, in words; an empty string if nothing does."""
     if isinstance(right, Tensor):
-        if not isinstance(got, Tensor):
-            return f"a tensor is wanted, and this is a {type(got).__name__}"
-        if got.shape != right.shape:
-            return f"the shape is {tuple(got.shape)}, and should be {tuple(right.shape)}"
-        if got.dtype.is_floating_point != right.dtype.is_floating_point:
-            return f"the numbers are {got.dtype}, and should be {right.dtype}"
-        got, right = got.double(), right.double()                                # bool and whole numbers, too
-        off = (got - right).abs()
-        off = off.masked_fill(got == right, 0)                                   # infinities, too
-        most = off.max().item() if off.numel() else 0.0
-        if most <= tolerance * max(
-            1.0, right[right.isfinite()].abs().max().item() if right.isfinite().any() else 1.0
-        ):
-            return ""
-        where = tuple(int(i) for i in np.unravel_index(int(off.nan_to_num(torch.inf).argmax()), off.shape))
-        return (
-            f"the shape is right, but {(off > tolerance).float().mean():.0%} of the numbers are off; "
-            f"the worst "
-            f"at {where}: {got[where].item():.4g}, should be {right[where].item():.4g}"
-        )
-    got = plain(got)
-    if (
-        isinstance(right, int | float)
-        and isinstance(got, int | float)
-        and bool not in (type(got), type(right))
-    ):
-        slack = tolerance * max(1.0, abs(right)) if isinstance(right, float) else 0
-        return "" if abs(got - right) <= slack else f"{got!r} is not {right!r}"
-    if (
-        isinstance(right, Sequence)
-        and not isinstance(right, str)
-        and isinstance(got, Sequence)
-        and len(got) == len(right)
-    ):
-        return next((f"in entry {i}: {text}" for i, (a, b) in enumerate(zip(got, right))
-                     if (text := difference(a, b, tolerance))), "")
+        return tensors(got, right, tolerance)
+    if isinstance(right, int | float):
+        return numbers(got, right, tolerance)
+    if isinstance(right, Sequence) and not isinstance(right, str):
+        if isinstance(got, ARRAYS) and got.ndim and not any(isinstance(x, Tensor) for x in right):
+            got = list(got)                                    # numbers of its library, which `numbers` takes
+        if isinstance(got, Sequence) and not isinstance(got, str) and len(got) == len(right):
+            return next((f"in entry {i}: {text}" for i, (a, b) in enumerate(zip(got, right))
+                         if (text := difference(a, b, tolerance))), "")
     return "" if type(got) is type(right) and got == right else f"{got!r} is not {right!r}"
+
+
+def tensors(got, right: Tensor, tolerance: float) -> str:
+    """`difference` where a tensor is right: the shape counts, and whether its numbers are whole."""
+    if isinstance(got, np.ndarray | np.generic):
+        got = torch.as_tensor(got)
+    if not isinstance(got, Tensor):
+        return f"a tensor is wanted, and this is a {type(got).__name__}"
+    if got.shape != right.shape:
+        return f"the shape is {tuple(got.shape)}, and should be {tuple(right.shape)}"
+    if got.dtype.is_floating_point != right.dtype.is_floating_point:
+        return f"the numbers are {got.dtype}, and should be {right.dtype}"
+    got, right = got.double(), right.double()                            # bool and whole numbers, too
+    off = (got - right).abs()
+    off = off.masked_fill(got == right, 0)                               # infinities, too
+    most = off.max().item() if off.numel() else 0.0
+    finite = right[right.isfinite()].abs()
+    if most <= tolerance * max(1.0, finite.max().item() if finite.numel() else 1.0):
+        return ""
+    where = tuple(int(i) for i in np.unravel_index(int(off.nan_to_num(torch.inf).argmax()), off.shape))
+    one, other = apart(got[where].item(), right[where].item(), 4)
+    return (f"the shape is right, but {(off > tolerance).float().mean():.0%} of the numbers are off; the "
+            f"worst at {where}: {one}, should be {other}")
+
+
+def numbers(got, right: int | float, tolerance: float) -> str:
+    """`difference` where a number is right, and one of numpy or torch will do.
+
+    A whole number may come out of a table of floats; True is no number.
+    """
+    value = got
+    if isinstance(got, ARRAYS):
+        if got.shape.numel() != 1 if isinstance(got, Tensor) else got.size != 1:
+            return f"a number is wanted, and this is a {type(got).__name__} of shape {tuple(got.shape)}"
+        value = got.item()
+    if not isinstance(value, int | float):
+        return f"{value!r} is not {apart(right, right, 6)[1]}"
+    if isinstance(value, bool) != isinstance(right, bool):
+        return f"{value!r} is a {type(value).__name__}, and should be the {type(right).__name__} {right!r}"
+    near = isinstance(right, float) and abs(value - right) <= tolerance * max(1.0, abs(right))
+    return "" if near or value == right else "{} is not {}".format(*apart(value, right, 6))
+
+
+def apart(one: float, other: float, digits: int) -> tuple[str, str]:
+    """Two numbers in words, with as many digits as it takes to tell them from each other."""
+    for count in range(digits, 18):
+        words = f"{one:.{count}g}", f"{other:.{count}g}"
+        if words[0] != words[1]:
+            return words
+    return f"{one:.{digits}g}", f"{other:.{digits}g}"

@@ -15,17 +15,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
+KINDS = {"SOLUTION": "a solution", "HIDDEN TESTS": "hidden tests", "MARK SCHEME": "a mark scheme"}
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
-REGION = re.compile(r"### (BEGIN|END) (SOLUTION|HIDDEN TESTS|MARK SCHEME)")      # nbgrader's
-MARKER = re.compile(r"(BEGIN|END) (SOLUTION|HIDDEN TESTS|MARK SCHEME)"
-                    # also what was meant to be one
-                    r"|#\W*(?i:(begin|end)[\W_]*(solution|hidden|mark[\W_]*scheme))")
-
-
+MARKER = re.compile(r"(BEGIN|END) (SOLUTION|HIDDEN TESTS|MARK SCHEME)"         # also what was meant to be one
+                    r"|#\W*(?i:(begin|end)[\W_]*(solution|hidden[\W_]*test|mark(?:ing)?[\W_]*scheme))")
 HEADING = re.compile(r"### Exercise (\d\d\.\d+): (.+?) +\((★+), (\d+) minutes\)")
 CHECK = re.compile(r"(?<![\w.])check\.(\w+)\(")
 TIME = re.compile(r"^\* \*Time:\* (\d+) minutes", re.M)
@@ -76,51 +74,67 @@ def exercises(notebook: dict) -> list[Exercise]:
                 found.append(current := Exercise(number, name, stars, int(minutes), "", []))
             elif line.startswith("### Exercise"):
                 raise ValueError(f"{line!r} should read '### Exercise 05.2: name (★★, 10 minutes)'")
-            elif line.startswith(("# ", "## ", "### ")):
+            elif line.startswith(("# ", "## ", "### ")) and not MARKER.search(line):
                 current = None
             elif current:
                 current.text += line + "\n"
     return found
 
 
+def marked(source: str) -> Iterator[tuple[str, str, str]]:
+    """Each line of a cell, the kind of region it is in ("" outside), and "BEGIN" or "END" if it is a marker.
+
+    Raises ValueError unless markers stand in pairs, alone in their lines.
+    """
+    inside = ""
+    for line in source.split("\n"):
+        if not (match := MARKER.search(line)):
+            yield line, inside, ""
+            continue
+        marker, letter = line.strip(), (match[2] or match[4]).upper()[0]
+        kind = next(kind for kind in KINDS if kind[0] == letter)
+        ends = {f"### {end} {kind}": end for end in ("BEGIN", "END")}
+        if marker not in ends:
+            raise ValueError(f"{marker!r} is neither {' nor '.join(map(repr, ends))}")
+        if ends[marker] == "BEGIN" and inside:
+            raise ValueError(f"{marker!r} inside {KINDS[inside]}")
+        if ends[marker] == "END" and inside != kind:
+            raise ValueError(f"{marker!r} without a beginning")
+        yield line, kind, ends[marker]
+        inside = kind if ends[marker] == "BEGIN" else ""
+    if inside:
+        raise ValueError(f"'### BEGIN {inside}' without an end")
+
+
 def without_solution(source: str) -> str:
     """A cell as a student gets it: solutions become a stub, hidden tests and mark schemes are gone.
 
-    Raises ValueError unless nbgrader's markers stand in pairs.
+    Raises ValueError for malformed markers, and, as nbgrader does, for an attached picture in what is taken
+    out: the attachment would be handed out.
     """
-    kept, inside = [], None
-    for line in source.split("\n"):
-        marker = line.strip() if MARKER.search(line) else None
-        match = marker and REGION.fullmatch(marker)
-        if marker and not match:
-            raise ValueError(
-                f"{marker!r} is neither {BEGIN!r} nor {END!r}, nor a marker of hidden tests or a mark scheme"
-            )
-        verb, region = match.groups() if match else (None, None)
-        if verb == "BEGIN" and inside or verb == "END" and inside != region:
-            raise ValueError(
-                f"{marker!r} {f'inside a {inside.lower()}' if inside else 'without a beginning'}"
-            )
-        if verb == "BEGIN" and region == "SOLUTION":
+    kept = []
+    for line, kind, end in marked(source):
+        if not kind:
+            kept.append(line)
+        elif "(attachment:" in line:
+            raise ValueError(f"an attachment in {KINDS[kind]} would be handed out")
+        elif kind == "SOLUTION" and end == "BEGIN":
             indent = line[:len(line) - len(line.lstrip())]
             kept += [indent + "# YOUR CODE HERE", indent + "raise NotImplementedError"]
-        elif not marker and not inside:
-            kept.append(line)
-        inside = region if verb == "BEGIN" else None if verb else inside
-    if inside:
-        raise ValueError(f"'### BEGIN {inside}' without an end")
     return "\n".join(kept)
 
 
 def student(notebook: dict) -> dict:
-    """A copy without solutions and outputs. Cells that cannot pass yet are tagged, so that Run All goes
-    on."""
+    """A copy without outputs and what is for the teacher alone.
+
+    Cells that cannot pass yet are tagged, so that Run All goes on.
+    """
     copy = deepcopy(notebook)
     for number, cell in enumerate(copy["cells"], 1):
         source = cell["source"]
         try:
             cell["source"] = without_solution(source)
-            if cell["cell_type"] != "code" and cell["source"] != source:
+            if cell["cell_type"] != "code" and BEGIN in source:
                 raise ValueError("a solution in a cell that is not code")
         except ValueError as error:
             raise ValueError(f"cell {number} ({source.splitlines()[0]}): {error}") from None

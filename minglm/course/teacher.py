@@ -8,7 +8,7 @@ from inspect import getdoc
 from unittest.mock import patch
 
 from minglm.course import answers
-from minglm.course.notebooks import MARKER, TIME, exercises
+from minglm.course.notebooks import MARKER, TIME, exercises, marked
 
 WEEKS = {
     "The model, its world and its words": range(3),
@@ -67,8 +67,11 @@ def teacher(course: dict[str, dict]) -> str:
                 page.append(f"`check.{function.__name__}`: {literal(getdoc(function))}")
                 if known := mistakes(function):
                     page.append("Mistakes it knows:\n\n" + "\n".join(f"* {literal(why)}" for why in known))
+            scheme = "\n".join(line for line, kind, end in marked(task.text) if kind and not end)
+            if scheme:
+                page.append(f"Mark scheme:\n\n{scheme}")
             code = "\n\n".join(cell for cell in task.cells if MARKER.search(cell))
-            code = "\n".join(line for line in code.split("\n") if not MARKER.search(line))
+            code = "\n".join(line for line, kind, end in marked(code) if not (kind == "SOLUTION" and end))
             page.append(f"<details><summary>Solution</summary>\n\n```python\n{code}\n```\n\n</details>")
     return "\n\n".join(page) + "\n"
 
@@ -77,21 +80,21 @@ INTRODUCTION = """\
 # For the teacher
 
 This page has the solutions; hand out the folder `students/` only. Its notebooks run wherever minglm is
-installed, cell
-by cell or with *Run All*: what is not solved yet raises an error, and the cells after it do not need it. So
-any
-subset of the exercises can be set. A check prints one line when an answer is right, and says what is wrong
-when it is not. The repository holds the solutions too, as the course is also for people who learn alone.
+installed, cell by cell or with *Run All*: what is not solved yet raises an error, and the cells after it do
+not need it. So any subset of the exercises can be set. A check prints one line when an answer is right, and
+says what is wrong when it is not. The repository holds the solutions too, as the course is also for people
+who learn alone.
 
 A course with nbgrader can take the repository's notebooks as they are, since the markers are nbgrader's:
 
 ```sh
 jupyter nbconvert --to notebook NOTEBOOK --output COPY --ClearSolutions.enforce_metadata=False \\
-  --Exporter.preprocessors='["nbgrader.preprocessors.ClearSolutions","nbgrader.preprocessors.ClearOutput"]'
+  --ClearHiddenTests.enforce_metadata=False --ClearMarkScheme.enforce_metadata=False \\
+  --Exporter.preprocessors='["nbgrader.preprocessors.ClearSolutions","nbgrader.preprocessors.ClearHiddenTests",
+    "nbgrader.preprocessors.ClearMarkScheme","nbgrader.preprocessors.ClearOutput"]'
 ```
 
 ## Timetable
 
 Four weeks. Each notebook is read and run in class, its exercises are done there or at home; they can be
-chosen by their
-stars, ★ easy to ★★★ hard. Times are the course's own estimates."""
+chosen by their stars, ★ easy to ★★★ hard. Times are the course's own estimates."""
