@@ -49,10 +49,15 @@ class SimTensor(Tensor):
         return self.detach().cpu().tolist()
 
     def __format__(self, spec):              # f"{loss:.4f}" waits for the card, as on a real one
-        return format(self.item() if self.dim() == 0 else repr(self), spec)
+        if self.dim() and spec:              # what PyTorch says of several numbers
+            raise TypeError("unsupported format string passed to Tensor.__format__")
+        return repr(self) if self.dim() else format(self.item(), spec)
 
     def __repr__(self):
         return f"{repr(self.detach().cpu())[:-1]}, device='{CARD}')"
+
+    def pin_memory(self, device=None):
+        raise RuntimeError(f"cannot pin '{self.type()}' only dense CPU tensors can be pinned")
 
     def __deepcopy__(self, memo):
         copy = self.detach().clone()

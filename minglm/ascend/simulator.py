@@ -67,8 +67,11 @@ class Card(types.ModuleType):
         if not 0 <= (number or 0) < self.device_count():
             raise RuntimeError(f"invalid device ordinal {index}: {self.device_count()} simulated cards")
 
+    def device(self, index):
+        self.set_device(index)
+        return nullcontext()
+
     def current_device(self): return 0
-    def device(self, index): return nullcontext()
     def get_device_name(self, index=None): return "simulated npu"
     def get_amp_supported_dtype(self): return [torch.float16, torch.bfloat16]
     def synchronize(self, index=None): pass
@@ -84,6 +87,25 @@ class Card(types.ModuleType):
     def manual_seed_all(self, seed): chance.manual_seed(seed)
     def get_rng_state(self, index=None): return chance.get_state()
     def set_rng_state(self, state, index=None): chance.set_state(state)
+
+
+class AnyGenerator(type):
+    def __instancecheck__(cls, value): return isinstance(value, torch._C.Generator)
+
+
+class Generator(metaclass=AnyGenerator):
+    """torch.Generator, but it says why the card has none: PyTorch adds them in C++ only."""
+
+    def __new__(cls, device="cpu"):
+        if torch.device(device).type == "npu":
+            raise RuntimeError("the simulated npu has one stream of random numbers, torch.npu.manual_seed, and "
+                               "no generators: draw with torch.Generator() on the cpu, then .to('npu')")
+        return torch._C.Generator(device)
+
+
+def pinned(tensor: Tensor, device=None) -> Tensor:
+    """Pinned host memory, which a card could read by itself: here a copy in ordinary memory will do."""
+    return tensor.clone()
 
 
 # ---------------------------------------------------------------- autocast
@@ -160,6 +182,7 @@ def install(strict: bool = True, forbidden: Iterable[str] = ()) -> None:
     # a thread for the card's backward pass may abort at exit
     torch.autograd.set_multithreading_enabled(False)
     setup("npu", backend_module=Card("torch.npu"))
+    torch.Generator = Generator
     torch.serialization.register_package(5, lambda storage: None, refuse_loading)
     library, others = torch.library.Library("aten", "IMPL"), torch.library.Library("_", "IMPL")
     libraries.extend((library, others))
@@ -167,6 +190,7 @@ def install(strict: bool = True, forbidden: Iterable[str] = ()) -> None:
     for name in (*makers(), "silu_backward", "mish_backward"):
         library.impl(name, partial(simtensor.run, find(name)), "PrivateUse1")
     library.impl("_copy_from", copy_from, "PrivateUse1")
+    library.impl("_pin_memory", pinned, "CPU")
     library.impl("scaled_dot_product_attention", attention, "AutogradPrivateUse1")
     simtensor.rules[aten.scaled_dot_product_attention.default] = lambda args, options: attention(
         *args, **options

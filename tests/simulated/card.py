@@ -212,7 +212,43 @@ def test_inference_mode():
 
 
 def test_printing():
-    assert repr(torch.ones(2, device="npu")) == "tensor([1., 1.], device='npu:0')"
+    x = torch.ones(2, device="npu")
+    assert repr(x) == f"{x}" == "tensor([1., 1.], device='npu:0')"
+    assert f"{x.mean():.4f} {x.sum().int():3d} {x.mean()}" == "1.0000   2 1.0"
+    with pytest.raises(TypeError, match="unsupported format string"):              # as PyTorch's
+        f"{x:.4f}"
+
+
+def test_pinned_memory_of_the_host():
+    x = torch.arange(3.0)
+    assert torch.equal(x.pin_memory(), x) and x.pin_memory().to("npu", non_blocking=True).tolist() == [0, 1, 2]
+    batches = [*torch.utils.data.DataLoader([dict(x=x), dict(x=x + 1)], batch_size=2, pin_memory=True)]
+    assert len(batches) == 1 and batches[0]["x"].tolist() == [[0, 1, 2], [1, 2, 3]]
+    with pytest.raises(RuntimeError, match="only dense CPU tensors can be pinned"):
+        x.to("npu").pin_memory()
+
+
+def test_generators_are_the_hosts():
+    for device in ("npu", "npu:0", torch.device("npu")):
+        with pytest.raises(RuntimeError, match=r"no generators: draw with torch.Generator\(\) on the cpu"):
+            torch.Generator(device)
+    host = torch.Generator("cpu").manual_seed(3)
+    assert isinstance(host, torch.Generator) and not isinstance(3, torch.Generator)
+    assert isinstance(torch.default_generator, torch.Generator)
+    assert torch.equal(torch.rand(3, generator=host), torch.rand(3, generator=torch.Generator(device="cpu").manual_seed(3)))
+
+
+@pytest.mark.parametrize("mistake", [
+    lambda: torch.npu.set_device(3), lambda: torch.npu.set_device("npu:1"), lambda: torch.npu.device(1),
+    lambda: torch.npu.set_device(torch.device("npu:1")), lambda: torch.npu.set_device(-1),
+    lambda: torch.ones(3, device="npu:1"), lambda: torch.ones(3).to("npu:1"), lambda: torch.tensor([1], device="npu:1"),
+    lambda: torch.ones(3, device="npu").to("npu:1"), lambda: torch.zeros_like(torch.ones(3, device="npu"), device="npu:1"),
+    lambda: net().to("npu:1"),
+])
+def test_a_card_that_is_not_there(mistake):
+    with pytest.raises(RuntimeError, match="invalid device ordinal .*: 1 simulated card"):
+        mistake()
+    torch.npu.set_device(0), torch.npu.set_device("npu"), torch.npu.device(0), torch.ones(3, device="npu:0")
 
 
 # ---------------------------------------------------------------- what is refused
@@ -326,9 +362,10 @@ def test_a_fused_kernel_is_one_launch_each_way():
 
 @pytest.mark.parametrize("read", [
     lambda x: x.item(), lambda x: bool(x > 0), lambda x: x.cpu(), lambda x: x.tolist(), lambda x: print(x),
+    lambda x: f"{x.mean():.4f}",
     lambda x: torch.zeros(1).copy_(x), lambda x: x[x > 0], lambda x: x.nonzero(), lambda x: torch.equal(x, x),
     lambda x: float(x), lambda x: x.to("cpu", torch.float16),
-], ids="item bool cpu tolist print copy_ mask nonzero equal float to".split())
+], ids="item bool cpu tolist print format copy_ mask nonzero equal float to".split())
 def test_syncs(read):
     x = torch.ones(1, device="npu")
     with counters.counting() as seen:
