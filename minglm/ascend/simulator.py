@@ -98,8 +98,8 @@ class Generator(metaclass=AnyGenerator):
 
     def __new__(cls, device="cpu"):
         if torch.device(device).type == "npu":
-            raise RuntimeError("the simulated npu has one stream of random numbers, torch.npu.manual_seed, and "
-                               "no generators: draw with torch.Generator() on the cpu, then .to('npu')")
+            raise RuntimeError("the simulated npu has one stream of random numbers, torch.npu.manual_seed, "
+                               "and no generators: draw with torch.Generator() on the cpu, then .to('npu')")
         return torch._C.Generator(device)
 
 
