@@ -310,3 +310,13 @@ def test_resuming_nothing_is_said(tmp_path, monkeypatch, capsys):
 def test_times_are_finite(option, value, capsys):
     assert main(["train", "vae", option, value]) == 2
     assert f"{value!r} is not a finite number from 0 up" in capsys.readouterr().err
+
+
+def test_restart_puts_nothing_aside_that_cannot_begin_anew(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    place = Path("run/training/planner")
+    place.mkdir(parents=True)
+    (place / "checkpoint.pt").write_bytes(b"an earlier run")
+    assert main(["train", "planner", "--config", "tiny", "--out", "run", "--restart"]) == 2
+    assert "model.safetensors is missing: train stage tokenizer first" in capsys.readouterr().err
+    assert (place / "checkpoint.pt").read_bytes() == b"an earlier run"

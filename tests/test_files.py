@@ -55,7 +55,8 @@ def test_a_path_is_no_name(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("change, words", [
-    (lambda bpe: bpe.specials.update({"<sop>": 5000}), "ids up to 5000, but the planner embeds 2048"),
+    (lambda bpe: bpe.specials.update({"<sop>": 5000}), "ids from 0 up to 5000, but the planner embeds 2048"),
+    (lambda bpe: bpe.vocab.update({"!": -1}), "ids from -1 up to 258"),
     (lambda bpe: bpe.specials.pop("<sop>"), "lacks the special tokens <sop>")])
 def test_a_tokenizer_of_another_size_is_named(tmp_path, change, words):
     from minglm.config import preset

@@ -191,6 +191,17 @@ def test_a_run_that_starts_anew_leaves_no_stage_to_go_on_from(tmp_path):
     assert (tmp_path / "training" / "tokenizer.1" / "checkpoint.pt").exists()
 
 
+def test_a_refused_start_is_refused_again_and_leaves_the_earlier_run(tmp_path):
+    """torchrun starts again what has exited with an error, and that must not go on from the earlier run."""
+    path = tmp_path / "training" / "vae" / "checkpoint.pt"
+    train = ["train", "vae", "--config", "tiny", "--steps", 2, "--batch", 2, "--out", tmp_path]
+    assert main([*map(str, train), "--minutes", "0", "--device", "cpu", "--threads", "1"]) == 0
+    before = path.read_bytes()
+    with pytest.raises(AssertionError, match="an earlier run of stage vae is there"):
+        torchrun("command", *train, restarts=1)          # a second start that went on would have exited with 0
+    assert path.read_bytes() == before
+
+
 # ---------------------------------------------------------------- the data
 
 def shares(monkeypatch, batch, count, accumulate):

@@ -117,8 +117,10 @@ def load_text(folder: Path, config: Config | None = None) -> BPE:
     if missing := [name for name in SPECIALS if name not in bpe.specials]:
         raise ValueError(f"{path} lacks the special tokens {', '.join(missing)}")
     room = planner.vocab if bpe.has_codes else planner.vocab - planner.vision_vocab
-    if (most := max([*bpe.vocab.values(), *bpe.specials.values()])) >= room:
-        raise ValueError(f"{path} has ids up to {most}, but the planner embeds {room} ids of text")
+    ids = [*bpe.vocab.values(), *bpe.specials.values()]
+    if min(ids) < 0 or max(ids) >= room:
+        raise ValueError(f"{path} has ids from {min(ids)} up to {max(ids)}, "
+                         f"but the planner embeds {room} ids of text")
     return bpe
 
 

@@ -31,9 +31,16 @@ def ranks() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def restarted() -> bool:
-    """Whether torchrun has started these processes again, because one died; only its own host counts it."""
-    return agreed(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0)
+REFUSED = "minglm/refused"                   # a key of torchrun's store, which outlives the processes
+
+
+def restarted(store: dist.Store | None = None) -> bool:
+    """Whether torchrun has started these processes again, because one died; only its own host counts it.
+
+    torchrun also starts again what has refused its arguments: that is no run to go on with.
+    """
+    again = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+    return agreed(again) and not (store and store.check([REFUSED]))
 
 
 def card(name: str) -> Device:
@@ -49,15 +56,16 @@ def fair_threads() -> int | None:
 
 
 @contextmanager
-def group(device: Device) -> Iterator[None]:
-    """Join the processes that torchrun started. What holds the model must be gone at the end: with a
-    model still wrapped, gloo aborts one exit in six."""
+def group(device: Device) -> Iterator[dist.Store | None]:
+    """Join the processes that torchrun started; yields torchrun's store. What holds the model must be gone at
+    the end: with a model still wrapped, gloo aborts one exit in six."""
     if not dist.is_torchelastic_launched():
-        yield
+        yield None
         return
     own = device.collectives                 # on a card, gloo beside it, for words between hosts
     backend = own if device.kind == "cpu" else f"cpu:gloo,{device.kind}:{own}"
-    store, place, count = next(rendezvous("env://"))
+    kept, place, count = next(rendezvous("env://"))
+    store = kept
     if os.environ["LOCAL_WORLD_SIZE"] == str(count):
         # torchrun keeps its store over restarts, with addresses of processes that are dead (PyTorch issue
         # 135712). Hosts count restarts differently: on several, TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 helps.
@@ -68,7 +76,7 @@ def group(device: Device) -> Iterator[None]:
         warnings.filterwarnings("ignore", "Grad strides do not match")
         # which no block's caller changes
         warnings.filterwarnings("ignore", ".*returned a view tensor")
-        yield                                # after an error the others do not come, so nobody waits
+        yield kept                           # after an error the others do not come, so nobody waits
     dist.barrier()
     gc.collect()
     dist.destroy_process_group()

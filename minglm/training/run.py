@@ -56,12 +56,18 @@ def train(options: argparse.Namespace) -> None:
     set_threads(ranks.fair_threads() if options.threads is None else options.threads)
     names = STAGES if options.stage == "all" else (options.stage,)
     folder = options.out or Path("runs") / options.config
-    with ranks.group(device), interrupts() as stop:
-        again = ranks.restarted()            # by torchrun, after a process died: its run goes on
+    with ranks.group(device) as store, interrupts() as stop:
+        again = ranks.restarted(store)       # by torchrun, after a process died: its run goes on
         resume = options.resume or again
         # what is wrong with a later stage is said before an earlier one trains
-        for name in names:
-            look(name, folder, options, resume)
+        try:
+            for name in names:
+                look(name, names, folder, options, resume)
+        except ValueError:
+            # torchrun may start this again, and that must not go on from another run
+            if store:
+                store.set(ranks.REFUSED, "1")
+            raise
         found = [name for name in names if checkpoint.latest(folder / "training" / name)]
         if options.resume and not again and not found and not ranks.rank():
             print(f"no checkpoint in {folder / 'training'}: starting from the beginning", file=sys.stderr)
@@ -76,13 +82,24 @@ def train(options: argparse.Namespace) -> None:
                 break
 
 
-def look(name: str, folder: Path, options: argparse.Namespace, resume: bool) -> None:
-    """Raises ValueError for a stage that cannot be trained as asked, before anything is changed: an unknown
-    name, a batch that cannot be shared evenly, or an earlier run, which is kept as it is."""
+# weights that earlier stages left
+NEEDS = dict(planner=("tokenizer",), decoder=("vae", "tokenizer"))
+
+
+def look(name: str, names: tuple[str, ...], folder: Path, options: argparse.Namespace, resume: bool) -> None:
+    """Raises ValueError for a stage of `names` that cannot be trained as asked, before anything is changed:
+    an
+    unknown name, a batch that cannot be shared evenly, an earlier stage that is missing, or an earlier run,
+    which
+    is kept as it is."""
     recipe = RECIPES[options.config].get(name)
     if recipe is None:
         raise ValueError(f"unknown stage {name!r}: choose one of {', '.join(STAGES)} or all")
     ranks.shares(options.batch or recipe.batch, options.accumulate)
+    for part in NEEDS.get(name, ()):
+        path = folder / part / "model.safetensors"
+        if part not in names and not path.is_file():
+            raise ValueError(f"incomplete weights: {path} is missing: train stage {part} first")
     there = remains(name, folder)
     if ranks.agreed(bool(there)) and not resume and not options.restart:
         raise ValueError(
