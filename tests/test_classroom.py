@@ -303,7 +303,7 @@ def verify(notebook: dict) -> None:
 def test_every_check_fails_on_a_student_copy_and_passes_on_the_solution(path, threads):
     notebook = notebooks.read(path)
     assert notebooks.exercises(notebook), "no exercises"
-    if any("simnpu.install" in cell["source"] for cell in notebook["cells"]):    # for good: in a process of its own
+    if any("simulator.install" in cell["source"] for cell in notebook["cells"]):    # for good: in a process of its own
         script = "import pathlib, sys, test_classroom as t; t.verify(t.notebooks.read(pathlib.Path(sys.argv[1])))"
         subprocess.run([sys.executable, "-c", script, path], cwd=Path(__file__).parent, check=True)
         return
