@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from minglm.training.recipe import Stage
-from minglm.training.sharding import like, whole
+from minglm.training.sharding import is_sharded, like, whole
 
 MOST = 2 ** 24                               # elements in the matrices of one batch
 
@@ -53,8 +53,11 @@ class Muon(torch.optim.Muon):
                     self.state[p]["momentum_buffer"] = torch.zeros_like(p)
             momenta = [self.state[p]["momentum_buffer"] for p in params]
             torch._foreach_lerp_(momenta, grads, 1 - group["momentum"])
-            # Nesterov's look-ahead; one by one, for torch 2.12 has no such operator for sharded matrices
-            updates = [g.lerp(m, group["momentum"]) for g, m in zip(grads, momenta)]
+            # Nesterov's look-ahead: one operator for all; of sharded matrices one each, which torch 2.12 wants
+            if is_sharded(grads[0]):
+                updates = [g.lerp(m, group["momentum"]) for g, m in zip(grads, momenta)]
+            else:
+                updates = torch._foreach_lerp(grads, momenta, group["momentum"])
             torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])  # decoupled weight decay
             # batch by shape, up to transposition
             alike = defaultdict(list)
