@@ -53,7 +53,7 @@ class Muon(torch.optim.Muon):
                     self.state[p]["momentum_buffer"] = torch.zeros_like(p)
             momenta = [self.state[p]["momentum_buffer"] for p in params]
             torch._foreach_lerp_(momenta, grads, 1 - group["momentum"])
-            # Nesterov's look-ahead: one operator for all; of sharded matrices one each, which torch 2.12 wants
+            # Nesterov's look-ahead: one operator for all, or one each where sharded, as torch 2.12 wants
             if is_sharded(grads[0]):
                 updates = [g.lerp(m, group["momentum"]) for g, m in zip(grads, momenta)]
             else:
