@@ -1,11 +1,9 @@
 """Tensors of the simulated card, and the rules that each of its operators obeys.
 
 A SimTensor says it is on npu:0 and holds a host tensor with the numbers. Autograd, autocast and optimisers
-are
-PyTorch's own; below them every operator arrives in `SimTensor.__torch_dispatch__`, where a `Rule` checks what
-a card
-would refuse, computes on the host, and counts what the card would have done. All this rests on private parts
-of torch 2.13.
+are PyTorch's own; below them every operator arrives in `SimTensor.__torch_dispatch__`, where a `Rule` checks
+what a card would refuse, computes on the host, and counts what the card would have done. All this rests on
+private parts of torch 2.13.
 """
 
 from __future__ import annotations

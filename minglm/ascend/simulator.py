@@ -6,9 +6,8 @@
     print(seen.launches, seen.syncs, seen.peak)
 
 It proves places, dtypes and operators, not speed or rounding: those need a card. Each process has one card,
-and keeps
-it to its end. Here are torch.npu, autocast and the installation; torch_npu's fused operators are offered by a
-stand-in for that module, under their real names and arguments.
+and keeps it to its end. Here are torch.npu, autocast and the installation; torch_npu's fused operators are
+offered by a stand-in for that module, under their real names and arguments.
 """
 
 from __future__ import annotations

@@ -10,8 +10,7 @@ two. The price is a copy of the q, k and v weights during sampling: 1.5 GB in ha
 planner's 18. On a CPU small planners are copied whole, into a layout that is read faster.
 
 With `config.exact` no weight is copied: how the sums of a product are split, and so how they round, depends
-on the
-layout of the matrix, on its number of rows, and on the number of threads, so all three stay as published.
+on the layout of the matrix, its number of rows, and the number of threads, so all three stay as published.
 """
 
 from __future__ import annotations

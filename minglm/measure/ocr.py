@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from minglm.images import rgb
+
 READABLE_WIDTH = 256                         # pixels to which small pictures are upscaled for the OCR
 
 
@@ -36,7 +38,7 @@ class Judge:
     def read(self, image: Image.Image) -> list[Found]:
         """All lines of text in a picture, from top to bottom."""
         k = max(1, round(READABLE_WIDTH / image.width))
-        large = image.convert("RGB").resize((k * image.width, k * image.height), Image.Resampling.BICUBIC)
+        large = rgb(image).resize((k * image.width, k * image.height), Image.Resampling.BICUBIC)
         # RapidOCR takes BGR
         result = self.engine(np.asarray(large)[:, :, ::-1].copy(), use_det=True, use_cls=False, use_rec=True)
         if getattr(result, "txts", None) is None:

@@ -17,6 +17,7 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
+from minglm.images import rgb
 from minglm.measure.ocr import Found
 from minglm.world.layout import is_han, object_box, slot_box
 from minglm.world.posters import COLOURS, PLACES, Poster, sprite, things
@@ -120,7 +121,7 @@ def find_object(pixels: np.ndarray, background: np.ndarray, free: np.ndarray) ->
 def check_picture(image: Image.Image, poster: Poster) -> dict:
     """What is right in a poster's picture, apart from spelling: background, object, place, text colours."""
     # the background colour: the median of a border of three pixels
-    pixels = np.asarray(image.convert("RGB"), dtype=np.float32)
+    pixels = np.asarray(rgb(image), dtype=np.float32)
     ring = np.concatenate([pixels[:3].reshape(-1, 3), pixels[-3:].reshape(-1, 3),
                            pixels[:, :3].reshape(-1, 3), pixels[:, -3:].reshape(-1, 3)])
     background = np.median(ring, 0)

@@ -14,7 +14,6 @@ import shutil
 import warnings
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
@@ -22,10 +21,8 @@ from torch import Tensor
 
 from minglm.files import read_json, whole_file, write_json
 from minglm.training import ranks, sharding
-
-if TYPE_CHECKING:
-    from minglm.training.optimisers import EMA
-    from minglm.training.recipe import Stage
+from minglm.training.optimisers import EMA
+from minglm.training.recipe import Stage
 
 Optimisers = list[torch.optim.Optimizer]
 
@@ -33,7 +30,7 @@ Optimisers = list[torch.optim.Optimizer]
 def write(
     folder: Path, stage: Stage, made: Optimisers, average: EMA, step: int, seconds: float, sharded: bool
 ) -> None:
-    """Write the state behind `step` steps; all ranks call this together."""
+    """Write the state after `step` steps; all ranks call this together."""
     state = dict(stage=stage.name, recipe=asdict(replace(stage.recipe, steps=0)), step=step, seconds=seconds)
     before = everything(folder)
     if sharded:

@@ -50,7 +50,7 @@ class Log:
 
 
 def check(stage: Stage, step: Step) -> None:
-    """Raise FloatingPointError unless the loss and the gradient of a step, and so the parameters behind it,
+    """Raise FloatingPointError unless the loss and the gradient of a step, and so the parameters after it,
     are finite."""
     for name in ("loss", "grad"):
         if not math.isfinite(step.stats[name]):

@@ -143,7 +143,7 @@ def mean(rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def gather(x: Tensor) -> Tensor:
-    """x (n, ...) of every rank, one behind the other: (ranks n, ...)."""
+    """x (n, ...) of every rank, one after the other: (ranks n, ...)."""
     if ranks() == 1:
         return x
     found = [torch.empty_like(x) for _ in range(ranks())]

@@ -34,7 +34,7 @@ from minglm.world.draw import corpus, draw
 
 @contextmanager
 def interrupts() -> Iterator[list]:
-    """A list that fills when Ctrl-C is pressed, so that a run can end behind a whole step."""
+    """A list that fills when Ctrl-C is pressed, so that a run can end after a whole step."""
     pressed = []
     before = signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
     try:
@@ -87,15 +87,12 @@ NEEDS = dict(planner=("tokenizer",), decoder=("vae", "tokenizer"))
 
 
 def look(name: str, names: tuple[str, ...], folder: Path, options: argparse.Namespace, resume: bool) -> None:
-    """Raises ValueError for a stage of `names` that cannot be trained as asked, before anything is changed:
-    an
-    unknown name, a batch that cannot be shared evenly, an earlier stage that is missing, or an earlier run,
-    which
-    is kept as it is."""
-    recipe = RECIPES[options.config].get(name)
-    if recipe is None:
-        raise ValueError(f"unknown stage {name!r}: choose one of {', '.join(STAGES)} or all")
-    ranks.shares(options.batch or recipe.batch, options.accumulate)
+    """Raises ValueError for a stage of `names` that cannot be trained as asked, before anything is changed.
+
+    That is an unknown name, a batch that cannot be shared evenly, an earlier stage that is missing, or an
+    earlier run, which is kept as it is.
+    """
+    ranks.shares(recipe_of(name, options).batch, options.accumulate)
     for part in NEEDS.get(name, ()):
         path = folder / part / "model.safetensors"
         if part not in names and not path.is_file():
@@ -106,6 +103,12 @@ def look(name: str, names: tuple[str, ...], folder: Path, options: argparse.Name
             f"{' and '.join(map(str, there)) or folder}: an earlier run of stage {name} is there; --resume "
             "goes on with it, --restart puts it aside, --out begins elsewhere"
         )
+
+
+def recipe_of(name: str, options: argparse.Namespace) -> Recipe:
+    """The recipe of a stage as the command changes it. Raises ValueError for an unknown stage."""
+    recipe = RECIPES[options.config][known(name)]
+    return replace(recipe, steps=options.steps or recipe.steps, batch=options.batch or recipe.batch)
 
 
 def remains(name: str, folder: Path) -> list[Path]:
@@ -132,9 +135,7 @@ def train_stage(
     """Train one stage and write its weights; False if it was stopped before its end."""
     config, leader, minutes = preset(options.config), not ranks.rank(), 0.0
     place = folder / "training" / name
-    recipe = RECIPES[options.config].get(name)
-    if recipe:
-        recipe = replace(recipe, steps=options.steps or recipe.steps, batch=options.batch or recipe.batch)
+    recipe = recipe_of(name, options)
     with ranks.leader_first():
         stage = build(name, config, device, recipe, folder)
     run = loop(stage, device, place, resume, options.save_every, accumulate=options.accumulate,
@@ -166,20 +167,24 @@ def train_stage(
 STAGES = tuple(SEEDS)
 
 
+def known(name: str) -> str:
+    """The name of a stage. Raises ValueError if there is none of that name."""
+    if name not in STAGES:
+        raise ValueError(f"unknown stage {name!r}: choose one of {', '.join(STAGES)} or all")
+    return name
+
+
 def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Path) -> Stage:
     """The stage called `name`, with what earlier stages left in `folder`.
 
     Raises ValueError if the name is unknown or an earlier stage has not been trained there.
     """
-    if name not in STAGES:
-        raise ValueError(f"unknown stage {name!r}: choose one of {', '.join(STAGES)} or all")
-    torch.manual_seed(SEEDS[name])
+    torch.manual_seed(SEEDS[known(name)])
     if name == "vae":
         return vae_stage(config, device, recipe)
     if name == "tokenizer":
         path = folder / "text" / "tokenizer.json"
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
             BPE.train(corpus(), config.planner.vocab - config.planner.vision_vocab).save(path)
         return tokenizer_stage(config, device, recipe, BPE.load(path))
     tokenizer = weights.load_part(folder, "tokenizer", config)

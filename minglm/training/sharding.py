@@ -2,7 +2,7 @@
 
     DDP    every rank has all of the model; gradients are averaged while the backward pass still runs
     FSDP2  every rank has a slice of each parameter, gradient and moment; a block is put together
-           when its turn comes and taken apart behind it
+           when its turn comes and taken apart after it
 
 Autocast stays what it is in one process, so parameters travel in single precision and losses agree.
 """
@@ -39,7 +39,7 @@ def spread(model: nn.Module, loss: Callable, device: Device, sharded: bool, reco
     """`loss` with the model copied to all ranks, or `sharded` over them.
 
     recompute: the inside of each block (modules called ...Block) is not kept for the backward pass but
-    computed again. Optimisers are to be made behind this, since sharding replaces the parameters.
+    computed again. Optimisers are to be made after this, since sharding replaces the parameters.
     """
     blocks = [module for module in model.modules() if type(module).__name__.endswith("Block")]
     if recompute:

@@ -126,7 +126,6 @@ def draw(seed: int, index: int, height: int = 128, width: int = 128, split: str 
         text = choose_text(rng, spoken, x1 - x0, split)
         regions.append(Region(slot, text, rng.choice(text_colours(background))))
     poster = Poster(background, thing, place, tuple(regions), height, width, language=language)
-    from minglm.world.draw import caption
     poster.caption = caption(rng, poster, training)
     return poster
 
