@@ -1,4 +1,4 @@
-"""Files of the project and how they are written: whole or not at all.
+"""Files of the project, and how files are written: whole or not at all.
 
 A file is written under a temporary name and renamed, so that a crash or a full disk leaves what was there.
 """
@@ -10,8 +10,10 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
+from secrets import token_hex
 
 from safetensors import SafetensorError
 
@@ -22,8 +24,8 @@ DATA = HOME / "data"
 
 
 def check_data() -> None:
-    """Raises ValueError unless the data are there: a plain copy of the package's modules has none."""
-    if not DATA.is_dir():
+    """Raise ValueError unless the data are there: a copy of the modules alone has none."""
+    if not (DATA / "names.json").is_file():  # a folder called data may be anybody's
         raise ValueError(
             "minglm/data is missing: run from a clone, installed with pip install -e ., or install a wheel"
         )
@@ -31,27 +33,37 @@ def check_data() -> None:
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """A temporary name to write to, which becomes `path` at the end; of a failure nothing is left, and what
-    was there before stays.
+    """A temporary file to write to, which is renamed to `path` at the end. After a failure, of whatever kind,
+    nothing is left of it, and a file that was at `path` before is untouched.
 
-    The folder is created, and the file gets the mode that the umask gives, since safetensors would let its
-    owner alone read it. Raises OSError naming the file, whichever error a library makes of a full disk.
+    Missing folders are created. The file gets the mode that the umask gives, whatever a library chose:
+    safetensors would let only the owner read it. Raises OSError naming the file if it cannot be written.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(f".{token_hex(4)}.tmp")       # no file of the user's is called so
     try:
-        # has the right mode; a library may replace the file, so it is read here
-        with temporary.open("wb"):
-            mode = stat.S_IMODE(temporary.stat().st_mode)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         yield temporary
         temporary.chmod(mode)
         os.replace(temporary, path)
-    except (OSError, RuntimeError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
-        raise OSError(f"cannot write {path}: {reason}") from error
+    except OSError as error:
+        raise OSError(f"cannot write {path}: {error.strerror or error}") from error
+    except (RuntimeError, SafetensorError) as error:         # torch and safetensors, where the disk is full
+        reason = (str(error).splitlines() or [""])[0]
+        raise OSError(f"cannot write {path}, is the disk full? {reason}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def put_aside(path: Path) -> Path | None:
+    """Rename what is at `path`, if anything, to the first free one of NAME.1, NAME.2, ...; returns that."""
+    if not path.exists():
+        return None
+    names = (path.with_name(f"{path.stem}.{n}{path.suffix}") for n in count(1))
+    return path.rename(next(name for name in names if not name.exists()))
 
 
 def read_json(path: Path) -> dict:

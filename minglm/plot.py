@@ -187,6 +187,8 @@ def loss_curve(log: str | Path, out: str | Path) -> None:
         axis.set_title(name.replace("_", " "))
         axis.set_xlabel("step")
     figure.tight_layout()
-    with whole_file(out) as temporary:
-        figure.savefig(temporary, format="png")
-    plt.close(figure)
+    try:
+        with whole_file(out) as temporary:
+            figure.savefig(temporary, format="png")
+    finally:
+        plt.close(figure)

@@ -78,9 +78,12 @@ def test_random_numbers_drawn_elsewhere_change_nothing():
     assert found == wanted
 
 
-def test_without_resume_a_run_starts_anew(tmp_path):
-    wanted = losses(toy(), tmp_path, 5)
-    assert losses(toy(), tmp_path, 5) == wanted
+def test_without_resume_a_checkpoint_is_not_replaced(tmp_path):
+    losses(toy(), tmp_path, 5)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match="holds a checkpoint: resume it, or train in another folder"):
+        losses(toy(), tmp_path, 1)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_log_continues_where_the_checkpoint_is(tmp_path):
@@ -92,6 +95,28 @@ def test_log_continues_where_the_checkpoint_is(tmp_path):
     losses(toy(), tmp_path / "whole", log_every=2)
     whole = list(csv.DictReader((tmp_path / "whole" / "log.csv").open()))
     assert [row["loss"] for row in rows] == [row["loss"] for row in whole]
+
+
+@pytest.mark.parametrize("log", ["step,loss\nfirst,1\n", "loss\n1\n", "step\n\0\n", "\xff"])
+def test_a_log_that_is_none_is_named(tmp_path, log):
+    losses(toy(), tmp_path, 3)
+    (tmp_path / "log.csv").write_bytes(log.encode("latin-1"))
+    with pytest.raises(ValueError, match="log.csv is not the log of a training run"):
+        losses(toy(), tmp_path, resume=True)
+
+
+def test_a_log_is_whole_after_every_row(tmp_path, monkeypatch):
+    losses(toy(), tmp_path, log_every=4)
+    before = (tmp_path / "log.csv").read_bytes()
+    assert before.count(b"\n") == 4
+
+    def full(writer, rows):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(csv.DictWriter, "writerows", full)
+    with pytest.raises(OSError, match="cannot write .*log.csv: No space left on device"):
+        losses(toy(replace(RECIPE, steps=16)), tmp_path, resume=True, log_every=4)
+    assert (tmp_path / "log.csv").read_bytes() == before
 
 
 def test_a_finished_run_resumes_to_its_end(tmp_path):
@@ -200,9 +225,17 @@ def test_a_crash_while_saving_leaves_the_old_checkpoint(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(torch, "save", cut_short)
-    with pytest.raises(OSError):
-        losses(toy(), tmp_path, resume=True)
-    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    for stop in (4, None):                   # when the caller stops the loop, and at the end
+        with pytest.raises(OSError, match="cannot write .*checkpoint.pt: disk full"):
+            losses(toy(), tmp_path, stop, resume=True)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before and not list(tmp_path.glob(".*.tmp"))
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
+    losses(toy(), tmp_path, 3)
+    (tmp_path / ".0123abcd.tmp").write_bytes(b"half")
+    losses(toy(), tmp_path, 4, resume=True)
+    assert not list(tmp_path.glob(".*.tmp")) and load(tmp_path / "checkpoint.pt")["step"] == 4
 
 
 def test_a_stopped_run_that_has_gone_wrong_leaves_the_old_checkpoint(tmp_path):

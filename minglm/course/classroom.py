@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from minglm.course.notebooks import dump, exercises, read, student
 from minglm.course.teacher import teacher
-from minglm.files import HOME
+from minglm.files import HOME, put_aside
 
 # the clone; of a wheel the package, which holds notebooks/ and docs/
 REPOSITORY = HOME
@@ -89,8 +88,7 @@ def write(out: Path, force: bool = False) -> str:
             path = out / name
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.exists() and path.read_bytes() != data:
-                names = (path.with_name(f"{path.stem}.{n}{path.suffix}") for n in count(1))
-                path.rename(next(name for name in names if not name.exists()))
+                put_aside(path)
             os.replace(Path(temporary) / name, path)
     copies = sum(name.endswith(".ipynb") for name in files)
     return (

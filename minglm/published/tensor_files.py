@@ -145,8 +145,8 @@ def write(folder: Path, stem: str, tensors: dict[str, Tensor], limit: int = 5 * 
     names = [f"{stem}-{i:05d}-of-{len(groups):05d}.safetensors" if many else f"{stem}.safetensors"
              for i in range(1, len(groups) + 1)]
     for file, group in zip(names, groups):
+        laid_out = {k: v.detach().cpu().contiguous() for k, v in group.items()}
         with whole_file(folder / file) as temporary:
-            laid_out = {k: v.detach().cpu().contiguous() for k, v in group.items()}
             save_file(laid_out, temporary, metadata={"format": "pt"})
     index = folder / f"{stem}.safetensors.index.json"
     index.unlink(missing_ok=True)

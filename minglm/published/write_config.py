@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from minglm.config import Config, PlannerConfig
-from minglm.files import write_json
+from minglm.files import whole_file, write_json
 from minglm.model.bpe import BPE, CODE
 from minglm.published import read_config as names
 
@@ -101,5 +101,6 @@ def write(folder: Path, config: Config, bpe: BPE) -> None:
         tokenizer_class="TokenizersBackend", backend="tokenizers", processor_class="GlmImageProcessor",
         padding_side="left", bos_token=boi, eos_token=eoi, pad_token=pad, image_token="<|image|>",
         grid_bos_token="<sop>", grid_eos_token="<eop>"))
-    (processor / "chat_template.jinja").write_text(template(planner), encoding="utf-8")
+    with whole_file(processor / "chat_template.jinja") as temporary:
+        temporary.write_text(template(planner), encoding="utf-8")
     bpe.save(processor / "tokenizer.json")

@@ -3,9 +3,9 @@
     checkpoint.pt            of one process, or of DDP, where all ranks hold the same
     shards-N/                of FSDP: each rank's slices, as safetensors, and run.json
 
-Either loads on any number of ranks, sharded or not. Both appear whole or not at all: they are written
-under another name, renamed, and only then is the one before removed. Nothing but tensors and plain
-values is ever unpickled, which is why the shards are safetensors.
+Either loads on any number of ranks, sharded or not. Both are written whole or not at all: under another
+name, then renamed, and only then is the previous one removed. Nothing but tensors and plain values is ever
+unpickled, which is why the shards are safetensors.
 """
 
 from __future__ import annotations
@@ -30,9 +30,14 @@ Optimisers = list[torch.optim.Optimizer]
 def write(
     folder: Path, stage: Stage, made: Optimisers, average: EMA, step: int, seconds: float, sharded: bool
 ) -> None:
-    """Write the state after `step` steps; all ranks call this together."""
+    """Write the state after `step` steps; all ranks call this together.
+
+    Raises OSError naming the file if there is no room for it; the previous checkpoint is then still there.
+    """
     state = dict(stage=stage.name, recipe=asdict(replace(stage.recipe, steps=0)), step=step, seconds=seconds)
     before = everything(folder)
+    if not ranks.rank():
+        remove([*folder.glob(".*.tmp")])     # of a process that was killed while it wrote
     if sharded:
         write_shards(folder, state, shards(stage, made, average))
     elif not ranks.rank():
@@ -52,7 +57,14 @@ def remove(paths: list[Path]) -> None:
 
 
 def everything(folder: Path) -> list[Path]:
+    """The checkpoints of a folder."""
     return [p for p in (folder / "checkpoint.pt", *folder.glob("shards-*")) if p.exists()]
+
+
+def refuse_earlier(folder: Path) -> None:
+    """Raise ValueError, on all ranks, if a run has left a checkpoint here, which a new run would replace."""
+    if ranks.agreed(bool(everything(folder))):
+        raise ValueError(f"{folder} holds a checkpoint: resume it, or train in another folder")
 
 
 def latest(folder: Path | None) -> Path | None:
@@ -102,8 +114,9 @@ def to_cpu(value):
 
 def save(path: Path, state: dict) -> None:
     """Write a checkpoint so that a crash at any moment leaves the old or the new one, whole."""
+    state = to_cpu(state)
     with whole_file(path) as temporary:
-        torch.save(to_cpu(state), temporary)
+        torch.save(state, temporary)
 
 
 def load(path: Path) -> dict:
@@ -154,7 +167,7 @@ def shards(stage: Stage, made: Optimisers, average: EMA) -> dict[str, Tensor]:
 
 
 def write_shards(folder: Path, state: dict, tensors: dict[str, Tensor]) -> None:
-    """Every rank writes its slices; rank 0 then gives the folder its name."""
+    """Every rank writes its slices; rank 0 then renames the folder. Raises OSError if there is no room."""
     import torch.distributed.checkpoint as dcp  # with what it imports, most of a second
 
     temporary = folder / "shards.tmp"
@@ -163,7 +176,13 @@ def write_shards(folder: Path, state: dict, tensors: dict[str, Tensor]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
         write_json(temporary / "run.json", state)
     dist.barrier()
-    dcp.save(tensors, storage_writer=dcp.HuggingFaceStorageWriter(str(temporary), save_distributed=True))
+    try:                                     # if one rank fails all are told, and raise
+        dcp.save(tensors, storage_writer=dcp.HuggingFaceStorageWriter(str(temporary), save_distributed=True))
+    except dcp.CheckpointException as error:
+        if not ranks.rank():
+            shutil.rmtree(temporary, ignore_errors=True)
+        reason = next(iter(error.failures.values()))[0]
+        raise OSError(f"cannot write {folder / f'shards-{number}'}: {reason}") from None
     dist.barrier()
     if not ranks.rank():
         temporary.rename(folder / f"shards-{number}")

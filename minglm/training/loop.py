@@ -26,27 +26,29 @@ from minglm.training.recipe import Stage, Step
 
 
 class Log:
-    """Step, loss and the other numbers of a run, in a CSV file that resuming continues."""
+    """Step, loss and the other numbers of a run, in a CSV file that a resumed run continues.
+
+    The file is rewritten for every row: it is small, and so it is whole if the run dies or the disk is full.
+    Raises ValueError for a file that is no such log.
+    """
 
     def __init__(self, path: Path, done: int):
-        rows = []
+        self.path, self.rows = path, []
         if path.exists() and done:
-            with path.open(newline="") as file:
-                rows = [row for row in csv.DictReader(file) if int(row["step"]) <= done]
-        self.header = None
-        # a crash leaves the old log or this one
-        with whole_file(path) as self.path:
-            for row in rows:
-                self.add(row)
-        self.path = path
+            try:
+                with path.open(newline="", encoding="utf-8") as file:
+                    # those after the checkpoint will come again
+                    self.rows = [row for row in csv.DictReader(file) if int(row["step"]) <= done]
+            except (KeyError, TypeError, ValueError, csv.Error) as error:
+                raise ValueError(f"{path} is not the log of a training run: {error!r}") from None
 
     def add(self, row: dict) -> None:
-        with self.path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, self.header or list(row))
-            if self.header is None:
-                writer.writeheader()
-                self.header = list(row)
-            writer.writerow(row)
+        self.rows.append(row)
+        names = list(dict.fromkeys(name for row in self.rows for name in row))
+        with whole_file(self.path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows(self.rows)
 
 
 def check(stage: Stage, step: Step) -> None:
@@ -80,15 +82,18 @@ def train(stage: Stage, device: Device, folder: str | Path | None = None, resume
     there, if there is one. A checkpoint is written every `save_every` seconds, when the caller
     stops the loop, and at the end. When the generator is exhausted the model holds the averaged
     parameters. accumulate: parts in which a rank computes its share of a batch, for less memory.
-    Inside `parallel.group` each rank runs this same loop, and all must stop it at the same step;
+    Inside `ranks.group` each rank runs this same loop, and all must stop it at the same step;
     `sharded` means FSDP instead of DDP, and rank 0 alone then ends with a model, on the CPU.
-    recompute: keep no insides of blocks for the backward pass.
+    recompute: discard the activations inside blocks, and compute them again in the backward pass.
 
-    Raises ValueError for a checkpoint of another stage or recipe and for a batch that cannot be
+    Raises ValueError for a folder with a checkpoint in it that is not to be resumed, for a checkpoint of
+    another stage or recipe, and for a batch that cannot be
     shared evenly, and FloatingPointError as soon as a loss or gradient that is logged or to be saved is not
     finite.
     """
     recipe, model, folder = stage.recipe, stage.model, Path(folder) if folder else None
+    if folder and not resume:
+        checkpoint.refuse_earlier(folder)
     shares, empty = ranks.shares(recipe.batch, accumulate), sharding.outline(model) if sharded else None
     compute = sharding.spread(model, stage.loss, device, sharded, recompute)
     made, average = optimisers(stage), EMA(model, recipe.ema)
