@@ -180,8 +180,8 @@ class BPE:
 
     @classmethod
     def load(cls, path: str | Path) -> BPE:
-        """Read `tokenizer.json`. Raises ValueError naming the file if it is not one, or if its pre-tokeniser
-        is of another kind than ours, GLM-4's or GPT-2's."""
+        """Read `tokenizer.json`. Raises ValueError naming the file if it is not one, if its pre-tokeniser is
+        of another kind than ours, GLM-4's or GPT-2's, or if a byte or the result of a merge has no id."""
         try:
             file = json.loads(Path(path).read_text(encoding="utf-8"))
             model = file["model"]
@@ -190,6 +190,9 @@ class BPE:
                       pre_tokeniser(file), bool(model.get("ignore_merges")))
             if {type(i) for i in [*bpe.vocab.values(), *bpe.specials.values()]} - {int}:
                 raise TypeError("an id is not a whole number")
+            for token in (*alphabet(), *map("".join, merges)):
+                if token not in bpe.vocab:
+                    raise TypeError(f"{token!r} has no id")
             splitter(bpe.split)
         except FileNotFoundError:
             raise ValueError(f"incomplete weights: {path} is missing") from None
@@ -197,6 +200,16 @@ class BPE:
                 re.error) as error:
             raise ValueError(f"{path} is not a tokenizer.json of a BPE: {error!r}") from error
         return bpe
+
+    def check(self, path: str | Path, size: int, marks: Iterable[str]) -> None:
+        """Raise ValueError naming the file the BPE is from unless its ids are below `size`, what the planner
+        embeds, and `marks` are among its special tokens."""
+        if missing := [mark for mark in marks if mark not in self.specials]:
+            raise ValueError(f"{path} lacks the special tokens {', '.join(missing)}")
+        ids = [*self.vocab.values(), *self.specials.values()]
+        if min(ids) < 0 or max(ids) >= size:
+            worst = f"an id {min(ids)}" if min(ids) < 0 else f"ids up to {max(ids)}"
+            raise ValueError(f"{path} has {worst}, but the planner embeds {size}")
 
 
 def pre_tokeniser(file: dict) -> str:

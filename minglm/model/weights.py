@@ -9,6 +9,7 @@ Numbers are stored in half precision and used in single precision. Nothing is ev
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from minglm.config import AutoencoderConfig, Config, VAEConfig
-from minglm.files import DATA, read_json, whole_file, write_json
+from minglm.files import DATA, check_data, read_json, whole_file, write_json
 from minglm.model.autoencoder import AutoencoderKL
 from minglm.model.bpe import BPE, SPECIALS
 from minglm.model.decoder import Decoder
@@ -28,6 +29,7 @@ from minglm.model.tokenizer import Tokenizer
 from minglm.model.vae import VAE
 
 FOLDER = DATA / "weights"
+MARKS = ("config.json", "model_index.json")  # of our layout, and of the published one
 
 
 def either_vae(config: VAEConfig | AutoencoderConfig) -> VAE | AutoencoderKL:
@@ -39,15 +41,20 @@ PARTS = dict(vae=either_vae, tokenizer=Tokenizer, planner=Planner, glyph=GlyphEn
 
 
 def find(weights: str | Path) -> Path:
-    """The folder of `weights`: a bare name is one under data/weights, or else a folder here; what is a path,
-    such as ./mini, is that folder.
+    """The folder of `weights`, of our layout or the published one.
 
-    Raises ValueError naming what there is.
+    A bare name, such as mini, means the shipped weights of that name, or where there are none a folder here;
+    if there are both, a line on stderr says that the shipped ones were taken. A path, such as ./mini, is
+    always that folder. Raises ValueError naming what there is.
     """
     bare = isinstance(weights, str) and Path(weights).name == weights and not weights.startswith(".")
-    for folder in (FOLDER / weights, Path(weights)) if bare else (Path(weights),):
-        if (folder / "config.json").is_file():
-            return folder
+    folders = (FOLDER / weights, Path(weights)) if bare else (Path(weights),)
+    found = [folder for folder in folders if any((folder / file).is_file() for file in MARKS)]
+    if len(found) == 2 and not found[0].samefile(found[1]):
+        print(f"minglm: {weights} means the shipped weights; the folder here is ./{weights}", file=sys.stderr)
+    if found:
+        return found[0]
+    check_data()
     names = sorted(p.parent.name for p in FOLDER.glob("*/config.json"))
     raise ValueError(f"no weights {str(weights)!r}: give a folder with a config.json, or one of the "
                      f"shipped weights ({', '.join(names) or 'none here'})")
@@ -114,13 +121,7 @@ def load_text(folder: Path, config: Config | None = None) -> BPE:
     """
     path, planner = folder / "text" / "tokenizer.json", (config or load_config(folder)).planner
     bpe = BPE.load(path)
-    if missing := [name for name in SPECIALS if name not in bpe.specials]:
-        raise ValueError(f"{path} lacks the special tokens {', '.join(missing)}")
-    room = planner.vocab if bpe.has_codes else planner.vocab - planner.vision_vocab
-    ids = [*bpe.vocab.values(), *bpe.specials.values()]
-    if min(ids) < 0 or max(ids) >= room:
-        raise ValueError(f"{path} has ids from {min(ids)} up to {max(ids)}, "
-                         f"but the planner embeds {room} ids of text")
+    bpe.check(path, planner.vocab if bpe.has_codes else planner.vocab - planner.vision_vocab, SPECIALS)
     return bpe
 
 

@@ -197,9 +197,8 @@ def read_bpe(folder: Path, config: Config) -> BPE:
     """The planner's BPE. Raises ValueError if its ids are not those of the planner's embedding."""
     path = folder / "processor" / "tokenizer.json"
     bpe, planner = BPE.load(path), config.planner
+    bpe.check(path, planner.vocab, ("<sop>", "<eop>"))
     ids = bpe.vocab | bpe.specials
-    most = max(ids.values(), default=0)
-    expect(most < planner.vocab, path, f"ids up to {most}, but the planner embeds {planner.vocab}")
     config_path = folder / "vision_language_encoder" / "config.json"
     image = read_json(config_path).get("image_token_id", 167855)
     for token, id_ in ((CODE.format(planner.boi), planner.boi), (CODE.format(planner.eoi), planner.eoi),
@@ -207,6 +206,5 @@ def read_bpe(folder: Path, config: Config) -> BPE:
         expect(ids.get(token) == id_, path,
                f"{token} is {ids.get(token)}, not {id_}: it is of another model's size")
     for token in ("<sop>", "<eop>"):
-        expect(bpe.specials.get(token, 0) >= planner.vision_vocab, path,
-               f"{token} is no special token behind the codes")
+        expect(ids[token] >= planner.vision_vocab, path, f"{token} is {ids[token]}, not after the codes")
     return bpe
