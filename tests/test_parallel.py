@@ -35,13 +35,13 @@ from minglm.training.recipe import Recipe
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def torchrun(*arguments, restarts=0):
-    """Start two ranks of the worker; what they printed."""
+def torchrun(*arguments, restarts=0, code=0):
+    """Start two ranks of the worker, which end with that exit code; what they printed."""
     environment = os.environ | dict(MINGLM_DEVICE="cpu", OMP_NUM_THREADS="1", PYTHONPATH=str(ROOT))
     done = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
                            f"--max-restarts={restarts}", ROOT / "tests" / "parallel_worker.py", *map(str, arguments)],
                           env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == code, done.stdout + done.stderr
     return done
 
 
@@ -188,7 +188,17 @@ def test_a_run_that_starts_anew_leaves_no_stage_to_go_on_from(tmp_path):
         dist.destroy_process_group()
     assert checkpoint.load(tmp_path / "training" / "vae" / "checkpoint.pt")["step"] == 1
     assert not (tmp_path / "training" / "tokenizer" / "checkpoint.pt").exists()
-    assert (tmp_path / "training" / "tokenizer.1" / "checkpoint.pt").exists()
+    assert (tmp_path / "earlier-1" / "training" / "tokenizer" / "checkpoint.pt").exists()
+
+
+def test_what_is_refused_once_is_not_continued_by_a_restart(tmp_path):
+    """torchrun starts refused processes again, too; those may not take the earlier run for their own."""
+    command = ["train", "vae", "--config", "tiny", "--steps", 2, "--batch", 2, "--out", tmp_path]
+    assert main([*map(str, command), "--device", "cpu", "--threads", "1"]) == 0
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    done = torchrun("command", *command[:-4], "--batch", 4, *command[-2:], restarts=1, code=1)
+    assert done.stderr.count("holds an earlier run of vae") == 4                 # two ranks, started twice
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_a_refused_start_is_refused_again_and_leaves_the_earlier_run(tmp_path):

@@ -56,16 +56,22 @@ def fair_threads() -> int | None:
 
 
 @contextmanager
-def group(device: Device) -> Iterator[dist.Store | None]:
-    """Join the processes that torchrun started; yields torchrun's store. What holds the model must be gone at
-    the end: with a model still wrapped, gloo aborts one exit in six."""
+def group(device: Device) -> Iterator[None]:
+    """Join the processes that torchrun started.
+
+    A ValueError inside, for what cannot be trained, is raised again at once if torchrun starts the processes
+    again: else the second start would take an earlier run, which the first refused to touch, for its own.
+    Whatever holds the model must be gone at the end: with a model still wrapped, gloo aborts one exit in six.
+    """
     if not dist.is_torchelastic_launched():
         yield None
         return
     own = device.collectives                 # on a card, gloo beside it, for words between hosts
     backend = own if device.kind == "cpu" else f"cpu:gloo,{device.kind}:{own}"
-    kept, place, count = next(rendezvous("env://"))
-    store = kept
+    store, place, count = next(rendezvous("env://"))
+    lasting = store
+    if lasting.check(["minglm/refused"]):
+        raise ValueError(lasting.get("minglm/refused").decode())
     if os.environ["LOCAL_WORLD_SIZE"] == str(count):
         # torchrun keeps its store over restarts, with addresses of processes that are dead (PyTorch issue
         # 135712). Hosts count restarts differently: on several, TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 helps.
@@ -76,7 +82,11 @@ def group(device: Device) -> Iterator[dist.Store | None]:
         warnings.filterwarnings("ignore", "Grad strides do not match")
         # which no block's caller changes
         warnings.filterwarnings("ignore", ".*returned a view tensor")
-        yield kept                           # after an error the others do not come, so nobody waits
+        try:
+            yield                            # after an error the others do not come, so nobody waits
+        except ValueError as error:
+            lasting.set("minglm/refused", str(error))
+            raise
     dist.barrier()
     gc.collect()
     dist.destroy_process_group()

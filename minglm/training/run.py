@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 import torch
@@ -44,7 +44,12 @@ def interrupts() -> Iterator[list]:
 
 
 def train(options: argparse.Namespace) -> None:
-    """Train the stages that the command names. Raises ValueError for what cannot be."""
+    """Train the stages that the command names.
+
+    What an earlier run left in the folder is continued (--resume), kept under another name (--restart), or a
+    reason to refuse; it is never overwritten. Raises ValueError for what cannot be done, before anything is
+    changed.
+    """
     if options.config not in RECIPES:
         preset(options.config)
         raise ValueError(f"no recipe for config {options.config!r}: choose one of {', '.join(RECIPES)}")
@@ -56,93 +61,88 @@ def train(options: argparse.Namespace) -> None:
     set_threads(ranks.fair_threads() if options.threads is None else options.threads)
     names = STAGES if options.stage == "all" else (options.stage,)
     folder = options.out or Path("runs") / options.config
-    with ranks.group(device) as store, interrupts() as stop:
-        again = ranks.restarted(store)       # by torchrun, after a process died: its run goes on
+    with ranks.group(device), interrupts() as stop:
+        recipes = {name: recipe_of(name, options) for name in names}
+        again = ranks.restarted()            # by torchrun, since a process died: what is here is its own
         resume = options.resume or again
-        # what is wrong with a later stage is said before an earlier one trains
-        try:
-            for name in names:
-                look(name, names, folder, options, resume)
-        except ValueError:
-            # torchrun may start this again, and that must not go on from another run
-            if store:
-                store.set(ranks.REFUSED, "1")
-            raise
-        found = [name for name in names if checkpoint.latest(folder / "training" / name)]
-        if options.resume and not again and not found and not ranks.rank():
-            print(f"no checkpoint in {folder / 'training'}: starting from the beginning", file=sys.stderr)
-        if options.restart and not resume:
-            with ranks.leader_first():
-                if not ranks.rank():
-                    for path in [path for name in names for path in remains(name, folder)]:
-                        put_aside(path)
+        aside = [] if again else earlier_run(names, folder, options)
         until = None if options.minutes is None else time.monotonic() + 60 * options.minutes
-        for name in names:
-            if not train_stage(name, folder, options, device, resume, stop, until):
+        for name, recipe in recipes.items():
+            if not train_stage(name, folder, options, recipe, device, resume, aside, stop, until):
                 break
-
-
-# weights that earlier stages left
-NEEDS = dict(planner=("tokenizer",), decoder=("vae", "tokenizer"))
-
-
-def look(name: str, names: tuple[str, ...], folder: Path, options: argparse.Namespace, resume: bool) -> None:
-    """Raises ValueError for a stage of `names` that cannot be trained as asked, before anything is changed.
-
-    That is an unknown name, a batch that cannot be shared evenly, an earlier stage that is missing, or an
-    earlier run, which is kept as it is.
-    """
-    ranks.shares(recipe_of(name, options).batch, options.accumulate)
-    for part in NEEDS.get(name, ()):
-        path = folder / part / "model.safetensors"
-        if part not in names and not path.is_file():
-            raise ValueError(f"incomplete weights: {path} is missing: train stage {part} first")
-    there = remains(name, folder)
-    if ranks.agreed(bool(there)) and not resume and not options.restart:
-        raise ValueError(
-            f"{' and '.join(map(str, there)) or folder}: an earlier run of stage {name} is there; --resume "
-            "goes on with it, --restart puts it aside, --out begins elsewhere"
-        )
+            aside = []
 
 
 def recipe_of(name: str, options: argparse.Namespace) -> Recipe:
-    """The recipe of a stage as the command changes it. Raises ValueError for an unknown stage."""
-    recipe = RECIPES[options.config][known(name)]
-    return replace(recipe, steps=options.steps or recipe.steps, batch=options.batch or recipe.batch)
+    """The recipe of a stage with the steps and the batch of the command.
+
+    Raises ValueError if the stage is unknown, or if its batch cannot be shared evenly.
+    """
+    if name not in STAGES:
+        raise ValueError(f"unknown stage {name!r}: choose one of {', '.join(STAGES)} or all")
+    recipe = RECIPES[options.config][name]
+    recipe = replace(recipe, steps=options.steps or recipe.steps, batch=options.batch or recipe.batch)
+    ranks.shares(recipe.batch, options.accumulate)
+    return recipe
 
 
-def remains(name: str, folder: Path) -> list[Path]:
-    """What earlier runs of a stage left in a folder: logs and checkpoints, and weights."""
-    parts = dict(decoder=("decoder", "glyph")).get(name, (name,))
-    folders = [folder / "training" / name, *(folder / part for part in parts)]
-    return [path for path in folders if path.is_dir() and any(path.iterdir())]
+# ---------------------------------------------------------------- what is there already
+
+def earlier_run(names: Sequence[str], folder: Path, options: argparse.Namespace) -> list[Path]:
+    """What earlier runs of these stages left that has to be put aside before they are trained.
+
+    With --resume that is what belongs to no checkpoint, such as weights of a stage that begins anew. Raises
+    ValueError if something is there and neither --resume nor --restart says what to do with it.
+    """
+    begun = [name for name in names if checkpoint.everything(folder / "training" / name)]
+    found = {name: left_behind(name, folder) for name in names}
+    there = [name for name in names if found[name]]
+    if ranks.agreed(bool(there)) and not (options.resume or options.restart):
+        raise ValueError(
+            f"{folder} holds an earlier run of {', '.join(there) or 'a stage'}: --resume goes on with it, "
+            "--restart keeps it under another name and starts anew, --out FOLDER trains elsewhere"
+        )
+    if options.resume and not ranks.agreed(bool(begun)) and not ranks.rank():
+        print(f"no checkpoint in {folder / 'training'}: starting from the beginning", file=sys.stderr)
+    return [path for name in there if not (options.resume and name in begun) for path in found[name]]
 
 
-def put_aside(path: Path) -> None:
-    """Rename a folder to the first free one of NAME.1, NAME.2, ..."""
-    path.rename(next(free for n in count(1) if not (free := path.with_name(f"{path.name}.{n}")).exists()))
+def left_behind(name: str, folder: Path) -> list[Path]:
+    """The folders of a stage with logs and checkpoints, or weights, in them."""
+    folders = folder / "training" / name, *(folder / part for part in OUTPUTS[name])
+    return [path for path in folders if any(file.is_file() for file in path.rglob("*"))]
 
 
-def train_stage(
-    name: str,
-    folder: Path,
-    options: argparse.Namespace,
-    device: Device,
-    resume: bool,
-    stop: list,
-    until: float | None,
-) -> bool:
-    """Train one stage and write its weights; False if it was stopped before its end."""
+def put_aside(paths: Sequence[Path], folder: Path) -> None:
+    """Move folders of a run to the first free one of earlier-1, earlier-2, ..., laid out as they were."""
+    place = next(path for n in itertools.count(1) if not (path := folder / f"earlier-{n}").exists())
+    for path in paths:
+        target = place / path.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target)
+    print(f"the earlier run is kept in {place}", file=sys.stderr)
+
+
+# ---------------------------------------------------------------- one stage
+
+def train_stage(name: str, folder: Path, options: argparse.Namespace, recipe: Recipe, device: Device,
+                resume: bool, aside: Sequence[Path], stop: list, until: float | None) -> bool:
+    """Train one stage and write its weights; False if it was stopped before its end.
+
+    aside: folders to put aside as soon as nothing can be refused any more.
+    """
     config, leader, minutes = preset(options.config), not ranks.rank(), 0.0
     place = folder / "training" / name
-    recipe = recipe_of(name, options)
     with ranks.leader_first():
         stage = build(name, config, device, recipe, folder)
+    with ranks.leader_first():
+        if leader and aside:
+            put_aside(aside, folder)
     run = loop(stage, device, place, resume, options.save_every, accumulate=options.accumulate,
                sharded=options.parallel == "fsdp", recompute=options.checkpoint_activations)
     with tqdm(total=recipe.steps, desc=name, unit="step", smoothing=0.05, disable=not leader) as bar:
         for step in run:
-            if not bar.n:                                    # resumed steps are no sign of speed
+            if not bar.n:                    # resumed steps say nothing about speed
                 bar.n = bar.initial = bar.last_print_n = step.number - 1
             bar.update(step.number - bar.n)
             minutes = step.seconds / 60
@@ -150,7 +150,7 @@ def train_stage(
                 bar.set_postfix_str(f"loss {step.loss:.4f}, {step.samples_per_second:.0f} samples/s")
             enough = bool(stop) or until is not None and time.monotonic() > until
             if ranks.agreed(enough) and step.number < step.steps:
-                run.close()                                  # writes the checkpoint; an error is raised here
+                run.close()                  # writes the checkpoint; an error is raised here
                 if leader:
                     print(f"{name}: {step.number} of {step.steps} steps; go on with --resume")
                 return False
@@ -165,6 +165,7 @@ def train_stage(
 
 
 STAGES = tuple(SEEDS)
+OUTPUTS = dict(vae=("vae",), tokenizer=("tokenizer",), planner=("planner",), decoder=("decoder", "glyph"))
 
 
 def known(name: str) -> str:
@@ -186,7 +187,7 @@ def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Pat
         path = folder / "text" / "tokenizer.json"
         if not path.exists():
             BPE.train(corpus(), config.planner.vocab - config.planner.vision_vocab).save(path)
-        return tokenizer_stage(config, device, recipe, BPE.load(path))
+        return tokenizer_stage(config, device, recipe, weights.load_text(folder, config))
     tokenizer = weights.load_part(folder, "tokenizer", config)
     if name == "planner":
         return planner_stage(config, device, recipe, weights.load_text(folder, config), tokenizer)
@@ -198,12 +199,6 @@ def finish(stage: Stage, config: Config, folder: Path) -> None:
     model, name = stage.model, stage.name
     if name == "vae":
         model.normalise(pixels([draw(0, i) for i in range(512)]).to(model.mean.device))
-    if name in ("vae", "planner"):
-        parts = {name: model}
-    elif name == "tokenizer":
-        parts = {name: model.tokenizer}
-    else:
-        parts = {name: model.decoder, "glyph": model.glyph}
-    for part, module in parts.items():
-        weights.save_part(folder, part, module, config)
+    for part in OUTPUTS[name]:               # a model of several parts has each under its name
+        weights.save_part(folder, part, getattr(model, part, model), config)
     weights.save_config(folder, config)
