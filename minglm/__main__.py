@@ -11,15 +11,14 @@ import sys
 import time
 
 from minglm.arguments import command_line
-from minglm.files import check_data, writable
+from minglm.files import check_data, put_aside, writable
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command. Returns the exit code."""
     try:
-        # a code page may lack what OCR reads, or a file is called
         for stream in (sys.stdout, sys.stderr):
-            if hasattr(stream, "reconfigure"):
+            if hasattr(stream, "reconfigure"):               # a Windows code page has no Chinese: escape it
                 stream.reconfigure(errors="backslashreplace")
         options = command_line().parse_args(arguments)
         options.run = globals()[options.run]
@@ -28,6 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"minglm: {error}", file=sys.stderr)
         return 2
+    except FloatingPointError as error:      # training has diverged
+        print(f"minglm: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("minglm: stopped", file=sys.stderr)
         return 1
@@ -62,6 +64,11 @@ def generate(options: argparse.Namespace) -> None:
 
     writable(options.out)
     image_kind(options.out)
+    judge = None
+    if options.read:                         # says at once if it is not installed
+        from minglm.measure.ocr import Judge
+
+        judge = Judge()
     set_threads()
     began = time.monotonic()
     pipe = Pipeline.from_pretrained(options.weights, options.device)
@@ -74,16 +81,14 @@ def generate(options: argparse.Namespace) -> None:
     done = dict(out=str(options.out), size=list(options.size), seed=options.seed, weights=options.weights,
                 device=str(pipe.device), load_seconds=round(loaded - began, 2),
                 paint_seconds=round(painted - loaded, 2), plan=out.plan[0].tolist())
-    if options.read:
-        from minglm.measure.ocr import Judge
-
-        done["read"] = [found.text for found in Judge().read(out.images[0])]
+    if judge:
+        done["read"] = [found.text for found in judge.read(out.images[0])]
     if options.json:
         print(to_json(done))
         return
     print(f"{options.out}: {options.size[0]}x{options.size[1]} pixels, seed {options.seed}, painted in "
           f"{done['paint_seconds']} s on {pipe.device} (loading took {done['load_seconds']} s)")
-    if options.read:
+    if judge:
         print("OCR reads:", " | ".join(done["read"]) or "nothing")
 
 
@@ -104,7 +109,11 @@ def evaluate(options: argparse.Namespace) -> None:
     from minglm.measure.probe import probe
     from minglm.world.prompts import load_prompts
 
-    writable(options.out)
+    strip = options.out.with_suffix(".png")
+    if strip == options.out:
+        raise ValueError(f"cannot write the report to {strip}, where its pictures go: use a name in .json")
+    for path in (options.out, strip):
+        writable(path)
     set_threads()
     prompts = load_prompts(options.prompts, options.limit)
     pipe = Pipeline.from_pretrained(options.weights, options.device)
@@ -132,13 +141,15 @@ def evaluate(options: argparse.Namespace) -> None:
         done["tokenizer"] = probe(pipe)
         probed = "\ntokenizer, read from its ids by linear probes: " + ", ".join(
             f"{name.replace('_', ' ')} {value}" for name, value in done["tokenizer"].items())
+    for path in (options.out, strip):
+        if kept := put_aside(path):
+            print(f"minglm: the earlier {path} is kept as {kept}", file=sys.stderr)
     write_json(options.out, done)
-    save_image(module.strip(shown), options.out.with_suffix(".png"))
+    save_image(module.strip(shown), strip)
     print(
         to_json(done)
         if options.json
-        else f"{module.format_report(scores)}{probed}\n{options.out} has every number, "
-        f"{options.out.with_suffix('.png')} pictures; "
+        else f"{module.format_report(scores)}{probed}\n{options.out} has every number, {strip} pictures; "
         f"{done['seconds']} s on {pipe.device}"
     )
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
-from minglm.validate import real
+from minglm.validate import real, whole
 
 
 class Parser(argparse.ArgumentParser):
@@ -15,18 +16,23 @@ class Parser(argparse.ArgumentParser):
         raise ValueError(message)
 
 
-def seconds(text: str) -> float:
-    """A length of time: a finite number from 0 up."""
-    try:
-        return real("a time of", float(text), 0)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number from 0 up") from None
+def number(read: Callable, check: Callable, *limits: float) -> Callable[[str], float]:
+    """A type for argparse: a text read by int or float, and held against limits by minglm.validate."""
+    def parse(text: str) -> float:
+        try:
+            value = read(text)
+        except ValueError:
+            value = text                     # `check` says what is needed instead
+        try:
+            return check("", value, *limits)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error).strip()) from None
+
+    return parse
 
 
-def at_least_one(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 up")
-    return int(text)
+count, seconds, seed = number(int, whole, 1), number(float, real, 0), number(int, whole)
+steps, guidance = number(int, whole, 1, 1000), number(float, real, -100, 100)    # as the pipeline has them
 
 
 def size(text: str) -> tuple[int, int]:
@@ -73,21 +79,22 @@ def command_line() -> argparse.ArgumentParser:
     one.add_argument("stage", help="vae, tokenizer, planner, decoder, or all")
     one.add_argument("--config", default="mini", help="tiny, mini or base")
     one.add_argument("--out", type=Path, help="folder for weights and logs (default: runs/CONFIG)")
-    one.add_argument("--steps", type=at_least_one, help="steps of the recipe, instead of its own")
+    one.add_argument("--steps", type=count, help="steps of the recipe, instead of its own")
     one.add_argument(
-        "--batch", type=at_least_one, help="samples per step, over all processes, instead of the recipe's"
+        "--batch", type=count, help="samples per step, over all processes, instead of the recipe's"
     )
     one.add_argument("--minutes", type=seconds, help="stop after so long; --resume goes on")
-    one.add_argument(
+    either = one.add_mutually_exclusive_group()
+    either.add_argument(
         "--resume", action="store_true", help="go on from the last checkpoint, of any number of processes"
     )
-    one.add_argument(
-        "--restart", action="store_true", help="begin anew; an earlier run is put aside, not lost"
+    either.add_argument(
+        "--restart", action="store_true", help="start anew; what an earlier run left is kept in OUT/earlier-1"
     )
     one.add_argument(
         "--save-every", type=seconds, default=120.0, metavar="SECONDS", help="between checkpoints"
     )
-    one.add_argument("--accumulate", type=at_least_one, default=1, metavar="PARTS",
+    one.add_argument("--accumulate", type=count, default=1, metavar="PARTS",
                      help="compute a batch in so many parts, one after the other, to need less memory")
     one.add_argument(
         "--checkpoint-activations",
@@ -100,7 +107,7 @@ def command_line() -> argparse.ArgumentParser:
         default="ddp",
         help="under torchrun: ddp, every card holds the model, or fsdp, every card a slice of it",
     )
-    one.add_argument("--threads", type=int, help="cpu threads of each process")
+    one.add_argument("--threads", type=count, help="cpu threads of each process")
     one.add_argument("--device", default="auto")
     one.add_argument(
         "--simulate-npu", action="store_true", help="on a simulated Ascend card, which counts what it does"
@@ -111,9 +118,9 @@ def command_line() -> argparse.ArgumentParser:
     one.add_argument("--weights", default="mini")
     one.add_argument("--prompts", default="miniposter", help="miniposter or minilong")
     one.add_argument("--limit", type=int, help="only the first so many prompts, and no probes")
-    one.add_argument("--steps", type=int, default=20)
-    one.add_argument("--guidance", type=float, default=1.5)
-    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--steps", type=steps, default=20)
+    one.add_argument("--guidance", type=guidance, default=1.5)
+    one.add_argument("--seed", type=seed, default=0)
     one.add_argument(
         "--out", type=Path, default=Path("report.json"), help="the report; a PNG strip beside it"
     )
@@ -124,7 +131,7 @@ def command_line() -> argparse.ArgumentParser:
     one = commands.add_parser("cost", help="what a picture costs, stage by stage, from first principles")
     one.add_argument("--config", default="glm_image", help="tiny, mini, base or glm_image")
     one.add_argument("--size", type=size, default=(1024, 1024), help="HEIGHTxWIDTH, multiples of 32")
-    one.add_argument("--steps", type=int, help="of the decoder (default: 50)")
+    one.add_argument("--steps", type=count, help="of the decoder (default: 50)")
     one.add_argument("--card", default="h100", help="h100, h800, ascend-910b or laptop")
     one.add_argument("--no-guidance", action="store_true")
     one.add_argument(
