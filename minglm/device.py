@@ -1,8 +1,8 @@
 """The one place that knows device names: cpu, cuda, npu (Ascend), and mps on request.
 
-Everything else asks a `Device`. Where torch spells a thing alike on all accelerators it is reached
-through `torch.get_device_module`, so a simulated npu works as well as a real one. torch_npu is
-imported here only, inside a function, and a failed import is kept as a reason, never raised.
+Everything else asks a `Device`. What torch spells alike on all accelerators is reached through
+`torch.get_device_module`, so that a simulated npu works as well as a real one. torch_npu is imported
+here only, inside a function, and whatever its import raises is kept as a reason, never raised.
 """
 
 from __future__ import annotations
@@ -111,7 +111,10 @@ def pick(name: str | torch.device | Device = "auto") -> Device:
     if int(index) >= module.device_count():
         raise ValueError(f"device {name!r}{origin} is not available: "
                          f"cards 0 to {module.device_count() - 1} are visible")
-    module.set_device(int(index))
+    try:
+        module.set_device(int(index))
+    except RuntimeError as error:            # in use by another process, or out of order
+        raise ValueError(f"device {name!r}{origin} is not available: {_first_line(error)}") from error
     return Device(torch.device(kind, module.current_device()))  # a simulated card is number 0 to its process
 
 
@@ -135,9 +138,8 @@ def fused(x: Tensor):
 
 def npu_status() -> tuple[bool, str]:
     """Whether an npu can be used, and a sentence saying why (not)."""
-    if not hasattr(torch, "npu") or "torch_npu" not in sys.modules:  # else it is loaded, or a simulator is
-        if reason := _load_torch_npu():
-            return False, reason
+    if "torch_npu" not in sys.modules and (reason := _load_torch_npu()):     # a simulator stands in for it
+        return False, reason
     try:
         count = torch.npu.device_count() if torch.npu.is_available() else 0
     except Exception as error:               # of whatever kind: a machine without a card must go on

@@ -1,4 +1,4 @@
-"""What `minglm doctor` tells: versions, device, threads, weights, and one timed training step.
+"""What `minglm doctor` reports: versions, device, threads, weights, and one timed training step.
 
 `report()` gathers plain values, fit for JSON; `text()` lays them out for a person.
 """
@@ -26,8 +26,13 @@ MARKS = {True: "[OK]", None: "[--]", False: "[!!]"}  # fine, absent but not need
 
 
 def report() -> dict:
-    """Everything worth knowing about this installation; a wrong MINGLM_DEVICE is reported too."""
+    """Everything worth knowing about this installation; a wrong MINGLM_DEVICE, or a card that fails, is part
+    of it."""
     device, problem = _pick()
+    try:
+        milliseconds = round(step_milliseconds(device), 2)
+    except RuntimeError as error:
+        milliseconds, problem = None, f"{device} fails: {(str(error).splitlines() or [''])[0]}"
     usable, reason = devices.npu_status()
     return {
         "versions": {"python": platform.python_version(), "minglm": minglm.__version__}
@@ -40,7 +45,7 @@ def report() -> dict:
         "cores": os.cpu_count(),
         "omp_wait_policy": os.environ.get("OMP_WAIT_POLICY"),
         "weights": _weights(),
-        "step_ms": round(step_milliseconds(device), 2),
+        "step_ms": milliseconds,
     }
 
 
@@ -59,8 +64,10 @@ def text(found: dict) -> str:
     advice = "" if sleeping else "; PASSIVE is faster on a busy machine"
     lines.append((True if sleeping else None, "OMP_WAIT_POLICY", f"{policy or 'not set'}{advice}"))
     weights = ", ".join(found["weights"])
-    lines.append((bool(weights), "weights", weights or "none in data/weights: minglm train all"))
-    lines.append((True, "training step", f"{found['step_ms']:.2f} ms, 64x256, 4 layers, bf16"))
+    lines.append((bool(weights), "weights", weights or f"none in {WEIGHTS}: minglm train all"))
+    step = found["step_ms"]
+    timed = "failed" if step is None else f"{step:.2f} ms, 64x256, 4 layers, bf16"
+    lines.append((step is not None, "training step", timed))
     width = max(len(name) for _, name, _ in lines)
     return "\n".join(f"{MARKS[mark]} {name:<{width}}  {value}" for mark, name, value in lines)
 

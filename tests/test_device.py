@@ -211,6 +211,16 @@ else: raise AssertionError("card 2 of 2 was accepted")
 os.environ["MINGLM_DEVICE"] = "cpu"
 assert pick().kind == "cpu"
 del os.environ["MINGLM_DEVICE"]
+def broken(*arguments): raise RuntimeError("aclInit failed\\nat line 3")
+cards.set_device = broken
+try: pick("npu:1")
+except ValueError as error: assert "device 'npu:1' is not available: RuntimeError: aclInit failed" == str(error)
+else: raise AssertionError("a card that cannot be taken was taken")
+
+def missing(): raise AttributeError("no aclrt")
+cards.is_available, before = missing, cards.is_available
+assert npu_status() == (False, "torch-npu is loaded but cannot ask for cards: AttributeError: no aclrt")
+cards.is_available = before
 cards.count = 0
 assert npu_status()[0] is False and "no card" in npu_status()[1]
 assert pick().kind != "npu"
@@ -284,6 +294,16 @@ def test_doctor_reports_and_prints():
     for name in (*doctor.REQUIRED, *doctor.OPTIONAL, "device", "npu", "threads", "weights"):
         assert any(line[5:].startswith(name) for line in lines), name
     assert found["step_ms"] > 0
+
+
+def test_doctor_survives_a_card_that_fails(monkeypatch):
+    def fail(device):
+        raise RuntimeError("out of order\nframe #0")
+
+    monkeypatch.setattr(doctor, "step_milliseconds", fail)
+    found = doctor.report()
+    assert found["step_ms"] is None and found["device_problem"] == f"{found['device']} fails: out of order"
+    assert "[!!] training step    failed" in doctor.text(found)
 
 
 def test_doctor_survives_a_wrong_device(monkeypatch):
