@@ -85,7 +85,7 @@ def test_every_operator_of_torch_is_in_one_list():
 
 # The simulated card and the dry run are about that one device; doctor.py names the row it prints.
 ALLOWED = {"device.py": {"cuda", "npu", "mps"}, "doctor.py": {"npu"}}
-ALLOWED |= {name: {"npu"} for name in ("simtensor.py", "kernels.py", "simulator.py", "memory.py", "fake_card.py", "__main__.py")}
+ALLOWED |= {name: {"npu"} for name in ("simtensor.py", "generators.py", "kernels.py", "simulator.py", "memory.py", "fake_card.py", "__main__.py")}
 
 
 def device_names(source: str) -> list[tuple[int, str]]:

@@ -8,13 +8,14 @@ private parts of torch 2.13.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable
+from contextlib import nullcontext
 from functools import partial
 
 import torch
 from torch import Tag, Tensor
 
+from minglm.ascend import generators
 from minglm.ascend.counters import Allocation, count, count_copy, count_sync
 
 CARD, HOST = "npu:0", torch.device("cpu")
@@ -47,9 +48,8 @@ class SimTensor(Tensor):
         return self.detach().cpu().tolist()
 
     def __format__(self, spec):              # f"{loss:.4f}" waits for the card, as on a real one
-        if self.dim() and spec:              # what PyTorch says of several numbers
-            raise TypeError("unsupported format string passed to Tensor.__format__")
-        return repr(self) if self.dim() else format(self.item(), spec)
+        number = self.dim() == 0 and not hasattr(self, "_is_param")
+        return format(self.item(), spec) if number else object.__format__(self, spec)
 
     def __repr__(self):
         return f"{repr(self.detach().cpu())[:-1]}, device='{CARD}')"
@@ -147,7 +147,7 @@ class Rule:
         # for waiting later; we wait at once
         if self.short == "_wrap_tensor_autograd":
             self.operator, self.view = (lambda x: x), True
-        self.chance = own_chance if Tag.nondeterministic_seeded in tags else nullcontext
+        self.random = generators.drawing if Tag.nondeterministic_seeded in tags else nullcontext
 
     def __call__(self, args: tuple, options: dict):
         if self.composite:                   # elsewhere than in inference mode its parts have arrived instead
@@ -161,18 +161,15 @@ class Rule:
         for i in self.positions[:len(inner)]:
             inner[i] = self.enter(inner[i])
         if options:
-            if options.get("generator") is not None:
-                raise RuntimeError("Expected a 'npu' device type for generator but found 'cpu'")
+            generators.same_device(options.get("generator"))
             keywords = {
                 k: self.enter(v) if k in self.keywords else v for k, v in options.items() if k != "pin_memory"
             }
             if (target := options.get("device")) is not None:
-                if target.type != "cpu" and (target.index or 0) >= torch.npu.device_count():
-                    raise RuntimeError(
-                        f"invalid device ordinal {target}: {torch.npu.device_count()} simulated cards"
-                    )
                 keywords["device"], on_host = HOST, target.type == "cpu"
-        with self.chance():
+                if not on_host:
+                    generators.card(target)
+        with self.random():
             result = self.operator(*inner, **keywords)
         if self.collective:
             for x in result if isinstance(result, list) else [result]:
@@ -223,18 +220,3 @@ class Rule:
         if reads:
             count_sync(self.name)
         return result
-
-
-chance = torch.Generator()                   # the card's own stream of random numbers
-
-
-@contextmanager
-def own_chance() -> Iterator[None]:
-    """Random numbers come from the card's stream; the host's is left as it was."""
-    host = torch.get_rng_state()
-    torch.set_rng_state(chance.get_state())
-    try:
-        yield
-    finally:
-        chance.set_state(torch.get_rng_state())
-        torch.set_rng_state(host)

@@ -18,16 +18,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from functools import partial
 from importlib.machinery import ModuleSpec
-from os import environ
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from minglm.ascend import counters, kernels, simtensor
+from minglm.ascend import counters, generators, kernels, simtensor
 from minglm.ascend.kernels import attention, npu_rms_norm, npu_rotary_mul, npu_swiglu
-from minglm.ascend.simtensor import FORBIDDEN, SimTensor, chance
+from minglm.ascend.simtensor import FORBIDDEN, SimTensor
 
 aten = torch.ops.aten
 
@@ -59,18 +58,10 @@ class Card(types.ModuleType):
     def is_initialized(self): return True
     def is_bf16_supported(self): return True
     def _is_in_bad_fork(self): return False
-    def device_count(self): return int(environ.get("LOCAL_WORLD_SIZE", 1))
-
-    def set_device(self, index):             # every process calls its own card number 0
-        number = torch.device(index).index if isinstance(index, (str, torch.device)) else int(index)
-        if not 0 <= (number or 0) < self.device_count():
-            raise RuntimeError(f"invalid device ordinal {index}: {self.device_count()} simulated cards")
-
-    def device(self, index):
-        self.set_device(index)
-        return nullcontext()
-
+    def device_count(self): return generators.cards()
+    def set_device(self, device): generators.card(device)         # every process calls its own card number 0
     def current_device(self): return 0
+    def device(self, device): return nullcontext(generators.card(device))
     def get_device_name(self, index=None): return "simulated npu"
     def get_amp_supported_dtype(self): return [torch.float16, torch.bfloat16]
     def synchronize(self, index=None): pass
@@ -82,29 +73,11 @@ class Card(types.ModuleType):
     def memory_reserved(self, index=None): return counters.alive
     def max_memory_allocated(self, index=None): return counters.total.peak
     def reset_peak_memory_stats(self, index=None): counters.total.peak = counters.alive
-    def manual_seed(self, seed): chance.manual_seed(seed)
-    def manual_seed_all(self, seed): chance.manual_seed(seed)
-    def get_rng_state(self, index=None): return chance.get_state()
-    def set_rng_state(self, state, index=None): chance.set_state(state)
-
-
-class AnyGenerator(type):
-    def __instancecheck__(cls, value): return isinstance(value, torch._C.Generator)
-
-
-class Generator(metaclass=AnyGenerator):
-    """torch.Generator, but it says why the card has none: PyTorch adds them in C++ only."""
-
-    def __new__(cls, device="cpu"):
-        if torch.device(device).type == "npu":
-            raise RuntimeError("the simulated npu has one stream of random numbers, torch.npu.manual_seed, "
-                               "and no generators: draw with torch.Generator() on the cpu, then .to('npu')")
-        return torch._C.Generator(device)
-
-
-def pinned(tensor: Tensor, device=None) -> Tensor:
-    """Pinned host memory, which a card could read by itself: here a copy in ordinary memory will do."""
-    return tensor.clone()
+    def manual_seed(self, seed): generators.default.manual_seed(seed)
+    def manual_seed_all(self, seed): generators.default.manual_seed(seed)
+    def initial_seed(self): return generators.default.initial_seed()
+    def get_rng_state(self, index=None): return generators.default.get_state()
+    def set_rng_state(self, state, index=None): generators.default.set_state(state)
 
 
 # ---------------------------------------------------------------- autocast
@@ -181,7 +154,6 @@ def install(strict: bool = True, forbidden: Iterable[str] = ()) -> None:
     # a thread for the card's backward pass may abort at exit
     torch.autograd.set_multithreading_enabled(False)
     setup("npu", backend_module=Card("torch.npu"))
-    torch.Generator = Generator
     torch.serialization.register_package(5, lambda storage: None, refuse_loading)
     library, others = torch.library.Library("aten", "IMPL"), torch.library.Library("_", "IMPL")
     libraries.extend((library, others))
@@ -189,7 +161,9 @@ def install(strict: bool = True, forbidden: Iterable[str] = ()) -> None:
     for name in (*makers(), "silu_backward", "mish_backward"):
         library.impl(name, partial(simtensor.run, find(name)), "PrivateUse1")
     library.impl("_copy_from", copy_from, "PrivateUse1")
-    library.impl("_pin_memory", pinned, "CPU")
+    library.impl("_pin_memory", pin, "CPU")
+    library.impl("is_pinned", lambda host, device=None: hasattr(host, "pinned"), "CPU")
+    torch.Generator = generators.Generator
     library.impl("scaled_dot_product_attention", attention, "AutogradPrivateUse1")
     simtensor.rules[aten.scaled_dot_product_attention.default] = lambda args, options: attention(
         *args, **options
@@ -208,6 +182,13 @@ def install(strict: bool = True, forbidden: Iterable[str] = ()) -> None:
 def copy_from(source: Tensor, to: Tensor, non_blocking: bool = False) -> Tensor:
     """How torch.tensor(..., device="npu") brings its numbers to the card."""
     return simtensor.run(aten.copy_.default, to, source)
+
+
+def pin(host: Tensor, device: torch.device | None = None) -> Tensor:
+    """A copy in page-locked memory, which here is memory like any other."""
+    copy = host.clone()
+    copy.pinned = True
+    return copy
 
 
 def hccl(store, rank: int, ranks: int, timeout):

@@ -162,6 +162,25 @@ def test_half_precision_with_a_scaler():
     assert found[-1] < found[0]
 
 
+def test_generators_of_the_card():
+    def drawn(seed):
+        generator = torch.Generator("npu").manual_seed(seed)
+        x = torch.ones(4, device="npu")
+        return [draw.cpu() for draw in (torch.rand(3, device="npu", generator=generator), x.normal_(generator=generator),
+                                        torch.multinomial(x.abs(), 2, generator=generator))]
+
+    host, card = torch.get_rng_state(), torch.npu.get_rng_state()
+    first, again, other = drawn(3), drawn(3), drawn(4)
+    assert all(torch.equal(a, b) for a, b in zip(first, again)) and not torch.equal(first[0], other[0])
+    assert torch.equal(torch.get_rng_state(), host) and torch.equal(torch.npu.get_rng_state(), card)
+    assert torch.Generator("npu").device == torch.device("npu:0") and torch.Generator().device.type == "cpu"
+    assert isinstance(torch.default_generator, torch.Generator) and not isinstance(3, torch.Generator)
+    host = [torch.rand(3, generator=torch.Generator(*device).manual_seed(3)) for device in ((), ("cpu",))]
+    assert torch.equal(*host) and torch.equal(host[0], first[0])
+    with pytest.raises(RuntimeError, match="invalid device ordinal npu:1"):
+        torch.Generator("npu:1")
+
+
 def test_chance_is_the_cards_own():
     host = torch.get_rng_state()
     saved = torch.npu.get_rng_state()
@@ -224,18 +243,9 @@ def test_pinned_memory_of_the_host():
     assert torch.equal(x.pin_memory(), x) and x.pin_memory().to("npu", non_blocking=True).tolist() == [0, 1, 2]
     batches = [*torch.utils.data.DataLoader([dict(x=x), dict(x=x + 1)], batch_size=2, pin_memory=True)]
     assert len(batches) == 1 and batches[0]["x"].tolist() == [[0, 1, 2], [1, 2, 3]]
+    assert batches[0]["x"].is_pinned() and not x.is_pinned()
     with pytest.raises(RuntimeError, match="only dense CPU tensors can be pinned"):
         x.to("npu").pin_memory()
-
-
-def test_generators_are_the_hosts():
-    for device in ("npu", "npu:0", torch.device("npu")):
-        with pytest.raises(RuntimeError, match=r"no generators: draw with torch.Generator\(\) on the cpu"):
-            torch.Generator(device)
-    host = torch.Generator("cpu").manual_seed(3)
-    assert isinstance(host, torch.Generator) and not isinstance(3, torch.Generator)
-    assert isinstance(torch.default_generator, torch.Generator)
-    assert torch.equal(torch.rand(3, generator=host), torch.rand(3, generator=torch.Generator(device="cpu").manual_seed(3)))
 
 
 @pytest.mark.parametrize("mistake", [
@@ -246,7 +256,7 @@ def test_generators_are_the_hosts():
     lambda: net().to("npu:1"),
 ])
 def test_a_card_that_is_not_there(mistake):
-    with pytest.raises(RuntimeError, match="invalid device ordinal .*: 1 simulated card"):
+    with pytest.raises(RuntimeError, match="invalid device ordinal npu:.*: the simulated cards are 0 to 0"):
         mistake()
     torch.npu.set_device(0), torch.npu.set_device("npu"), torch.npu.device(0), torch.ones(3, device="npu:0")
 
