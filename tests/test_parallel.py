@@ -236,7 +236,7 @@ def test_no_poster_is_seen_twice(monkeypatch, name):
             if name in ("planner", "decoder"):
                 seen += batches.alike(name, step, recipe, lambda index: index * 7 % 5)[share]
             else:
-                seen += batches.drawn(name, step, recipe, (128, 128), share)
+                seen += batches.drawn(name, step, recipe.batch, (128, 128), share)
     assert sorted(seen) == list(range(recipe.steps * recipe.batch))
 
 

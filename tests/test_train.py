@@ -395,7 +395,7 @@ def test_every_parameter_of_a_stage_learns(trained, config, name):
 
 def test_a_run_draws_squares_first_and_every_size_later():
     recipe = Recipe(steps=60, batch=1)
-    sizes = [batches.batch_size(step, recipe) for step in range(60)]
+    sizes = [batches.image_size(step, recipe.steps) for step in range(60)]
     assert set(sizes[:30]) == {(128, 128)} and set(sizes[30:]) == set(batches.SIZES)
 
 
@@ -406,7 +406,7 @@ def test_batches_of_alike_length_hold_every_poster_of_their_pool_once(stage):
         steps = range(4 * group, 4 * group + 4)
         drawn = [batches.alike(stage, step, recipe, batches.text_bytes) for step in steps]
         size = drawn[0][0].height, drawn[0][0].width
-        pool = batches.drawn(stage, group, replace(recipe, batch=12), size)
+        pool = batches.drawn(stage, group, 12, size)
         assert sorted(p.caption for b in drawn for p in b) == sorted(p.caption for p in pool)
         spans = sorted((min(map(batches.text_bytes, b)), max(map(batches.text_bytes, b))) for b in drawn)
         assert all(high <= low for (_, high), (low, _) in zip(spans, spans[1:]))

@@ -33,16 +33,16 @@ def generator(stage: str, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(1_000_003 * SEEDS[stage] + step)
 
 
-def batch_size(step: int, recipe: Recipe) -> tuple[int, int]:
+def image_size(step: int, steps: int) -> tuple[int, int]:
     """The image size of a step: square; in the second half of training every third batch has another size."""
-    late = step >= recipe.steps // 2
+    late = step >= steps // 2
     return SIZES[1 + step // 3 % 2] if late and step % 3 == 0 else SIZES[0]
 
 
-def drawn(stage: str, step: int, recipe: Recipe, size: tuple[int, int], share: slice = WHOLE) -> list[Poster]:
-    """The posters of one step."""
-    first = step * recipe.batch
-    return [draw(SEEDS[stage], first + i, *size) for i in range(recipe.batch)[share]]
+def drawn(stage: str, step: int, batch: int, size: tuple[int, int], share: slice = WHOLE) -> list[Poster]:
+    """The posters of one step: `batch` of them, or a share."""
+    first = step * batch
+    return [draw(SEEDS[stage], first + i, *size) for i in range(batch)[share]]
 
 
 def pixels(batch: list[Poster]) -> Tensor:
@@ -55,8 +55,7 @@ def alike(stage: str, step: int, recipe: Recipe, length: Callable[[Poster], int]
     drawn together and sorted. (That is cheap: a poster's picture is rendered on first use.)"""
     # step `place` of group `group`; the group counts as one step of a run with POOL times larger batches
     group, place = divmod(step, POOL)
-    larger = Recipe(steps=recipe.steps, batch=POOL * recipe.batch)
-    pool = drawn(stage, group, larger, batch_size(group, replace(recipe, steps=recipe.steps // POOL)))
+    pool = drawn(stage, group, POOL * recipe.batch, image_size(group, recipe.steps // POOL))
     pool.sort(key=length)
     place = (place + group) % POOL               # rotate, or the shortest would always come first
     return pool[place * recipe.batch:(place + 1) * recipe.batch]

@@ -15,7 +15,7 @@ from minglm.device import Device
 from minglm.model.bpe import BPE
 from minglm.model.tokenizer import Tokenizer, VectorQuantiser, VisionBlock
 from minglm.training import ranks
-from minglm.training.batches import WHOLE, batch_size, drawn, generator, pixels
+from minglm.training.batches import WHOLE, drawn, generator, image_size, pixels
 from minglm.training.recipe import Recipe, Stage
 from minglm.world.draw import draw
 from minglm.world.lettering import text_mask
@@ -113,7 +113,7 @@ def tokenizer_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE) ->
     seen = []                                # features, ids and generator of each part of a step
 
     def batch(step: int, share: slice = WHOLE) -> dict:
-        posters_ = drawn("tokenizer", step, recipe, batch_size(step, recipe), share)
+        posters_ = drawn("tokenizer", step, recipe.batch, image_size(step, recipe.steps), share)
         words = word_table(bpe, [p.caption for p in posters_])
         images, weight = pixels(posters_), 1 - 0.7 * text_mask(posters_)         # letters count less
         if step % 4 == 3 and posters_[0].height % 64 == posters_[0].width % 64 == 0:

@@ -11,7 +11,7 @@ from torch import Tensor
 from minglm.config import Config
 from minglm.device import Device
 from minglm.model.vae import VAE
-from minglm.training.batches import WHOLE, batch_size, drawn, generator, pixels
+from minglm.training.batches import WHOLE, drawn, generator, image_size, pixels
 from minglm.training.recipe import Recipe, Stage
 from minglm.world.draw import draw
 from minglm.world.lettering import text_mask
@@ -39,8 +39,8 @@ def vae_stage(config: Config, device: Device, recipe: Recipe) -> Stage:
     model.to(device.device)
 
     def batch(step: int, share: slice = WHOLE) -> dict:
-        height, width = batch_size(step, recipe)
-        posters_ = drawn("vae", step, recipe, (height, width), share)
+        height, width = image_size(step, recipe.steps)
+        posters_ = drawn("vae", step, recipe.batch, (height, width), share)
         s, c = config.vae.scale, config.vae.channels
         # for the whole batch, then sliced: the same noise for any number of ranks
         noise = 0.1 * torch.randn(recipe.batch, c, height // s, width // s,
