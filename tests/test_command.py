@@ -370,7 +370,7 @@ def test_output_for_a_code_page_without_chinese(folder):
         assert ran.returncode == 0, ran.stderr
         return ran.stdout.decode("cp1252")
 
-    paint = ["generate", '一张红色海报“你好”', "--weights", str(folder), "--steps", "1", "--out", "海报é.png"]
+    paint = ["generate", "一张红色海报“你好”", "--weights", str(folder), "--steps", "1", "--out", "海报é.png"]
     assert minglm(*paint).startswith("\\u6d77\\u62a5é.png: 128x128 pixels") and Path("海报é.png").exists()
     assert json.loads(minglm(*paint, "--json"))["out"] == "海报é.png"
     assert "students/" in minglm("classroom", "班级")
