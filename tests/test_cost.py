@@ -66,7 +66,7 @@ def test_the_table_states_its_assumptions_and_the_command_prints_it(capsys):
 
 
 @pytest.mark.parametrize("arguments, words", [(["--card", "abacus"], "abacus"), (["--size", "100x100"], "100x100"),
-                                              (["--steps", "0"], "0 steps"), (["--config", "huge"], "huge")])
+                                              (["--steps", "0"], "--steps: 0: a whole number"), (["--config", "huge"], "huge")])
 def test_bad_requests_are_one_line(capsys, arguments, words):
     assert main(["cost", *arguments]) == 2
     said = capsys.readouterr().err
