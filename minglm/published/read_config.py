@@ -148,7 +148,7 @@ def read(folder: Path) -> Config:
            f"{planner.head_dim} wide")
     for key, id_ in (("image_start_token_id", planner.boi), ("image_end_token_id", planner.eoi)):
         expect(values.get(key, id_) == id_, path,
-               f"{key} is {values.get(key)!r}: right behind {planner.codebook} codes it is {id_}")
+               f"{key} is {values.get(key)!r}: right after {planner.codebook} codes it is {id_}")
     expect(planner.eoi < planner.vision_vocab < planner.vocab, path,
            "vision_vocab_size does not hold the codes")
 

@@ -27,7 +27,7 @@ def with_codes(bpe: BPE, planner: PlannerConfig) -> BPE:
         return bpe
     first = planner.vision_vocab
     if first - planner.eoi < 2:
-        raise ValueError("no unused id is left behind the codes for the mark of a source image")
+        raise ValueError("no unused id is left after the codes for the mark of a source image")
     codes = {CODE.format(i): i for i in range(first - 1)} | {"<|image|>": first - 1}
     marks = {token: codes[token]
              for token in (CODE.format(planner.boi), CODE.format(planner.eoi), "<|image|>")}

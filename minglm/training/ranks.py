@@ -34,13 +34,9 @@ def ranks() -> int:
 REFUSED = "minglm/refused"                   # a key of torchrun's store, which outlives the processes
 
 
-def restarted(store: dist.Store | None = None) -> bool:
-    """Whether torchrun has started these processes again, because one died; only its own host counts it.
-
-    torchrun also starts again what has refused its arguments: that is no run to go on with.
-    """
-    again = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
-    return agreed(again) and not (store and store.check([REFUSED]))
+def restarted() -> bool:
+    """Whether torchrun has started these processes again, because one died; only its own host counts it."""
+    return agreed(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0)
 
 
 def card(name: str) -> Device:
@@ -64,14 +60,14 @@ def group(device: Device) -> Iterator[None]:
     Whatever holds the model must be gone at the end: with a model still wrapped, gloo aborts one exit in six.
     """
     if not dist.is_torchelastic_launched():
-        yield None
+        yield
         return
     own = device.collectives                 # on a card, gloo beside it, for words between hosts
     backend = own if device.kind == "cpu" else f"cpu:gloo,{device.kind}:{own}"
-    store, place, count = next(rendezvous("env://"))
-    lasting = store
-    if lasting.check(["minglm/refused"]):
-        raise ValueError(lasting.get("minglm/refused").decode())
+    lasting, place, count = next(rendezvous("env://"))
+    if lasting.check([REFUSED]):
+        raise ValueError(lasting.get(REFUSED).decode())
+    store = lasting
     if os.environ["LOCAL_WORLD_SIZE"] == str(count):
         # torchrun keeps its store over restarts, with addresses of processes that are dead (PyTorch issue
         # 135712). Hosts count restarts differently: on several, TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 helps.
@@ -85,7 +81,7 @@ def group(device: Device) -> Iterator[None]:
         try:
             yield                            # after an error the others do not come, so nobody waits
         except ValueError as error:
-            lasting.set("minglm/refused", str(error))
+            lasting.set(REFUSED, str(error))
             raise
     dist.barrier()
     gc.collect()

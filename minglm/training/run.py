@@ -63,6 +63,7 @@ def train(options: argparse.Namespace) -> None:
     folder = options.out or Path("runs") / options.config
     with ranks.group(device), interrupts() as stop:
         recipes = {name: recipe_of(name, options) for name in names}
+        check_needs(names, folder)
         again = ranks.restarted()            # by torchrun, since a process died: what is here is its own
         resume = options.resume or again
         aside = [] if again else earlier_run(names, folder, options)
@@ -78,12 +79,19 @@ def recipe_of(name: str, options: argparse.Namespace) -> Recipe:
 
     Raises ValueError if the stage is unknown, or if its batch cannot be shared evenly.
     """
-    if name not in STAGES:
-        raise ValueError(f"unknown stage {name!r}: choose one of {', '.join(STAGES)} or all")
-    recipe = RECIPES[options.config][name]
+    recipe = RECIPES[options.config][known(name)]
     recipe = replace(recipe, steps=options.steps or recipe.steps, batch=options.batch or recipe.batch)
     ranks.shares(recipe.batch, options.accumulate)
     return recipe
+
+
+def check_needs(names: Sequence[str], folder: Path) -> None:
+    """Raises ValueError if a stage needs weights that are neither in the folder nor trained before it."""
+    for name in names:
+        for part in NEEDS.get(name, ()):
+            path = folder / part / "model.safetensors"
+            if part not in names and not path.is_file():
+                raise ValueError(f"{path} is missing: train stage {part} first")
 
 
 # ---------------------------------------------------------------- what is there already
@@ -165,6 +173,7 @@ def train_stage(name: str, folder: Path, options: argparse.Namespace, recipe: Re
 
 
 STAGES = tuple(SEEDS)
+NEEDS = dict(planner=("tokenizer",), decoder=("vae", "tokenizer"))
 OUTPUTS = dict(vae=("vae",), tokenizer=("tokenizer",), planner=("planner",), decoder=("decoder", "glyph"))
 
 
