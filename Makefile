@@ -20,8 +20,10 @@ endif
 help:  ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## */  make \1	/p' Makefile
 
-demo: .venv/.with-ocr  ## prompt -> poster.png, with the shipped weights
-	$(BIN)/minglm generate 'A yellow poster with an apple in the centre and the red word "HELLO" at the bottom.' --seed 0 --out poster.png --read
+# Any prompt: make demo PROMPT='a blue card with two cats and the words "Good night"'
+demo: export PROMPT ?= a yellow poster with an apple and the words "Hello, 你好"
+demo: .venv/.with-ocr  ## prompt -> poster.png, with the shipped weights; PROMPT='...' for one of your own
+	$(BIN)/minglm generate "$$PROMPT" --seed 0 --out poster.png --read
 
 lint: .venv/.with-test  ## what ruff has to say, within a second
 	$(BIN)/ruff check .

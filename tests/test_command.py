@@ -15,6 +15,8 @@ from PIL import Image
 
 from minglm.__main__ import main
 from minglm.arguments import size
+from minglm.generate.pipeline import Pipeline
+from minglm.training.run import STAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 PROMPT = 'a yellow poster with a cat and the word "HI" at the top'
@@ -65,8 +67,18 @@ def test_json_is_one_parseable_object(run, folder):
     assert done["out"] == "a.jpg" and done["seed"] == 7 and done["size"] == [128, 128]
     assert done["device"] == "cpu" and done["weights"] == str(folder) and done["paint_seconds"] > 0
     assert len(done["plan"]) == 4 and all(len(row) == 4 for row in done["plan"])
+    assert done["prompt"] in done["notes"][0] and '"HI"' in done["prompt"]       # as the enhancer wrote it
     with Image.open("a.jpg") as image:
         assert image.format == "JPEG"
+
+
+def test_without_the_enhancer_the_prompt_is_read_as_it_is(run):
+    done = json.loads(run(PROMPT, "--json", "--no-enhance")[1])
+    assert done["prompt"] == PROMPT and done["notes"] == [] and done["size"] == [128, 128]
+
+
+def test_what_was_understood_is_told(run):
+    assert "minglm: understood: A yellow poster with a cat" in run(PROMPT, "--seed", 1)[2]
 
 
 def test_a_seed_is_one_picture_and_the_pipeline_s(run, pipe):
@@ -134,8 +146,9 @@ def test_doctor_speaks_json(capfd):
 
 @pytest.mark.parametrize("arguments, words", [
     ([""], "the prompt is empty"), (["   "], "the prompt is empty"),
-    (['"Ωh é"'], "cannot write Ω É"), ([f'"{"X" * 20}"'], "too long for 128 pixels: 20 characters, at most 13 fit"),
-    (['"A" "B" "C" "D"'], "4 quoted texts"),
+    (['"Ωh é"'], "cannot write Ω in"), (["“龍”"], "cannot write 龍 (in simplified form 龙)"),
+    ([f'"{"X" * 200}"'], "needs 10 lines at a width of 256 pixels: a height of 256 has room for 8"),
+    (['"A" "B" "C" "D" "E"', "--size", "128x128"], "'A / B / C / D / E' does not fit 128x128"),
     ([PROMPT, "--size", "100x128"], "size 100x128"), ([PROMPT, "--size", "4096x4096"], "size 4096x4096"),
     ([PROMPT, "--size", "0x0"], "size 0x0"),
     ([PROMPT, "--temperature", "-1"], "temperature -1.0"), ([PROMPT, "--top-p", "0"], "top_p 0.0"),
@@ -275,6 +288,54 @@ def test_ctrl_c_ends_training_behind_a_whole_step(capfd, monkeypatch):
     assert "vae: 3 of 40 steps; go on with --resume" in capfd.readouterr().out
     assert torch.load("run/training/vae/checkpoint.pt", weights_only=True)["step"] == 3
     assert signal.getsignal(signal.SIGINT) is before
+
+
+TINY = ["--config", "tiny", "--steps", "2", "--batch", "4", "--save-every", "1000"]
+
+
+def parts(folder):
+    return {path.parent.name for path in Path(folder).glob("*/model.safetensors")}
+
+
+@pytest.fixture(scope="module")
+def text(bpe, tmp_path_factory):
+    """A vocabulary, which otherwise takes a minute to learn."""
+    bpe.save(path := tmp_path_factory.mktemp("text") / "text" / "tokenizer.json")
+    return path.parent
+
+
+def test_several_stages_are_trained_in_one_command(text):
+    shutil.copytree(text, "run/text")
+    assert main(["train", "tokenizer", "planner", *TINY, "--out", "run"]) == 0
+    assert parts("run") == {"tokenizer", "planner"}
+    # a stage may need what an earlier one of the same command makes, and nothing else
+    assert main(["train", "planner", "decoder", *TINY, "--out", "elsewhere"]) == 2
+    assert not Path("elsewhere").exists()
+
+
+def test_two_lanes_end_with_all_weights_and_go_on_where_they_stopped(text, monkeypatch, capfd):
+    """`train all` on a CPU: the lanes wait for each other's weights; stopped, they go on with --resume."""
+    monkeypatch.setattr("minglm.training.run.cores", lambda: 2)
+    shutil.copytree(text, "run/text")
+    command = ["train", "all", *TINY, "--out", "run"]
+    assert main([*command, "--minutes", "1e-9"]) == 0
+    assert parts("run") == set() and len(list(Path("run/training").glob("*/checkpoint.pt"))) >= 1
+    capfd.readouterr()
+    assert main(command) == 2 and "--resume goes on with it" in capfd.readouterr().err
+    assert main([*command, "--resume"]) == 0
+    assert parts("run") == {"vae", "tokenizer", "glyph", "planner", "decoder"}
+    assert {path.parent.name for path in Path("run/training").glob("*/log.csv")} == set(STAGES)
+    with open("run/training/decoder-large/log.csv") as file:
+        assert file.read().splitlines()[-1].startswith("2,")
+    assert Pipeline.from_pretrained("run", "cpu")(PROMPT, steps=1, progress=False).images[0].size == (128, 128)
+
+
+def test_a_lane_that_fails_ends_the_other(text, capfd, monkeypatch):
+    monkeypatch.setattr("minglm.training.run.cores", lambda: 2)
+    Path("run/text").mkdir(parents=True)
+    Path("run/text/tokenizer.json").write_text("no vocabulary")
+    assert main(["train", "all", *TINY, "--out", "run"]) == 1
+    assert "tokenizer.json" in capfd.readouterr().err and "planner" not in parts("run")
 
 
 # ---------------------------------------------------------------- what is there is not lost

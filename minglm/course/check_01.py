@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from minglm.course.answers import Case, Wrong, call, run
 from minglm.world import posters, quotes
+from minglm.world.colours import COLOURS
 from minglm.world.draw import draw
-from minglm.world.posters import COLOURS, Poster, Region
+from minglm.world.posters import Poster, Region
 
 
 def set_poster(learner: Callable) -> None:

@@ -63,7 +63,7 @@ class PublishedPipeline(Pipeline):
         """The pictures of a prompt share its ids, and one generator samples the ids of all prompts."""
         source = paint.generator(seed[0] if isinstance(seed, list) else seed)
         how["top_k"] = TOP_K if how["top_k"] is None else how["top_k"]
-        preview, plan = self.plan(prompts, rows, columns, source, read, **how)
+        preview, plan = self.plan(prompts[::each], rows, columns, source, read, **how)
         return preview.repeat_interleave(each, 0), plan.repeat_interleave(each, 0)
 
     def fit(self, image: Image.Image) -> Image.Image:

@@ -15,8 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from minglm.generate.pipeline import Pipeline
+from minglm.world.colours import COLOURS
 from minglm.world.draw import draw
-from minglm.world.posters import COLOURS, PLACES, Poster, things
+from minglm.world.objects import things
+from minglm.world.posters import PLACES, Poster
 
 LEARN, ASK = 12000, 1000                     # posters to train on, to test on
 SEED = 77                                    # no training stage uses it
@@ -26,8 +28,15 @@ ANYWHERE = ("object",)                       # questions for which the position 
 def questions(poster: Poster) -> dict[str, int]:
     """The correct answers for one poster, as class numbers; the text colour is that of the first word."""
     first = list(COLOURS).index(poster.regions[0].colour) if poster.regions else len(COLOURS)
-    return dict(object=list(things()).index(poster.thing), background=list(COLOURS).index(poster.background),
-                place=list(PLACES).index(poster.place), words=len(poster.regions), text_colour=first)
+    kind = list(things()).index(poster.groups[0].thing) if poster.groups else len(things())
+    return dict(
+        object=kind,
+        objects=sum(group.count for group in poster.groups),
+        background=list(COLOURS).index(poster.background),
+        place=list(PLACES).index(poster.place),
+        words=len(poster.regions),
+        text_colour=first,
+    )
 
 
 def gather_ids(pipe: Pipeline, posters: list[Poster], batch: int = 64) -> Tensor:
@@ -64,7 +73,7 @@ def probe(pipe: Pipeline, learn: int = LEARN, ask: int = ASK) -> dict:
     """{question: accuracy}, and the codes' `perplexity` and number `used`."""
     codes = pipe.tokenizer.config.codebook
     learned = [draw(SEED, i) for i in range(learn)]
-    asked = [draw(SEED + 1, i, split=("seen", "unseen", "random")[i % 3]) for i in range(ask)]
+    asked = [draw(SEED + 1, i, split=("words", "phrases", "random")[i % 3]) for i in range(ask)]
     ids, new = gather_ids(pipe, learned), gather_ids(pipe, asked)
     placed = codes * torch.arange(new.shape[1])                                  # first row of each position
     right = [questions(p) for p in learned], [questions(p) for p in asked]

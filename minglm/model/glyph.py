@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from minglm.config import GlyphConfig
 from minglm.model.layers import RMSNorm, side_by_side
+from minglm.world.characters import is_wide
 
-MOST_CHARACTERS, MOST_STRINGS = 16, 8        # place tables hold this many; later ones share the last entry
+MOST_CELLS, MOST_STRINGS = 24, 8             # place tables hold this many; later ones share the last entry
 
 
 def glyph_ids(texts: list[str]) -> list[list[int]]:
@@ -69,8 +70,9 @@ class GlyphEncoder(nn.Module):
         self.blocks = nn.ModuleList(GlyphBlock(config) for _ in range(config.depth))
         self.norm = RMSNorm(config.width, config.eps)
         if config.places:
-            self.character_place = nn.Embedding(MOST_CHARACTERS ** 2, config.width)
+            self.cell_place = nn.Embedding(MOST_CELLS ** 2, config.width)
             self.string_place = nn.Embedding(MOST_STRINGS ** 2, config.width)
+            self.draw = nn.Linear(config.width, config.raster)                   # used in training only
 
     def buckets(self, length: int) -> Tensor:
         """T5's relative-position buckets: exact when near, logarithmic when far. (L, L)"""
@@ -87,13 +89,27 @@ class GlyphEncoder(nn.Module):
         """ids (R, L); mask (R, L), True = a byte; places (R, L, 2) -> features (R, L, D)."""
         x = self.embed(ids)                                                      # (R, L, D)
         if self.config.places:
-            x = x + self.character_place(places[..., 0]) + self.string_place(places[..., 1])
+            x = x + self.cell_place(places[..., 0]) + self.string_place(places[..., 1])
         bias = rearrange(self.position_bias(self.buckets(ids.shape[1])), "q k h -> 1 h q k").float()
         # finite, since a row of -inf would make softmax NaN; the position bias is shared by all blocks
         bias = bias.masked_fill(~mask[:, None, None], torch.finfo(torch.float32).min)
         for block in self.blocks:
             x = block(x, bias)
         return self.norm(x)
+
+
+def cells_of(text: str) -> tuple[list[int], int]:
+    """The cell that each byte of a string, and its end, belongs to; and the number of cells.
+
+    A cell is as wide as a Latin letter. A Chinese character has two: its first byte is the left one, the
+    others are the right one. So a place says where on its line a byte is drawn, whatever stands before it.
+    """
+    owner, at = [], 0
+    for c in text:
+        size, wide = len(c.encode()), is_wide(c, text)
+        owner += [at + (wide and k > 0) for k in range(size)]
+        at += 1 + wide
+    return [*owner, at], at
 
 
 def collate(pictures: list[list[str]]) -> dict[str, Tensor]:
@@ -112,10 +128,9 @@ def collate(pictures: list[list[str]]) -> dict[str, Tensor]:
     places = torch.zeros(len(rows), length, 2, dtype=torch.long)
     # a place counts from both ends: (how many before, how many after), flattened into one index
     for r, (text, k, count) in enumerate(strings):
-        last, most = len(text), MOST_CHARACTERS - 1
-        owner = [i for i, c in enumerate(text) for _ in c.encode()] + [last]     # byte -> character
+        owner, last, most = *cells_of(text), MOST_CELLS - 1
         places[r, : len(owner), 0] = torch.tensor(
-            [min(i, most) * MOST_CHARACTERS + min(last - i, most) for i in owner])
+            [min(i, most) * MOST_CELLS + min(last - i, most) for i in owner])
         places[r, :, 1] = (min(k, MOST_STRINGS - 1) * MOST_STRINGS
                            + min(count - 1 - k, MOST_STRINGS - 1))
     # byte i of string r is feature r * L + i; padding is left out, so a picture's tokens are contiguous

@@ -12,18 +12,27 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from minglm.images import to_tensor
 from minglm.training.recipe import Recipe
-from minglm.world.draw import draw
-from minglm.world.layout import fits, is_han, slot_box
-from minglm.world.posters import LATIN, Poster, han_characters
+from minglm.world.characters import han_characters, is_han
+from minglm.world.draw import draw, has_room
+from minglm.world.posters import CANVASES, Poster
 
-SIZES = ((128, 128), (96, 160), (160, 96))
-SEEDS = dict(vae=1, tokenizer=2, planner=3, decoder=4)  # one stream of posters per stage
+SMALL = ((128, 128),)
+OTHERS = ((96, 96), (96, 160), (160, 96), (160, 160), (96, 256), (256, 96), (160, 224))
+# what a stage is shown, each size as often as it stands here; height, width
+SIZES = dict(vae=SMALL * 6 + CANVASES + OTHERS[:4], tokenizer=SMALL * 6 + CANVASES + OTHERS[:4],
+             planner=SMALL * 5 + CANVASES + OTHERS[:4], decoder=SMALL)
+SIZES["decoder-large"] = SMALL * 4 + CANVASES + OTHERS
+# one stream of posters per stage
+SEEDS = {"vae": 1, "tokenizer": 2, "planner": 3, "decoder": 4, "glyph": 5, "decoder-large": 6}
+# the share of posters that are full of text: a letter is learned by how often it is seen
+FULL = {"vae": 0.2, "decoder": 0.5, "decoder-large": 0.3}
 POOL = 4                                     # batches that are sorted by length together
 WHOLE = slice(None)                          # all samples of a batch
 
@@ -33,16 +42,26 @@ def generator(stage: str, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(1_000_003 * SEEDS[stage] + step)
 
 
-def image_size(step: int, steps: int) -> tuple[int, int]:
-    """The image size of a step: square; in the second half of training every third batch has another size."""
-    late = step >= steps // 2
-    return SIZES[1 + step // 3 % 2] if late and step % 3 == 0 else SIZES[0]
+def image_size(stage: str, step: int) -> tuple[int, int]:
+    """The image size of a step, (height, width)."""
+    return random.Random(f"size/{stage}/{step}").choice(SIZES[stage])
 
 
 def drawn(stage: str, step: int, batch: int, size: tuple[int, int], share: slice = WHOLE) -> list[Poster]:
     """The posters of one step: `batch` of them, or a share."""
     first = step * batch
-    return [draw(SEEDS[stage], first + i, *size) for i in range(batch)[share]]
+
+    def one(index: int) -> Poster:
+        full = random.Random(f"full/{stage}/{index}").random() < FULL.get(stage, 0.0)
+        return draw(SEEDS[stage], index, *size, full=full)
+
+    return [one(first + i) for i in range(batch)[share]]
+
+
+@lru_cache(maxsize=1)
+def drawn_once(*what) -> tuple[Poster, ...]:
+    """`drawn`, kept for the steps that share a pool."""
+    return tuple(drawn(*what))
 
 
 def pixels(batch: list[Poster]) -> Tensor:
@@ -55,34 +74,36 @@ def alike(stage: str, step: int, recipe: Recipe, length: Callable[[Poster], int]
     drawn together and sorted. (That is cheap: a poster's picture is rendered on first use.)"""
     # step `place` of group `group`; the group counts as one step of a run with POOL times larger batches
     group, place = divmod(step, POOL)
-    pool = drawn(stage, group, POOL * recipe.batch, image_size(group, recipe.steps // POOL))
-    pool.sort(key=length)
+    pool = sorted(drawn_once(stage, group, POOL * recipe.batch, image_size(stage, group)), key=length)
     place = (place + group) % POOL               # rotate, or the shortest would always come first
     return pool[place * recipe.batch:(place + 1) * recipe.batch]
 
 
 def text_bytes(poster: Poster) -> int:
-    """The number of glyph tokens of a poster: one per byte, and an end token per text."""
-    return sum(len(r.text.encode()) + 1 for r in poster.regions)
+    """The number of glyph tokens of a poster: one per byte, and an end token per line."""
+    return sum(len(line.encode()) + 1 for line in poster.strings)
 
 
-def misspell(rng: random.Random, text: str, room: int) -> str:
-    """`text` with a letter replaced, removed or inserted, sometimes several; it still fits `room` pixels."""
-    letters = han_characters() if is_han(text) else LATIN[:26]
+def misspell(rng: random.Random, text: str) -> str:
+    """`text` with a letter replaced, removed or inserted, sometimes several."""
+    letters = han_characters() if is_han(text) else "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
     while True:
         at, letter = rng.randrange(len(text)), rng.choice(letters)
         wrong = rng.choice((text[:at] + letter + text[at + 1:], text[:at] + text[at + 1:],
-                            text[:at] + letter + text[at:], text + letter))
-        if wrong and fits(wrong, room) and is_han(wrong) == is_han(text):
-            if rng.random() < 0.7:
-                return wrong
-            text = wrong
+                            text[:at] + letter + text[at:], text + letter)).strip()
+        if wrong and rng.random() < 0.7:
+            return wrong
+        text = wrong or text
 
 
 def planned(rng: random.Random, poster: Poster, share: float = 0.5) -> Poster:
-    """The poster as an imperfect planner would plan it: each text misspelt with probability `share`."""
-    def careless(region):
-        x0, _, x1, _ = slot_box(region.slot, poster.height, poster.width)
-        return replace(region, text=misspell(rng, region.text, x1 - x0)) if rng.random() < share else region
-
-    return replace(poster, regions=tuple(careless(r) for r in poster.regions))
+    """The poster as an imperfect planner would plan it: each text misspelt with probability `share`, in as
+    many lines as before."""
+    wrong = replace(
+        poster,
+        regions=tuple(
+            replace(r, text=misspell(rng, r.text)) if rng.random() < share else r for r in poster.regions
+        ),
+    )
+    same = has_room(wrong) and len(wrong.lines) == len(poster.lines)
+    return wrong if same else poster

@@ -18,6 +18,7 @@ from minglm.training import ranks
 from minglm.training.batches import WHOLE, drawn, generator, image_size, pixels
 from minglm.training.recipe import Recipe, Stage
 from minglm.world.draw import draw
+from minglm.world.explicit import explicit
 from minglm.world.lettering import text_mask
 from minglm.world.quotes import unquoted
 
@@ -107,14 +108,15 @@ class TokenizerTraining(nn.Module):
 def tokenizer_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE) -> Stage:
     """Caption alignment and reconstruction from the codes, which follow the features assigned to them."""
     model = TokenizerTraining(config).to(device.device)
-    table = word_table(bpe, [draw(0, i).caption for i in range(2000)])
+    # captions that tell everything and nothing else: words such as "please" are not in the picture
+    table = word_table(bpe, [explicit(draw(0, i)) for i in range(2000)])
     rarity = torch.log(2000 / (1 + table.sum(0))).to(device.device)              # inverse document frequency
 
     seen = []                                # features, ids and generator of each part of a step
 
     def batch(step: int, share: slice = WHOLE) -> dict:
-        posters_ = drawn("tokenizer", step, recipe.batch, image_size(step, recipe.steps), share)
-        words = word_table(bpe, [p.caption for p in posters_])
+        posters_ = drawn("tokenizer", step, recipe.batch, image_size("tokenizer", step), share)
+        words = word_table(bpe, [explicit(p) for p in posters_])
         images, weight = pixels(posters_), 1 - 0.7 * text_mask(posters_)         # letters count less
         if step % 4 == 3 and posters_[0].height % 64 == posters_[0].width % 64 == 0:
             images, weight = F.avg_pool2d(images, 2), F.avg_pool2d(weight, 2)    # the size of previews

@@ -39,7 +39,7 @@ def vae_stage(config: Config, device: Device, recipe: Recipe) -> Stage:
     model.to(device.device)
 
     def batch(step: int, share: slice = WHOLE) -> dict:
-        height, width = image_size(step, recipe.steps)
+        height, width = image_size("vae", step)
         posters_ = drawn("vae", step, recipe.batch, (height, width), share)
         s, c = config.vae.scale, config.vae.channels
         # for the whole batch, then sliced: the same noise for any number of ranks

@@ -10,8 +10,6 @@ from __future__ import annotations
 import random
 import re
 
-from minglm.world.layout import is_han
-
 DOUBLE = '"“”„‟«»＂〝〞〟'                    # each opens or closes
 SINGLE = "'‘’‚‛‹›＇"                          # likewise, unless a letter is adjacent on the outer side
 OPENING, CLOSING = "「『《〈｢", "」』》〉｣"
@@ -73,9 +71,12 @@ def unquoted(prompt: str) -> str:
     return out + prompt[end:]
 
 
-def written(rng: random.Random, text: str, language: str) -> str:
-    """A text as quoted in a caption; Latin mostly in capitals, as on the poster, but not always."""
-    if not is_han(text):
-        text = rng.choices((text, text.lower(), text.capitalize()), (70, 15, 15))[0]
-    opening, closing = rng.choice(QUOTES[language])
-    return opening + text + closing
+def quote(text: str, rng: random.Random | None = None, language: str = "en") -> str:
+    """A text in quotation marks: straight double ones, or any pair with `rng`. Never in marks it contains."""
+    pairs = [rng.choice(QUOTES[language])] if rng else []
+    pairs += ['""', "“”", "「」", "『』", "«»"]
+    for opening, closing in pairs:
+        marked = opening + text + closing
+        if quoted(marked) == [text]:
+            return marked
+    raise ValueError(f"{text!r} contains every kind of quotation marks")

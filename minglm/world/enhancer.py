@@ -1,0 +1,144 @@
+"""The prompt enhancer: any prompt becomes the explicit caption that the planner knows best.
+
+GLM-Image ships one that asks a language model, GLM-4.7, to rewrite the prompt. In a world this small rules
+do: what the prompt tells is kept (reading.py), what it leaves open is chosen, readably and by the seed, and
+lines are broken as they will be drawn.
+
+    enhance('a red poster with a cat and the words "Hello World"', seed=0).caption
+    -> A red poster with a cat on the left and the white words "Hello", "World" at the top.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+from itertools import product
+
+from minglm.world.asked import Request
+from minglm.world.characters import tidy
+from minglm.world.colours import COLOURS, text_colours
+from minglm.world.explicit import explicit
+from minglm.world.layout import divided
+from minglm.world.objects import backgrounds
+from minglm.world.posters import CANVASES, SLOTS, Poster, Region, arrange
+from minglm.world.reading import read
+
+NO_TEXT = "no words in quotation marks: none will be written"
+NO_THING = "no object it knows is named: none will be painted"
+TOO_MANY = "a poster has room for three objects: the others are left out"
+PLAIN = ("white", "yellow", "blue", "red", "green", "pink", "black", "orange", "cyan", "purple")
+
+
+@dataclass(frozen=True)
+class Enhanced:
+    """An enhanced prompt: the poster it was understood as, its caption, and what the user should know."""
+
+    poster: Poster
+    notes: tuple[str, ...]
+
+    @property
+    def caption(self) -> str:
+        return self.poster.caption
+
+
+def enhance(prompt: str, seed: int = 0, height: int | None = None, width: int | None = None) -> Enhanced:
+    """Understand a prompt and choose what it leaves open.
+
+    height, width: pixels; None: the smallest canvas in which everything fits. The same prompt and seed give
+    the same poster. Raises ValueError if the texts do not fit the canvas.
+    """
+    asked, rng = read(prompt), random.Random(f"enhance/{seed}/{prompt}")
+    notes = [NO_TEXT] * (not asked.texts) + [NO_THING] * (not asked.groups) + [TOO_MANY] * asked.too_many
+    asked.texts = [replace(one, text=tidy(one.text)) for one in asked.texts]
+    asked.texts = [one for one in asked.texts if one.text]
+    background = asked.background or choose_background(rng, asked)
+    readable = text_colours(background)
+    usual = rng.choice(
+        [c for c in ("white", "black", "yellow", "red", "blue", "brown") if c in readable] or readable
+    )
+    colours = [one.colour or usual for one in asked.texts]
+    if not asked.texts and not asked.groups:
+        return Enhanced(captioned(Poster(background, (), "centre", (), height or 128, width or 128,
+                                         language=asked.language)), tuple(notes))
+    first = rng.choice(("centre", "centre", "left", "right"))
+    places = (
+        [asked.place] if asked.place else [first, *(p for p in ("centre", "left", "right") if p != first)]
+    )
+    open_slots = [slots(rng, one.slot, bool(asked.groups)) for one in asked.texts]
+    for canvas in canvases(height, width):
+        for words in (False, True):          # a word may be divided, but only where nothing else is possible
+            poster = place_all(asked, background, colours, places, open_slots, canvas, words)
+            if poster and (not words or canvas == canvases(height, width)[-1]):
+                return Enhanced(captioned(poster), tuple(notes))
+    raise ValueError(f"{' / '.join(one.text for one in asked.texts)!r} does not fit "
+                     f"{'x'.join(map(str, canvases(height, width)[-1]))}, the largest canvas there is")
+
+
+def canvases(height: int | None, width: int | None) -> list[tuple[int, int]]:
+    """The canvases to try, the smallest first."""
+    if height and width:
+        return [(height, width)]
+    some = [(height or h, width or w) for h, w in CANVASES]
+    return sorted(set(some), key=lambda one: (one[0] * one[1], some.index(one)))
+
+
+def choose_background(rng: random.Random, asked: Request) -> str:
+    """A background on which the objects stand out and the colours of the texts can be read."""
+    good = [c for c in PLAIN if all(c in backgrounds(group.thing) for group in asked.groups)
+            and all(one.colour is None or one.colour in text_colours(c) for one in asked.texts)]
+    return rng.choice(good or [c for c in COLOURS if all(one.colour != c for one in asked.texts)])
+
+
+def slots(rng: random.Random, told: str | None, objects: bool) -> list[str]:
+    """The slots to try for a text, the told one first."""
+    usual = ["top", "bottom"] if objects else ["centre", "top", "bottom"]
+    if not objects and told is None:
+        return usual
+    if rng.random() < 0.4:
+        usual = usual[::-1]
+    return ([told] if told else []) + [slot for slot in usual if slot != told]
+
+
+def place_all(
+    asked: Request,
+    background: str,
+    colours: list[str],
+    places: list[str],
+    open_slots: list[list[str]],
+    canvas: tuple[int, int],
+    divide: bool,
+) -> Poster | None:
+    """The first arrangement of all texts and objects that fits the canvas, as asked as possible."""
+    if not divide and any(divided(one.text, canvas[1]) for one in asked.texts):
+        return None
+    count = sum(group.count for group in asked.groups)
+    for size in dict.fromkeys((asked.size or "normal", "normal", "small")):
+        if size == "small" != asked.size and canvas != CANVASES[-1]:
+            continue                         # rather a larger canvas than smaller objects
+        for place, chosen in product(places, choices(open_slots)):
+            regions = [
+                Region(slot, one.text, colour) for one, slot, colour in zip(asked.texts, chosen, colours)
+            ]
+            regions = tuple(sorted(regions, key=lambda region: SLOTS.index(region.slot)))
+            poster = Poster(background, asked.groups, place if count else "centre", regions, *canvas, size,
+                            language=asked.language)
+            try:
+                boxes, _ = arrange(poster)
+            except ValueError:
+                continue
+            if size != "small" and any(x1 - x0 < 64 for _, (x0, _, x1, _) in boxes):
+                continue
+            return poster
+    return None
+
+
+def choices(open_slots: list[list[str]]) -> list[tuple[str, ...]]:
+    """Ways to give each text a slot, the first choices of all first."""
+    if not open_slots:
+        return [()]
+    first = tuple(options[0] for options in open_slots)
+    return [first, *(way for way in product(*open_slots[:6]) if way != first and len(way) == len(first))]
+
+
+def captioned(poster: Poster) -> Poster:
+    return replace(poster, caption=explicit(poster))

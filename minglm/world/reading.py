@@ -1,0 +1,165 @@
+"""What a prompt asks for: which colour, number and place belongs to which text or object.
+
+    read('a red poster, two cats and "Hello" in white at the top')
+    -> background red, two cats, the text Hello in white at the top; the place of the cats is left open
+
+A number belongs to the object it stands before, a place to what stands before or after it in its clause; for
+colours see whose_colour.py.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from minglm.world.asked import Asked, Request, between, joined
+from minglm.world.characters import is_han
+from minglm.world.mentions import Mention, mentions
+from minglm.world.objects import things
+from minglm.world.posters import MOST_THINGS, Group
+from minglm.world.quotes import unquoted
+from minglm.world.whose_colour import colours, fruit
+
+CHATTER = re.compile(
+    r"\b(for|at|from|to|into|on|near) (my|our|the|your|his|her|their|this)( \w+)? $", re.IGNORECASE
+)
+CHATTER_ZH = re.compile(r"(给|挂在|贴在|放在|摆在|为了|送给|用于|卖|发到|我家|我们|为|去|在)$")
+NOT = re.compile(
+    r"(\b(no|without|not an?|never an?)( any)? $)|((不要|没有|不用|别|无需)(画|放|加|有|出现)?$)",
+    re.IGNORECASE,
+)
+LIKE = re.compile(r"\blike (an? |the |on |in )[^,.]{0,24}$", re.IGNORECASE)
+FORM = re.compile(r"(一样|似的|样子|形状|造型)")
+VESSEL = re.compile(r" of (an? |the |some |hot |fresh )?$", re.IGNORECASE)
+TRADE = re.compile(
+    r" ?(shops?|stores?|bars?|clubs?|class(es)?|part(y|ies)|fairs?|contests?|competitions?|lessons?|"
+    r"festivals?|"
+    r"seasons?|sales?|shows?|museums?|stands?|stalls?|lovers?|week|day)\b|"
+    r"(店|馆|厅|铺|酒吧|大赛|比赛|节|班|课|社|协会|俱乐部|主题|行|培训|专卖)",
+    re.IGNORECASE,
+)
+AFTER = re.compile(r" ?[x×*] ?([1-9])\b")     # kiwi x3
+MEASURES = "个只条张块片颗朵本棵把枚件头匹架辆艘座栋瓶杯碗盘串根双对份支盏束粒枝位台副幅轮道株尾辆顶"
+COUNTED = re.compile(rf"\s?(?:来|要|放|画|各)?([一两二三俩仨123])([{MEASURES}])(?![的大小])")  # 灯笼两个
+WEAK = ("shop", "hospital", "school", "door", "window", "toilet")  # more often where a poster hangs
+VAGUE = re.compile(r"(some|several|a few|many|lots of)\W*$", re.IGNORECASE)
+
+
+def read(prompt: str) -> Request:
+    """What a prompt asks for."""
+    found = mentions(prompt)
+    said = [m for m in fruit(prompt, found) if m.kind != "aside"]
+    request = Request(language="zh" if is_han(unquoted(prompt)) else "en")
+    request.texts = [Asked(m.value) for m in said if m.kind == "text"]
+    colours(prompt, said, request)
+    shown = objects(prompt, said, request)
+    places(prompt, said, shown, request)
+    sizes = [
+        said[i].value
+        for i in range(len(said) - 1)
+        if said[i].kind == "size"
+        and said[i + 1].kind == "thing"
+        and joined(prompt, said[i], said[i + 1], 12)
+    ]
+    request.size = sizes[0] if sizes else None
+    return request
+
+
+# ---------------------------------------------------------------- objects and places
+
+def objects(prompt: str, said: list[Mention], request: Request) -> list[Mention]:
+    """Count the objects; returns their mentions."""
+    shown, counts, sure, unsure = [], {}, set(), []
+    for i, m in enumerate(said):
+        before, after = prompt[:m.start], prompt[m.end:]
+        if m.kind != "thing" or any(way.search(before) for way in (CHATTER, CHATTER_ZH, NOT, LIKE)):
+            continue
+        following = said[i + 1] if i + 1 < len(said) else None
+        if (
+            FORM.match(after)
+            or following
+            and following.kind == "thing"
+            and VESSEL.fullmatch(between(prompt, m, following))
+        ):
+            continue  # red like a strawberry; a bowl of noodles
+        if (
+            re.search(r"[一两二三几]$", before)
+            and prompt[m.start : m.end] in MEASURES
+            and i
+            and said[i - 1].kind == "number"
+        ):
+            continue                         # 米饭一碗
+        count, known = how_many(prompt, said, i)
+        article = re.search(r"\b(an?|the|my)\s+(\w+\s+)?$", before, re.IGNORECASE)
+        if TRADE.match(after) and not known or m.value in WEAK and not (known or article):
+            unsure.append((m, count))        # a coffee shop; for want of anything else, coffee
+        elif m.value not in counts or known and m.value not in sure:
+            counts[m.value] = count          # mentioned again without a number: beside the cat
+            shown.append(m)
+        else:
+            counts[m.value] = max(counts[m.value], count if known else 1)
+        sure |= {m.value} if known else set()
+    if not shown:
+        for m, count in unsure:
+            counts[m.value] = count
+            shown.append(m)
+    room, groups = MOST_THINGS, []
+    for name, count in counts.items():
+        if room:
+            groups.append(Group(name, min(count, room)))
+        request.too_many |= count > room
+        room -= min(count, room)
+    request.groups = tuple(groups)
+    return shown
+
+
+def how_many(prompt: str, said: list[Mention], i: int) -> tuple[int, bool]:
+    """(the number of the object that mention number `i` names, whether it is told)."""
+    m = said[i]
+    if told := AFTER.match(prompt[m.end:]):
+        return int(told[1]), True
+    if told := COUNTED.match(prompt[m.end:]):
+        return {"一": 1, "两": 2, "二": 2, "三": 3, "俩": 2, "仨": 3, "1": 1, "2": 2, "3": 3}[told[1]], True
+    for j in range(i - 1, -1, -1):           # a number before it, over colours and sizes
+        if not joined(prompt, said[j], said[j + 1], 24):
+            break
+        if said[j].kind == "number":
+            vague = VAGUE.search(prompt[:said[j].end])
+            if (
+                prompt[: said[j].end].lower().endswith("pair of")
+                and things()[m.value].forms[m.value][1] == m.value
+            ):
+                return 1, True               # a pair of glasses
+            return (int(said[j].value), True) if not vague or m.plural else (1, False)
+        if said[j].kind not in ("colour", "size"):
+            break
+    return (2 if m.plural else 1), False
+
+
+def places(prompt: str, said: list[Mention], shown: list[Mention], request: Request) -> None:
+    """Give each place to the text or the object that stands there."""
+    texts = [m for m in said if m.kind == "text"]
+    owners = sorted(texts + shown, key=lambda m: m.start)
+    first = next((m for m in said if m.kind == "place" or m in owners), None)
+    for m in said:
+        if m.kind != "place":
+            continue
+        before = next((x for x in reversed(owners) if x.end <= m.start), None)
+        after = next((x for x in owners if x.start >= m.end), None)
+        near_before = before is not None and joined(prompt, before, m, 45)
+        near_after = after is not None and joined(prompt, m, after, 45)
+        leads = is_han(prompt[m.start : m.end]) and not re.search(
+            r"(在|于|放|置|靠|到|摆|的)$", prompt[: m.start]
+        )
+        if near_before and near_after:  # "A" at the top and "B" below; top "A" bottom "B"; 顶部“A”底部“B”
+            owner = after if leads or first is not None and first.kind == "place" else before
+        else:
+            owner = before if near_before else after if near_after else after or before
+        if owner is None:
+            continue
+        if owner.kind == "thing":
+            request.place = request.place or m.value
+        else:
+            i = texts.index(owner)
+            if request.texts[i].slot is None:
+                request.texts[i] = replace(request.texts[i], slot=m.value)
