@@ -8,7 +8,8 @@ import torch
 
 from minglm.model.glyph import collate
 from minglm.world.colours import COLOURS
-from minglm.world.lettering import RASTER, lettering, raster, text_mask
+from minglm.world.lettering import RASTER, lettering, raster
+from minglm.world.masks import text_mask
 from minglm.world.posters import Group, Poster, Region
 
 

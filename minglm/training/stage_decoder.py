@@ -24,7 +24,8 @@ from minglm.model.tokenizer import Tokenizer
 from minglm.model.vae import VAE
 from minglm.training.batches import WHOLE, alike, generator, pixels, planned, text_bytes
 from minglm.training.recipe import Recipe, Stage
-from minglm.world.lettering import lettering, text_mask
+from minglm.world.lettering import lettering
+from minglm.world.masks import text_mask
 
 ALIGN = 1                                    # the block whose attention is supervised
 

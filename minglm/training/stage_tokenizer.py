@@ -18,8 +18,9 @@ from minglm.training import ranks
 from minglm.training.batches import WHOLE, drawn, generator, image_size, pixels
 from minglm.training.recipe import Recipe, Stage
 from minglm.world.draw import draw
-from minglm.world.explicit import explicit
-from minglm.world.lettering import text_mask
+from minglm.world.explicit import explicit_en, explicit_zh
+from minglm.world.masks import object_mask, text_mask
+from minglm.world.posters import Poster
 from minglm.world.quotes import unquoted
 
 
@@ -79,11 +80,18 @@ def revise_codes(quantiser: VectorQuantiser, usage: Tensor, z: Tensor, ids: Tens
     moved = F.normalize(decay * codes + (1 - decay) * F.normalize(total, dim=-1), dim=-1)
     codes.copy_(torch.where(chosen[:, None] > 0, moved, codes))
     usage.mul_(decay).add_(chosen, alpha=1 - decay)
-    # an unused code becomes a random feature of the batch, with enough usage to survive for a while
-    pick = torch.randint(len(z), (len(codes),), generator=generator).to(z.device)
-    dead = usage < 0.02
+    # an unused code becomes a feature of the batch, with enough usage to survive for a while: rather one that
+    # is far from its code, or most codes would go to plain ground, of which there is most
+    dead, far = usage < 0.02, 1 - (z * F.normalize(codes, dim=-1)[ids]).sum(-1)
+    pick = torch.multinomial(far.clamp_min(1e-6).cpu(), len(codes), True, generator=generator).to(z.device)
     codes.copy_(torch.where(dead[:, None], z[pick], codes))
     usage.copy_(torch.where(dead, torch.full_like(usage, 0.2), usage))
+
+
+def both(poster: Poster) -> str:
+    """All there is to tell of a poster in both languages, since a picture does not say in which one it was
+    asked for. (Free captions also have words such as "please", which are not in the picture.)"""
+    return f"{explicit_en(poster)}\n{explicit_zh(poster)}"
 
 
 def word_table(bpe: BPE, captions: list[str]) -> Tensor:
@@ -108,16 +116,16 @@ class TokenizerTraining(nn.Module):
 def tokenizer_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE) -> Stage:
     """Caption alignment and reconstruction from the codes, which follow the features assigned to them."""
     model = TokenizerTraining(config).to(device.device)
-    # captions that tell everything and nothing else: words such as "please" are not in the picture
-    table = word_table(bpe, [explicit(draw(0, i)) for i in range(2000)])
+    table = word_table(bpe, [both(draw(0, i)) for i in range(2000)])
     rarity = torch.log(2000 / (1 + table.sum(0))).to(device.device)              # inverse document frequency
 
     seen = []                                # features, ids and generator of each part of a step
 
     def batch(step: int, share: slice = WHOLE) -> dict:
         posters_ = drawn("tokenizer", step, recipe.batch, image_size("tokenizer", step), share)
-        words = word_table(bpe, [explicit(p) for p in posters_])
-        images, weight = pixels(posters_), 1 - 0.7 * text_mask(posters_)         # letters count less
+        words = word_table(bpe, [both(p) for p in posters_])
+        # letters count less, since the glyph encoder tells words; objects more, since only ids tell them
+        images, weight = pixels(posters_), 1 - 0.9 * text_mask(posters_) + 3 * object_mask(posters_)
         if step % 4 == 3 and posters_[0].height % 64 == posters_[0].width % 64 == 0:
             images, weight = F.avg_pool2d(images, 2), F.avg_pool2d(weight, 2)    # the size of previews
         data = device.to(dict(images=images, words=words, weight=F.avg_pool2d(weight, 2)))

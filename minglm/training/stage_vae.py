@@ -14,7 +14,7 @@ from minglm.model.vae import VAE
 from minglm.training.batches import WHOLE, drawn, generator, image_size, pixels
 from minglm.training.recipe import Recipe, Stage
 from minglm.world.draw import draw
-from minglm.world.lettering import text_mask
+from minglm.world.masks import text_mask
 
 
 def loss(vae: VAE, images: Tensor, weight: Tensor, noise: Tensor) -> tuple[Tensor, dict]:

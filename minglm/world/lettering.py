@@ -23,17 +23,6 @@ from minglm.world.posters import Poster
 RASTER = (CELL, PITCH)                       # height and width of what each byte's feature is trained to draw
 
 
-def text_mask(batch: list[Poster]) -> Tensor:
-    """(B, 1, H, W): 1 inside the cells of characters, 0 elsewhere."""
-    mask = np.zeros((len(batch), 1, batch[0].height, batch[0].width), dtype=np.float32)
-    for i, poster in enumerate(batch):
-        for _, _, letters in poster.lines:
-            for letter in letters:
-                y = int(letter.y)
-                mask[i, 0, y:y + CELL, round(letter.x):round(letter.x + letter.width)] = 1
-    return torch.from_numpy(mask)
-
-
 @cache
 def raster(character: str, wide: bool) -> np.ndarray:
     """A character at full pitch, (2, 32, 16) or (1, 32, 16), in [0, 1]: one plane for each of its cells."""
