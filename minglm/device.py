@@ -18,6 +18,8 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
+from minglm.validate import first_line
+
 KINDS = ("cpu", "cuda", "npu", "mps")
 AUTO_ORDER = ("npu", "cuda", "cpu")  # mps is left out: its results differ too often to be a default
 COLLECTIVES = {"cpu": "gloo", "cuda": "nccl", "npu": "hccl", "mps": "gloo"}
@@ -114,7 +116,7 @@ def pick(name: str | torch.device | Device = "auto") -> Device:
     try:
         module.set_device(int(index))
     except RuntimeError as error:            # in use by another process, or out of order
-        raise ValueError(f"device {name!r}{origin} is not available: {_first_line(error)}") from error
+        raise ValueError(f"device {name!r}{origin} is not available: {_named(error)}") from error
     return Device(torch.device(kind, module.current_device()))  # a simulated card is number 0 to its process
 
 
@@ -143,7 +145,7 @@ def npu_status() -> tuple[bool, str]:
     try:
         count = torch.npu.device_count() if torch.npu.is_available() else 0
     except Exception as error:               # of whatever kind: a machine without a card must go on
-        return False, f"torch-npu is loaded but cannot ask for cards: {_first_line(error)}"
+        return False, f"torch-npu is loaded but cannot ask for cards: {_named(error)}"
     if count == 0:
         return False, "torch-npu is loaded but no card is visible (see `npu-smi info`)"
     return True, f"{count} card{'s' * (count > 1)} visible"
@@ -158,12 +160,12 @@ def _load_torch_npu() -> str:
         import torch_npu  # noqa: F401
     except Exception as error:  # one made for another torch may stop with any
         return ("torch-npu is installed but cannot be loaded (CANN missing, its set_env.sh not sourced, or "
-                f"made for another version than torch {torch.__version__}?): {_first_line(error)}")
+                f"made for another version than torch {torch.__version__}?): {_named(error)}")
     return "" if hasattr(torch, "npu") else "torch-npu is installed but adds no torch.npu"
 
 
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 def _peak_process_memory() -> int:

@@ -16,6 +16,7 @@ from torch import nn
 import minglm
 from minglm import device as devices
 from minglm.files import DATA
+from minglm.validate import first_line
 
 REQUIRED = ("torch", "numpy", "einops", "pillow", "safetensors", "matplotlib", "tqdm")
 OPTIONAL = {"rapidocr": "reads posters back: pip install -e '.[ocr]'",
@@ -32,7 +33,7 @@ def report() -> dict:
     try:
         milliseconds = round(step_milliseconds(device), 2)
     except RuntimeError as error:
-        milliseconds, problem = None, f"{device} fails: {(str(error).splitlines() or [''])[0]}"
+        milliseconds, problem = None, f"{device} fails: {first_line(error)}"
     usable, reason = devices.npu_status()
     return {
         "versions": {"python": platform.python_version(), "minglm": minglm.__version__}

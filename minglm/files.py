@@ -17,6 +17,8 @@ from secrets import token_hex
 
 from safetensors import SafetensorError
 
+from minglm.validate import first_line
+
 PACKAGE = Path(__file__).resolve().parent
 # a wheel holds data/ inside, a clone beside
 HOME = PACKAGE if (PACKAGE / "data").is_dir() else PACKAGE.parent
@@ -51,8 +53,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     except OSError as error:
         raise OSError(f"cannot write {path}: {error.strerror or error}") from error
     except (RuntimeError, SafetensorError) as error:         # torch and safetensors, where the disk is full
-        reason = (str(error).splitlines() or [""])[0]
-        raise OSError(f"cannot write {path}, is the disk full? {reason}") from error
+        raise OSError(f"cannot write {path}, is the disk full? {first_line(error)}") from error
     finally:
         with suppress(OSError):
             temporary.unlink()

@@ -1,4 +1,7 @@
-"""Validation of arguments: numbers of any library are accepted, and errors name value and range."""
+"""Validation of arguments: numbers of any library are accepted, and errors name value and range.
+
+And what other libraries' errors say, in one line.
+"""
 
 from __future__ import annotations
 
@@ -44,3 +47,8 @@ def seed_or_seeds(value, count: int) -> int | list[int]:
     if len(many) != count:
         raise ValueError(f"{len(many)} seeds for {count} pictures")
     return many
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message; empty if it has none."""
+    return (str(error).splitlines() or [""])[0]

@@ -197,7 +197,8 @@ def read_bpe(folder: Path, config: Config) -> BPE:
     """The planner's BPE. Raises ValueError if its ids are not those of the planner's embedding."""
     path = folder / "processor" / "tokenizer.json"
     bpe, planner = BPE.load(path), config.planner
-    bpe.check(path, planner.vocab, ("<sop>", "<eop>"))
+    marks = ("<sop>", "<eop>")
+    bpe.check(path, planner.vocab, marks)
     ids = bpe.vocab | bpe.specials
     config_path = folder / "vision_language_encoder" / "config.json"
     image = read_json(config_path).get("image_token_id", 167855)
@@ -205,6 +206,6 @@ def read_bpe(folder: Path, config: Config) -> BPE:
                        (CODE.format(0), 0), ("<|image|>", image)):
         expect(ids.get(token) == id_, path,
                f"{token} is {ids.get(token)}, not {id_}: it is of another model's size")
-    for token in ("<sop>", "<eop>"):
+    for token in marks:
         expect(ids[token] >= planner.vision_vocab, path, f"{token} is {ids[token]}, not after the codes")
     return bpe

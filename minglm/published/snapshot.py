@@ -30,6 +30,7 @@ from minglm.model.glyph import GlyphEncoder
 from minglm.model.planner import Planner
 from minglm.model.tokenizer import Tokenizer
 from minglm.published import read_config, tensor_files, write_config
+from minglm.validate import first_line
 
 Table = list[tuple[str, str]]
 
@@ -146,7 +147,7 @@ def load_folder(path: Path, name: str, config: Config, dtype: torch.dtype) -> di
         with torch.device("meta"), WithoutStart():
             parts = {part: build(getattr(config, part)) for part, build, _ in members}
     except (ValueError, RuntimeError, OverflowError) as error:
-        raise ValueError(f"{path / 'config.json'} describes no model: {str(error).splitlines()[0]}") from None
+        raise ValueError(f"{path / 'config.json'} describes no model: {first_line(error)}") from None
     # published name -> (part, our name, shape), which the stored tensors must match exactly
     wanted = {published(ours, table): (part, ours, tuple(tensor.shape))
               for part, _, table in members for ours, tensor in parts[part].state_dict().items()}

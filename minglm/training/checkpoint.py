@@ -23,6 +23,7 @@ from minglm.files import read_json, whole_file, write_json
 from minglm.training import ranks, sharding
 from minglm.training.optimisers import EMA
 from minglm.training.recipe import Stage
+from minglm.validate import first_line
 
 Optimisers = list[torch.optim.Optimizer]
 
@@ -129,7 +130,7 @@ def load(path: Path) -> dict:
     except FileNotFoundError:
         raise
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error) or type(error).__name__
         raise ValueError(f"cannot read checkpoint {path}: {reason}") from error
 
 

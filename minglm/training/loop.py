@@ -87,9 +87,8 @@ def train(stage: Stage, device: Device, folder: str | Path | None = None, resume
     recompute: discard the activations inside blocks, and compute them again in the backward pass.
 
     Raises ValueError for a folder with a checkpoint in it that is not to be resumed, for a checkpoint of
-    another stage or recipe, and for a batch that cannot be
-    shared evenly, and FloatingPointError as soon as a loss or gradient that is logged or to be saved is not
-    finite.
+    another stage or recipe, and for a batch that cannot be shared evenly, and FloatingPointError as soon as a
+    loss or gradient that is logged or to be saved is not finite.
     """
     recipe, model, folder = stage.recipe, stage.model, Path(folder) if folder else None
     if folder and not resume:

@@ -140,7 +140,7 @@ def left_behind(name: str, folder: Path) -> list[Path]:
     return [path for path in folders if any(file.is_file() for file in path.rglob("*"))]
 
 
-def put_aside(paths: Sequence[Path], folder: Path) -> None:
+def keep_earlier(paths: Sequence[Path], folder: Path) -> None:
     """Move folders of a run to the first free one of earlier-1, earlier-2, ..., laid out as they were."""
     place = next(path for n in itertools.count(1) if not (path := folder / f"earlier-{n}").exists())
     for path in paths:
@@ -164,7 +164,7 @@ def train_stage(name: str, folder: Path, options: argparse.Namespace, recipe: Re
         stage = build(name, config, device, recipe, folder)
     with ranks.leader_first():
         if leader and aside:
-            put_aside(aside, folder)
+            keep_earlier(aside, folder)
     run = loop(stage, device, place, resume, options.save_every, accumulate=options.accumulate,
                sharded=options.parallel == "fsdp", recompute=options.checkpoint_activations)
     with tqdm(total=recipe.steps, desc=name, unit="step", smoothing=0.05, disable=not leader,
