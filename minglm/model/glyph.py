@@ -3,8 +3,8 @@
 Shapes: R strings · L bytes of the longest · D width · H heads · B pictures · S glyph tokens.
 
 A byte-level T5 encoder, as in ByT5 and Glyph-ByT5: each string is encoded on its own, and the tokens of a
-picture's strings are concatenated. With `places` in the config, learned vectors encode which character of
-which string a byte belongs to; the released model has none.
+picture's strings are concatenated. With `places` in the config, learned vectors encode which string a byte
+belongs to, which of its characters, and where on the line that is drawn; the released model has none.
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ class GlyphEncoder(nn.Module):
         self.blocks = nn.ModuleList(GlyphBlock(config) for _ in range(config.depth))
         self.norm = RMSNorm(config.width, config.eps)
         if config.places:
+            # the bytes of a character find each other by its place; the decoder finds a byte by its cell
             self.cell_place = nn.Embedding(MOST_CELLS ** 2, config.width)
+            self.character_place = nn.Embedding(MOST_CELLS ** 2, config.width)
             self.string_place = nn.Embedding(MOST_STRINGS ** 2, config.width)
             self.draw = nn.Linear(config.width, config.raster)                   # used in training only
 
@@ -86,10 +88,11 @@ class GlyphEncoder(nn.Module):
         return near + half * (offset > 0)
 
     def forward(self, ids: Tensor, mask: Tensor, places: Tensor | None = None) -> Tensor:
-        """ids (R, L); mask (R, L), True = a byte; places (R, L, 2) -> features (R, L, D)."""
+        """ids (R, L); mask (R, L), True = a byte; places (R, L, 3) -> features (R, L, D)."""
         x = self.embed(ids)                                                      # (R, L, D)
         if self.config.places:
-            x = x + self.cell_place(places[..., 0]) + self.string_place(places[..., 1])
+            tables = self.cell_place, self.character_place, self.string_place
+            x = x + sum(table(place) for table, place in zip(tables, places.unbind(-1)))
         bias = rearrange(self.position_bias(self.buckets(ids.shape[1])), "q k h -> 1 h q k").float()
         # finite, since a row of -inf would make softmax NaN; the position bias is shared by all blocks
         bias = bias.masked_fill(~mask[:, None, None], torch.finfo(torch.float32).min)
@@ -98,26 +101,33 @@ class GlyphEncoder(nn.Module):
         return self.norm(x)
 
 
-def cells_of(text: str) -> tuple[list[int], int]:
-    """The cell that each byte of a string, and its end, belongs to; and the number of cells.
+def owners(text: str) -> tuple[list[int], list[int]]:
+    """The cell and the character that each byte of a string, and its end, belongs to.
 
     A cell is as wide as a Latin letter. A Chinese character has two: its first byte is the left one, the
-    others are the right one. So a place says where on its line a byte is drawn, whatever stands before it.
+    others are the right one. So a cell says where on its line a byte is drawn, whatever stands before it.
     """
-    owner, at = [], 0
-    for c in text:
+    cells, characters, at = [], [], 0
+    for number, c in enumerate(text):
         size, wide = len(c.encode()), is_wide(c, text)
-        owner += [at + (wide and k > 0) for k in range(size)]
+        cells += [at + (wide and k > 0) for k in range(size)]
+        characters += [number] * size
         at += 1 + wide
-    return [*owner, at], at
+    return [*cells, at], [*characters, len(text)]
+
+
+def both_ends(owner: list[int], most: int) -> Tensor:
+    """A place counts from both ends: (how many before, how many after), flattened into one index."""
+    last = owner[-1]
+    return torch.tensor([min(i, most - 1) * most + min(last - i, most - 1) for i in owner])
 
 
 def collate(pictures: list[list[str]]) -> dict[str, Tensor]:
     """The strings of each picture, batched for the encoder and the decoder.
 
-    Returns ids, mask (R, L) and places (R, L, 2) of all strings; index (B, S), the position of each glyph
-    token of a picture among the R * L features; and tokens (B, S), True = a token, False = padding. A picture
-    without strings gets one empty string, as in GLM-Image.
+    Returns ids, mask (R, L) and places (R, L, 3: cell, character, string) of all strings; index (B, S), the
+    position of each glyph token of a picture among the R * L features; and tokens (B, S), True = a token,
+    False = padding. A picture without strings gets one empty string, as in GLM-Image.
     """
     strings = [(text, k, len(texts)) for texts in ([*t] or [""] for t in pictures)
                for k, text in enumerate(texts)]
@@ -125,14 +135,11 @@ def collate(pictures: list[list[str]]) -> dict[str, Tensor]:
     length = max(map(len, rows))
     ids = torch.tensor([row + [0] * (length - len(row)) for row in rows])
     mask = torch.arange(length) < torch.tensor([len(row) for row in rows])[:, None]
-    places = torch.zeros(len(rows), length, 2, dtype=torch.long)
-    # a place counts from both ends: (how many before, how many after), flattened into one index
-    for r, (text, k, count) in enumerate(strings):
-        owner, last, most = *cells_of(text), MOST_CELLS - 1
-        places[r, : len(owner), 0] = torch.tensor(
-            [min(i, most) * MOST_CELLS + min(last - i, most) for i in owner])
-        places[r, :, 1] = (min(k, MOST_STRINGS - 1) * MOST_STRINGS
-                           + min(count - 1 - k, MOST_STRINGS - 1))
+    places = torch.zeros(len(rows), length, 3, dtype=torch.long)
+    for place, (text, k, count) in zip(places, strings):
+        for column, owner in enumerate(owners(text)):
+            place[:len(owner), column] = both_ends(owner, MOST_CELLS)
+        place[:, 2] = both_ends(list(range(count)), MOST_STRINGS)[k]
     # byte i of string r is feature r * L + i; padding is left out, so a picture's tokens are contiguous
     where, r = [], 0
     for texts in pictures:

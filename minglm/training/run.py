@@ -68,7 +68,7 @@ def train(options: argparse.Namespace) -> int:
         for name in names:
             recipe_of(name, options)
         if aside := earlier_run(names, folder, options):
-            put_aside(aside, folder)
+            keep_earlier(aside, folder)
         return 0 if lanes.side_by_side(options, train) else 1
     with ranks.group(device), interrupts() as stop:
         recipes = {name: recipe_of(name, options) for name in names}

@@ -25,7 +25,7 @@ from minglm.model.vae import VAE
 from minglm.training.batches import WHOLE, alike, generator, pixels, planned, text_bytes
 from minglm.training.recipe import Recipe, Stage
 from minglm.world.lettering import lettering
-from minglm.world.masks import text_mask
+from minglm.world.masks import object_mask, text_mask
 
 ALIGN = 1                                    # the block whose attention is supervised
 
@@ -57,8 +57,8 @@ def decoder_stage(config: Config, device: Device, recipe: Recipe, vae: VAE, toke
 
     Two auxiliary losses make text learnable in an hour: the attention of one block is supervised with the
     positions of the letters, which the poster world knows, and every glyph token must draw its letter, as in
-    stage `glyph`. Latents under text have a larger weight. Ids and words are dropped at
-    random, for the unconditional branch of guidance.
+    stage `glyph`. Latents under text and objects have larger weights. Ids and words are dropped at random,
+    for the unconditional branch of guidance.
     """
     name = "decoder-large" if decoder else "decoder"
     model = DecoderTraining(decoder or begin(config, tokenizer), glyph).to(device.device).requires_grad_(True)
@@ -82,12 +82,13 @@ def decoder_stage(config: Config, device: Device, recipe: Recipe, vae: VAE, toke
         shown = [p if not skip else replace(p, regions=()) for p, skip in zip(drawn_, without.tolist())]
         glyphs = collate([p.strings for p in shown])
         align, rasters = lettering(shown, glyphs["index"])
-        data = dict(images=pixels(drawn_), plans=pixels(plans), text=F.max_pool2d(text_mask(drawn_), scale),
+        text, objects = (F.max_pool2d(mask(drawn_), scale) for mask in (text_mask, object_mask))
+        data = dict(images=pixels(drawn_), plans=pixels(plans), text=text, weight=1 + 3 * text + objects,
                     noise=noise[share], u=1 - u[share], keep=~no_prior[share], align=align, rasters=rasters,
                     **glyphs)
         data = device.to(data)
         # the denominators of the losses, taken before the batch is divided into parts
-        sums = dict(weight=(1 + 3 * data["text"]).sum(), text=data["text"].sum(), align=data["align"].sum(),
+        sums = dict(weight=data["weight"].sum(), text=data["text"].sum(), align=data["align"].sum(),
                     drawing=(data["rasters"].amax(-1) > 0).sum())
         with torch.no_grad(), device.autocast():
             images, plans = data.pop("images"), data.pop("plans")
@@ -102,7 +103,7 @@ def decoder_stage(config: Config, device: Device, recipe: Recipe, vae: VAE, toke
                                              b["prior"], features, b["tokens"], b["keep"], block=ALIGN,
                                              heads=heads)
         sums = b["sums"]
-        flow_loss = flow.loss(velocity, b["latents"], b["noise"], 1 + 3 * b["text"], sums["weight"])
+        flow_loss = flow.loss(velocity, b["latents"], b["noise"], b["weight"], sums["weight"])
         text_loss = flow.loss(velocity.detach(), b["latents"], b["noise"], b["text"], sums["text"])
         # attention: half of the heads for upper, half for lower halves of letters
         shown = rearrange(seen.clamp_min(-20), "b (t h) n s -> b t h n s", t=2)

@@ -102,6 +102,16 @@ def word_table(bpe: BPE, captions: list[str]) -> Tensor:
     return table
 
 
+def targets(images: Tensor, text: Tensor) -> Tensor:
+    """What the codes reconstruct: half-size images with blurred letters, (B, 3, H/2, W/2).
+
+    So ids tell where a text is and its colour, but not how it is spelt, which the glyph encoder tells.
+    """
+    half, ink = F.avg_pool2d(images, 2), F.avg_pool2d(text, 2)
+    blurred = F.interpolate(F.avg_pool2d(images, 16), scale_factor=8.0)
+    return half + ink * (blurred - half)
+
+
 class TokenizerTraining(nn.Module):
     """The tokenizer and its alignment heads in one module, for one optimiser and one EMA."""
 
@@ -124,11 +134,12 @@ def tokenizer_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE) ->
     def batch(step: int, share: slice = WHOLE) -> dict:
         posters_ = drawn("tokenizer", step, recipe.batch, image_size("tokenizer", step), share)
         words = word_table(bpe, [both(p) for p in posters_])
-        # letters count less, since the glyph encoder tells words; objects more, since only ids tell them
-        images, weight = pixels(posters_), 1 - 0.9 * text_mask(posters_) + 3 * object_mask(posters_)
+        images, text, objects = pixels(posters_), text_mask(posters_), object_mask(posters_)
         if step % 4 == 3 and posters_[0].height % 64 == posters_[0].width % 64 == 0:
-            images, weight = F.avg_pool2d(images, 2), F.avg_pool2d(weight, 2)    # the size of previews
-        data = device.to(dict(images=images, words=words, weight=F.avg_pool2d(weight, 2)))
+            # the size of previews
+            images, text, objects = (F.avg_pool2d(each, 2) for each in (images, text, objects))
+        data = device.to(dict(images=images, words=words, targets=targets(images, text),
+                              weight=F.avg_pool2d(1 + 3 * objects, 2)))      # only ids can tell objects
         return data | dict(generator=generator("tokenizer", step))
 
     def loss(b: dict) -> tuple[Tensor, dict]:
@@ -139,7 +150,7 @@ def tokenizer_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE) ->
         commitment = (1 - (z * codes).sum(-1)).mean()                           # pulls features to their code
         scores, reconstruction = model.alignment(z + (codes - z).detach())       # straight-through estimator
         words = word_loss(scores, b["words"], rarity)
-        error = (reconstruction.float() - F.avg_pool2d(b["images"], 2)).square() * b["weight"]
+        error = (reconstruction.float() - b["targets"]).square() * b["weight"]
         if model.training:
             seen.append((z.detach(), ids, b["generator"]))
         value = words + 10 * error.mean() + 0.5 * commitment
