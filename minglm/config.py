@@ -107,8 +107,8 @@ class GlyphConfig:
     buckets: int = 32                        # relative-position buckets
     max_distance: int = 128
     eps: float = 1e-6
-    places: bool = True  # embed the position of a byte in its string, and learn to draw it
-    raster: int = 512  # pixels that each byte's feature learns to draw (glm_image: none)
+    places: bool = True                      # embed where a byte stands, and learn to draw it
+    raster: int = 512                        # pixels that each byte learns to draw (glm_image: none)
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,7 @@ class Config:
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     flow: FlowConfig = field(default_factory=FlowConfig)
     max_side: int = 256                      # longest image side, in pixels
-    # paints the poster world only, with the characters of world/characters.py (glm_image: no)
-    posters: bool = True
+    posters: bool = True                     # paints the poster world only (glm_image: no)
 
     @property
     def cell(self) -> int:

@@ -148,11 +148,10 @@ class Pipeline:
             count, cell = each * len(prompts), self.config.cell
             seed = seed_or_seeds(seed, count)
             asked = self.understand(repeat(prompts, each), one_each(seed, count), height, width, enhance)
-            height, width = asked.height, asked.width
-            rows, columns = height // cell, width // cell
+            rows, columns = asked.height // cell, asked.width // cell
             planner_seed = seed if planner_seed is None else seed_or_seeds(planner_seed, count)
             scale, channels = self.config.vae.scale, self.config.vae.channels
-            shape = (channels, height // scale, width // scale)
+            shape = (channels, asked.height // scale, asked.width // scale)
             if latents is not None and tuple(latents.shape) != (count, *shape):
                 raise ValueError(f"latents of shape {tuple(latents.shape)}: {(count, *shape)} is needed")
             if prior_ids is not None:

@@ -74,7 +74,7 @@ class GlyphEncoder(nn.Module):
             self.cell_place = nn.Embedding(MOST_CELLS ** 2, config.width)
             self.character_place = nn.Embedding(MOST_CELLS ** 2, config.width)
             self.string_place = nn.Embedding(MOST_STRINGS ** 2, config.width)
-            nn.init.normal_(self.cell_place.weight, std=0.02)  # drawing, which is learned first, needs no cell
+            nn.init.normal_(self.cell_place.weight, std=0.02)  # drawing comes first, and needs no cell
             self.draw = nn.Linear(config.width, config.raster)                   # used in training only
 
     def buckets(self, length: int) -> Tensor:
