@@ -1,6 +1,6 @@
 """The training data: posters, the captions that ask for them, and what is held out for evaluation.
 
-Reading order: characters, colours, objects, layout, posters, texts, quotes, explicit, captions_en,
-captions_zh, draw, lettering; then how prompts are understood: mentions, asked, whose_colour, reading,
-enhancer; prompts.
+Reading order: characters, colours, objects, layout, posters, texts, quotes, explicit, phrases_en,
+captions_en, captions_zh, draw, masks, lettering; then how prompts are understood: mentions, asked,
+whose_colour, reading, enhancer; prompts.
 """
