@@ -19,7 +19,7 @@ from minglm.training.batches import WHOLE, drawn, generator, image_size, pixels
 from minglm.training.recipe import Recipe, Stage
 from minglm.world.draw import draw
 from minglm.world.explicit import explicit_en, explicit_zh
-from minglm.world.masks import object_mask, text_mask
+from minglm.world.masks import filled, object_mask
 from minglm.world.posters import Poster
 from minglm.world.quotes import unquoted
 
@@ -28,9 +28,10 @@ class Alignment(nn.Module):
     """Two heads on the codes of an image, used in training only.
 
     One predicts the words of the caption (a softmax over the vocabulary with rare words weighted more, as in
-    SuperClass, arXiv:2411.03313), the other reconstructs the half-size image. The first makes the ids
-    semantic, the second makes them local. (The released tokenizer was initialised from SigLIP, which was
-    aligned with whole captions; at a batch size of 128, single words train many times faster.)
+    SuperClass, arXiv:2411.03313), the other reconstructs the half-size image, with filled cells for letters.
+    The first makes the ids semantic, the second makes them local. (The released tokenizer was initialised
+    from SigLIP, which was aligned with whole captions; at a batch size of 128, single words train many times
+    faster.)
     """
 
     def __init__(self, config: TokenizerConfig, vocab: int):
@@ -102,16 +103,6 @@ def word_table(bpe: BPE, captions: list[str]) -> Tensor:
     return table
 
 
-def targets(images: Tensor, text: Tensor) -> Tensor:
-    """What the codes reconstruct: half-size images with blurred letters, (B, 3, H/2, W/2).
-
-    So ids tell where a text is and its colour, but not how it is spelt, which the glyph encoder tells.
-    """
-    half, ink = F.avg_pool2d(images, 2), F.avg_pool2d(text, 2)
-    blurred = F.interpolate(F.avg_pool2d(images, 16), scale_factor=8.0)
-    return half + ink * (blurred - half)
-
-
 class TokenizerTraining(nn.Module):
     """The tokenizer and its alignment heads in one module, for one optimiser and one EMA."""
 
@@ -134,12 +125,15 @@ def tokenizer_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE) ->
     def batch(step: int, share: slice = WHOLE) -> dict:
         posters_ = drawn("tokenizer", step, recipe.batch, image_size("tokenizer", step), share)
         words = word_table(bpe, [both(p) for p in posters_])
-        images, text, objects = pixels(posters_), text_mask(posters_), object_mask(posters_)
+        images = pixels(posters_)
+        # ids have to tell where a text is and its colour, but not its letters, which the glyph encoder tells;
+        # objects count more, since nothing else tells them
+        targets, weight = filled(posters_, images), 1 + 3 * object_mask(posters_)
         if step % 4 == 3 and posters_[0].height % 64 == posters_[0].width % 64 == 0:
             # the size of previews
-            images, text, objects = (F.avg_pool2d(each, 2) for each in (images, text, objects))
-        data = device.to(dict(images=images, words=words, targets=targets(images, text),
-                              weight=F.avg_pool2d(1 + 3 * objects, 2)))      # only ids can tell objects
+            images, targets, weight = (F.avg_pool2d(each, 2) for each in (images, targets, weight))
+        data = device.to(dict(images=images, words=words, targets=F.avg_pool2d(targets, 2),
+                              weight=F.avg_pool2d(weight, 2)))
         return data | dict(generator=generator("tokenizer", step))
 
     def loss(b: dict) -> tuple[Tensor, dict]:

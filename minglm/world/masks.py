@@ -1,4 +1,4 @@
-"""Where a poster's letters and objects are, as weights for losses.
+"""Where a poster's letters and objects are: for losses that count them more, or less.
 
 Shapes: B batch · H, W image height and width.
 """
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from minglm.world.colours import COLOURS
 from minglm.world.layout import CELL
 from minglm.world.posters import Poster
 
@@ -31,3 +32,16 @@ def object_mask(batch: list[Poster]) -> Tensor:
         for _, (x0, y0, x1, y1) in poster.boxes:
             mask[i, 0, y0:y1, x0:x1] = 1
     return mask
+
+
+def filled(batch: list[Poster], images: Tensor) -> Tensor:
+    """Pictures (B, 3, H, W) of posters with each letter's cell filled with its colour: they show where texts
+    are and in which colour, but not what they say."""
+    images = images.clone()
+    for image, poster in zip(images, batch):
+        for region, _, letters in poster.lines:
+            colour = torch.tensor(COLOURS[region.colour][0])[:, None, None] / 127.5 - 1
+            for letter in letters:
+                y = int(letter.y)
+                image[:, y:y + CELL, round(letter.x):round(letter.x + letter.width)] = colour
+    return images
