@@ -119,8 +119,8 @@ class DecoderConfig:
     channels: int = 16
     width: int = 256
     depth: int = 4
-    heads: int = 8
-    head_dim: int = 32
+    heads: int = 4                           # few and wide: normalised queries need width to be sharp
+    head_dim: int = 64
     glyph_width: int = 256
     scale: int = 8                           # pixels per latent and side
     time_width: int = 128                    # also the width of the modulation vector

@@ -17,10 +17,12 @@ import numpy as np
 from PIL import Image
 
 from minglm.images import rgb
-from minglm.measure.find import background, find_objects, nearest_colour
+from minglm.measure.find import Box, background, find_objects, nearest_colour
 from minglm.measure.ocr import Found
 from minglm.world.characters import is_han, simplified
 from minglm.world.colours import COLOURS
+from minglm.world.layout import CELL
+from minglm.world.posters import Region
 from minglm.world.prompts import Prompt
 
 SURE = 0.9                                   # OCR confidence from which an unrequested text counts as extra
@@ -108,33 +110,50 @@ def score_text(targets: list[str], found: list[Found]) -> dict:
 
 # ---------------------------------------------------------------- checks of the picture
 
-def ink(pixels: np.ndarray, ground: str, box: tuple[float, float, float, float]) -> str:
+def ink(pixels: np.ndarray, ground: str, box: Box) -> str:
     """The colour of what is written in a box: that of the tenth of its pixels that differs most."""
     x0, y0, x1, y1 = (int(v) for v in box)
-    part = pixels[max(0, y0):y1 + 1, max(0, x0):x1 + 1].reshape(-1, 3)
+    margin = max(0, y1 - y0 - CELL // 2) // 4  # a box around letters may reach into the next line
+    part = pixels[max(0, y0 + margin):y1 + 1 - margin, max(0, x0):x1 + 1].reshape(-1, 3)
     distance = np.square(part - COLOURS[ground][0]).sum(-1)
     return nearest_colour(np.median(part[distance >= np.quantile(distance, 0.9)], 0))
 
 
-def lines_of(text: str, found: list[Found]) -> list[Found]:
-    """The lines read that show a text or parts of it."""
-    latin = not is_han(text)
-    whole = canon(text, latin)
+def lines_of(region: Region, found: list[Found], height: int, width: int) -> list[Found]:
+    """The lines read that show a text or parts of it.
+
+    Of lines that show the same, those that stand where the text was asked for: it may be there twice.
+    """
+    latin = not is_han(region.text)
+    whole = canon(region.text, latin)
 
     def part(one: Found) -> bool:
         line = canon(one.text, latin)
-        return bool(line) and (line in whole or whole in line or similarity(text, one.text) >= 0.6)
+        return bool(line) and (line in whole or whole in line or similarity(region.text, one.text) >= 0.6)
 
-    return [one for one in found if part(one)]
+    mine = [one for one in found if canon(one.text, latin) == whole] or [one for one in found if part(one)]
+    same = [canon(one.text, latin) for one in mine]
+    there = [one for one in mine if region.slot and stands(region.slot, one.box, height, width)]
+    return there if there and len(set(same)) < len(same) else mine
 
 
-def stands(slot: str, box: tuple[float, float, float, float], height: int, width: int) -> bool:
+def stands(slot: str, box: Box, height: int, width: int) -> bool:
     """Whether a box stands where it was asked for: its centre is on that side of the picture's."""
     x, y = (box[0] + box[2]) / 2 / width, (box[1] + box[3]) / 2 / height
     return dict(top=y < 0.5, bottom=y > 0.5, left=x < 0.5, right=x > 0.5, centre=abs(x - 0.5) < 0.2)[slot]
 
 
-def bounds(boxes: list[tuple[float, float, float, float]]) -> tuple[float, float, float, float]:
+def drawn_at(asked: Prompt, region: Region, box: Box) -> bool:
+    """Whether a box is where the poster that a prompt was made from has this text: of several at the bottom
+    the first may stand above the middle."""
+    lines = [letters for owner, _, letters in asked.poster.lines if owner == region] if asked.poster else []
+    if not lines:
+        return False
+    there = bounds([(line[0].x, line[0].y, line[-1].x + line[-1].width, line[0].y + CELL) for line in lines])
+    return all(abs(box[i] + box[i + 2] - there[i] - there[i + 2]) < 2 * CELL for i in (0, 1))
+
+
+def bounds(boxes: list[Box]) -> Box:
     """The smallest box around some."""
     x0, y0, x1, y1 = zip(*boxes)
     return min(x0), min(y0), max(x1), max(y1)
@@ -147,22 +166,20 @@ def check_picture(image: Image.Image, found: list[Found], asked: Prompt) -> dict
     pixels, ground = np.asarray(rgb(image), dtype=np.float32), background(image)
     height, width = pixels.shape[:2]
     # an object may be read as a letter, so only what was asked for is taken for text
-    texts = [one.box for region in asked.regions for one in lines_of(region.text, found)]
+    lines = [lines_of(region, found, height, width) for region in asked.regions]
+    texts = [one.box for some in lines for one in some]
     objects = find_objects(image, texts)
     counts = Counter(name for name, _ in objects)
     wanted = Counter({group.thing: group.count for group in asked.groups})
     where = bounds([box for _, box in objects]) if objects else None
     colours, places = [], []
-    for region in asked.regions:
-        lines = lines_of(region.text, found)
+    for region, mine in zip(asked.regions, lines):
         if region.colour:
-            colours.append(
-                bool(lines) and ink(pixels, ground, bounds([one.box for one in lines])) == region.colour
-            )
+            colours.append(bool(mine) and all(ink(pixels, ground, one.box) == region.colour for one in mine))
         if region.slot:
-            places.append(
-                bool(lines) and stands(region.slot, bounds([one.box for one in lines]), height, width)
-            )
+            box = bounds([one.box for one in mine]) if mine else None
+            places.append(bool(box) and (
+                stands(region.slot, box, height, width) or drawn_at(asked, region, box)))
     return dict(
         background=[ground == asked.background] if asked.background else [],
         object=[set(wanted) <= set(counts)] if wanted else [],
