@@ -108,7 +108,7 @@ class GlyphConfig:
     max_distance: int = 128
     eps: float = 1e-6
     places: bool = True                      # embed where a byte stands, and learn to draw it
-    raster: int = 512                        # pixels that each byte learns to draw (glm_image: none)
+    raster: int = 512                        # pixels that each byte learns to draw, if `places`
 
 
 @dataclass(frozen=True)

@@ -34,9 +34,9 @@ AFTER = ("thanks", "thank you", "please", "thanks!", "for my daughter's birthday
          "bold typography", "with good contrast", "friendly", "elegant", "so everyone can see it",
          "that looks fun", "for our website", "for the team", "ready to print", "no border",
          "centered composition")
-LOOKS = ("cute", "little", "happy", "funny", "smiling", "lovely", "beautiful", "realistic", "cartoon",
+LOOKS = ("cute", "happy", "funny", "smiling", "lovely", "beautiful", "realistic", "cartoon",
          "shiny", "simple", "nice", "friendly", "pretty", "old", "young", "sleepy", "angry", "fluffy",
-         "chubby", "fancy", "magical", "cool", "tiny bit silly", "hand-drawn", "3D", "flat", "minimal",
+         "chubby", "fancy", "magical", "cool", "hand-drawn", "3D", "flat", "minimal",
          "adorable", "vintage", "fresh", "delicious", "famous")
 DOING = ("wearing a scarf", "wearing sunglasses", "wearing a hat", "having fun", "looking at the viewer",
          "dancing", "that looks happy", "with a big smile", "in a good mood", "floating", "jumping",

@@ -31,6 +31,7 @@ NOT = re.compile(
 LIKE = re.compile(r"\blike (an? |the |on |in )[^,.]{0,24}$", re.IGNORECASE)
 FORM = re.compile(r"(一样|似的|样子|形状|造型)")
 VESSEL = re.compile(r" of (an? |the |some |hot |fresh )?$", re.IGNORECASE)
+# what follows the name of an object that is a business or an event and no picture: coffee shop, 火锅店
 TRADE = re.compile(
     r" ?(shops?|stores?|bars?|clubs?|class(es)?|part(y|ies)|fairs?|contests?|competitions?|lessons?|"
     r"festivals?|"

@@ -26,7 +26,6 @@ ON = re.compile(
     r"\b(on|against|over|onto) (an? |the )?(all |plain |solid |bright |dark |deep |light |\w+ly )?$",
     re.IGNORECASE,
 )
-# what follows the name of an object that is a business or an event and no picture: coffee shop, 火锅店
 # "make it blue": what follows is the background's colour
 MAKE = re.compile(
     r"\b(make|paint|do|have|want|keep|turn|need|like|set|colou?r) "
