@@ -56,7 +56,9 @@ def enhance(prompt: str, seed: int = 0, height: int | None = None, width: int | 
     usual = rng.choice(
         [c for c in ("white", "black", "yellow", "red", "blue", "brown") if c in readable] or readable
     )
-    colours = [one.colour or usual for one in asked.texts]
+    # a colour told for one text is meant for those without, as a rule: 黄字，“新年快乐”，“万事如意”
+    told = [one.colour for one in asked.texts if one.colour in readable]
+    colours = [one.colour or (told or [usual])[0] for one in asked.texts]
     if not asked.texts and not asked.groups:
         return Enhanced(captioned(Poster(background, (), "centre", (), height or 128, width or 128,
                                          language=asked.language)), tuple(notes))

@@ -53,7 +53,10 @@ def capital(text: str) -> str:
 def counted_en(group: Group, name: str | None = None, looks: str = "", number: bool = True) -> str:
     """Objects of one kind: "a cat", "two big cats", "scissors"; number: with article or number."""
     kind = things()[group.thing]
-    name = name or kind.en
+    if not name:                             # not "two coffee" where "two cups of coffee" can be said
+        countable = (one for one, (form, _) in kind.forms.items() if form != "none")
+        uncounted = group.count > 1 and kind.forms[kind.en][0] == "none"
+        name = next(countable, kind.en) if uncounted else kind.en
     form, plural = kind.forms[name]
     noun = f"{looks} {name if group.count == 1 else plural}".strip()
     if group.count > 1:
