@@ -16,6 +16,7 @@ from PIL import Image
 from minglm.__main__ import main
 from minglm.arguments import size
 from minglm.generate.pipeline import Pipeline
+from minglm.training import lanes
 from minglm.training.run import STAGES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -336,6 +337,15 @@ def test_a_lane_that_fails_ends_the_other(text, capfd, monkeypatch):
     Path("run/text/tokenizer.json").write_text("no vocabulary")
     assert main(["train", "all", *TINY, "--out", "run"]) == 1
     assert "tokenizer.json" in capfd.readouterr().err and "planner" not in parts("run")
+
+
+def test_a_lane_has_all_cores_once_the_other_is_done(tmp_path, monkeypatch):
+    monkeypatch.setattr(lanes, "cores", lambda: 4)
+    assert lanes.fair_threads(1, tmp_path) == 2
+    for stage in lanes.LANES[0]:
+        (tmp_path / "training" / stage).mkdir(parents=True)
+        (tmp_path / "training" / stage / "loss.png").touch()
+    assert lanes.fair_threads(1, tmp_path) is None and lanes.fair_threads(0, tmp_path) == 2
 
 
 # ---------------------------------------------------------------- what is there is not lost

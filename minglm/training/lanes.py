@@ -28,10 +28,7 @@ def side_by_side(options: argparse.Namespace, work: Callable[[argparse.Namespace
     Ctrl-C reaches both, and each writes a checkpoint. If one fails, the other is stopped likewise.
     """
     context = multiprocessing.get_context("spawn")
-    threads = max(1, cores() // len(LANES))
-    running = [
-        context.Process(target=guarded, args=(work, lane(options, i, threads))) for i in range(len(LANES))
-    ]
+    running = [context.Process(target=guarded, args=(work, lane(options, i))) for i in range(len(LANES))]
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         for process in running:
@@ -54,12 +51,18 @@ def guarded(work: Callable[[argparse.Namespace], None], options: argparse.Namesp
         sys.exit(f"minglm: {error}")
 
 
-def lane(options: argparse.Namespace, number: int, threads: int) -> argparse.Namespace:
+def lane(options: argparse.Namespace, number: int) -> argparse.Namespace:
     """The options of one lane: its own stages, to be gone on with wherever there is a checkpoint."""
-    values = vars(options) | dict(stage=list(LANES[number]), resume=True, restart=False, threads=threads,
-                                  lane=number)
+    values = vars(options) | dict(stage=list(LANES[number]), resume=True, restart=False, lane=number)
     values.pop("run", None)
     return argparse.Namespace(**values)
+
+
+def fair_threads(number: int, folder: Path) -> int | None:
+    """The threads of a lane's next stage: its share of the cores, or all (None) if the other lane is done."""
+    others = [stage for i, stages in enumerate(LANES) if i != number for stage in stages]
+    done = all((folder / "training" / stage / "loss.png").is_file() for stage in others)
+    return None if done else max(1, cores() // len(LANES))
 
 
 def stop(running: list[BaseProcess]) -> None:

@@ -83,8 +83,10 @@ def train(options: argparse.Namespace) -> int:
             return bool(stop) or until is not None and time.monotonic() > until
 
         for name, recipe in recipes.items():
-            if options.lane is not None and not lanes.wait_for(folder, NEEDS.get(name, ()), ended):
-                break
+            if options.lane is not None:
+                if not lanes.wait_for(folder, NEEDS.get(name, ()), ended):
+                    break
+                set_threads(lanes.fair_threads(options.lane, folder))
             if not train_stage(name, folder, options, recipe, device, resume, aside, stop, until):
                 break
             aside = []
