@@ -17,7 +17,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from minglm.config import GlyphConfig
-from minglm.model.layers import RMSNorm, side_by_side
+from minglm.model.layers import RMSNorm, round_up, side_by_side
 from minglm.world.characters import is_wide
 
 MOST_CELLS, MOST_STRINGS = 24, 8             # place tables hold this many; later ones share the last entry
@@ -123,17 +123,19 @@ def both_ends(owner: list[int], most: int) -> Tensor:
     return torch.tensor([min(i, most - 1) * most + min(last - i, most - 1) for i in owner])
 
 
-def collate(pictures: list[list[str]]) -> dict[str, Tensor]:
+def collate(pictures: list[list[str]], multiple: int = 1) -> dict[str, Tensor]:
     """The strings of each picture, batched for the encoder and the decoder.
 
     Returns ids, mask (R, L) and places (R, L, 3: cell, character, string) of all strings; index (B, S), the
     position of each glyph token of a picture among the R * L features; and tokens (B, S), True = a token,
-    False = padding. A picture without strings gets one empty string, as in GLM-Image.
+    False = padding. A picture without strings gets one empty string, as in GLM-Image. R, L and S are padded
+    to multiples of `multiple`.
     """
     strings = [(text, k, len(texts)) for texts in ([*t] or [""] for t in pictures)
                for k, text in enumerate(texts)]
     rows = glyph_ids([text for text, _, _ in strings])
-    length = max(map(len, rows))
+    rows += [[]] * (round_up(len(rows), multiple) - len(rows))
+    length = round_up(max(map(len, rows)), multiple)
     ids = torch.tensor([row + [0] * (length - len(row)) for row in rows])
     mask = torch.arange(length) < torch.tensor([len(row) for row in rows])[:, None]
     places = torch.zeros(len(rows), length, 3, dtype=torch.long)
@@ -147,7 +149,7 @@ def collate(pictures: list[list[str]]) -> dict[str, Tensor]:
         count = max(1, len(texts))
         where.append([(r + k) * length + i for k in range(count) for i in range(len(rows[r + k]))])
         r += count
-    most = max(map(len, where))
+    most = round_up(max(map(len, where)), multiple)
     index = torch.tensor([row + [0] * (most - len(row)) for row in where])
     tokens = torch.arange(most) < torch.tensor([len(row) for row in where])[:, None]
     return dict(ids=ids, mask=mask, places=places, index=index, tokens=tokens)

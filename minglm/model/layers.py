@@ -39,6 +39,12 @@ class Linear(nn.Linear):
         return linear(x, self.weight, self.bias, gelu, self.exact)
 
 
+def round_up(length: int, multiple: int = 16) -> int:
+    """`length` as a multiple, by padding. A CPU compiles its operators anew for every shape, which takes an
+    eighth of the time of training, and gigabytes, where each batch has a length of its own."""
+    return -(-length // multiple) * multiple
+
+
 def side_by_side(x: Tensor, *linears: nn.Linear) -> tuple[Tensor, ...]:
     """Several linear maps of one x; in training as one product, which reads, casts and differentiates x once.
 

@@ -17,7 +17,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from minglm.config import PlannerConfig
-from minglm.model.layers import KVCache, Linear, RMSNorm, side_by_side
+from minglm.model.layers import KVCache, Linear, RMSNorm, round_up, side_by_side
 from minglm.model.ops import attention, swiglu
 from minglm.model.rotary import frequencies, rotate
 
@@ -126,7 +126,7 @@ class Planner(nn.Module):
         target = torch.cat([drawn, end], 1)                                      # (B, T)
         device, count = target.device, target.shape[1]
         # the input: prompt and target, without the last token, which predicts nothing; padded with zeros
-        longest = max(map(len, prompts)) + count - 1
+        longest = round_up(max(map(len, prompts)) + count - 1)
         ids = torch.zeros(len(prompts), longest, dtype=torch.long)
         place = torch.zeros(len(prompts), 3, longest, dtype=torch.long)
         for b, prompt in enumerate(prompts):

@@ -80,7 +80,7 @@ def decoder_stage(config: Config, device: Device, recipe: Recipe, vae: VAE, toke
         # from here on only this rank's samples
         drawn_, plans, without = drawn_[share], plans[share], without[share]
         shown = [p if not skip else replace(p, regions=()) for p, skip in zip(drawn_, without.tolist())]
-        glyphs = collate([p.strings for p in shown])
+        glyphs = collate([p.strings for p in shown], 8)
         align, rasters = lettering(shown, glyphs["index"])
         text, objects = (F.max_pool2d(mask(drawn_), scale) for mask in (text_mask, object_mask))
         data = dict(images=pixels(drawn_), plans=pixels(plans), text=text, weight=1 + 3 * text + objects,

@@ -70,7 +70,7 @@ def glyph_stage(config: Config, device: Device, recipe: Recipe) -> Stage:
 
     def batch(step: int, share: slice = WHOLE) -> dict:
         texts = [string(step * recipe.batch + i) for i in range(recipe.batch)[share]]
-        data = collate([[text] for text in texts])
+        data = collate([[text] for text in texts], 8)
         drawn = torch.zeros(*data["index"].shape, config.glyph.raster)
         for row, text in zip(drawn, texts):
             found = torch.from_numpy(rasters([text]))
