@@ -236,3 +236,15 @@ def test_objects_are_found_where_they_were_drawn():
 
 def test_every_object_stands_out_somewhere():
     assert len(things()) == 420 and all(backgrounds(name) for name in things())
+
+
+def test_every_long_prompt_is_understood_at_its_size():
+    """With a size given, objects become small before a prompt is refused."""
+    for prompt in load_prompts("minilong"):
+        poster = enhance(prompt.prompt, 0, prompt.height, prompt.width).poster
+        assert (poster.height, poster.width) == (prompt.height, prompt.width)
+
+
+def test_the_place_of_what_is_unknown_is_not_taken_for_the_place_of_a_text():
+    assert enhance('a submarine in the centre and "Deep sea" at the top').poster.regions[0].slot == "top"
+    assert enhance('at the top "Hello" and at the bottom "World"').poster.regions[1].slot == "bottom"

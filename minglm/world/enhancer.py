@@ -67,13 +67,14 @@ def enhance(prompt: str, seed: int = 0, height: int | None = None, width: int | 
         [asked.place] if asked.place else [first, *(p for p in ("centre", "left", "right") if p != first)]
     )
     open_slots = [slots(rng, one.slot, bool(asked.groups)) for one in asked.texts]
-    for canvas in canvases(height, width):
-        for words in (False, True):          # a word may be divided, but only where nothing else is possible
-            poster = place_all(asked, background, colours, places, open_slots, canvas, words)
-            if poster and (not words or canvas == canvases(height, width)[-1]):
+    for canvas in (some := canvases(height, width)):
+        last = canvas == some[-1]            # rather a larger canvas than a divided word or smaller objects
+        for divide in (False, True)[:1 + last]:
+            poster = place_all(asked, background, colours, places, open_slots, canvas, divide, last)
+            if poster:
                 return Enhanced(captioned(poster), tuple(notes))
     raise ValueError(f"{' / '.join(one.text for one in asked.texts)!r} does not fit "
-                     f"{'x'.join(map(str, canvases(height, width)[-1]))}, the largest canvas there is")
+                     f"{'x'.join(map(str, some[-1]))}" + ("" if height and width else ", the largest size"))
 
 
 def canvases(height: int | None, width: int | None) -> list[tuple[int, int]]:
@@ -109,14 +110,18 @@ def place_all(
     open_slots: list[list[str]],
     canvas: tuple[int, int],
     divide: bool,
+    shrink: bool,
 ) -> Poster | None:
-    """The first arrangement of all texts and objects that fits the canvas, as asked as possible."""
+    """The first arrangement of all texts and objects that fits the canvas, as asked as possible.
+
+    divide: words may be divided; shrink: objects may be small where that was not asked for.
+    """
     if not divide and any(divided(one.text, canvas[1]) for one in asked.texts):
         return None
     count = sum(group.count for group in asked.groups)
     for size in dict.fromkeys((asked.size or "normal", "normal", "small")):
-        if size == "small" != asked.size and canvas != CANVASES[-1]:
-            continue                         # rather a larger canvas than smaller objects
+        if size == "small" != asked.size and not shrink:
+            continue
         for place, chosen in product(places, choices(open_slots)):
             regions = [
                 Region(slot, one.text, colour) for one, slot, colour in zip(asked.texts, chosen, colours)

@@ -31,6 +31,8 @@ NOT = re.compile(
 LIKE = re.compile(r"\blike (an? |the |on |in )[^,.]{0,24}$", re.IGNORECASE)
 FORM = re.compile(r"(一样|似的|样子|形状|造型)")
 VESSEL = re.compile(r" of (an? |the |some |hot |fresh )?$", re.IGNORECASE)
+ELSE = re.compile(r"\b(and|with|plus)\b", re.IGNORECASE)
+KINDS = ("place", "text", "thing")
 # what follows the name of an object that is a business or an event and no picture: coffee shop, 火锅店
 TRADE = re.compile(
     r" ?(shops?|stores?|bars?|clubs?|class(es)?|part(y|ies)|fairs?|contests?|competitions?|lessons?|"
@@ -156,6 +158,9 @@ def places(prompt: str, said: list[Mention], shown: list[Mention], request: Requ
             owner = after if leads or first is not None and first.kind == "place" else before
         else:
             owner = before if near_before else after if near_after else after or before
+        rest = [x for x in said if owner is after is not None and x.start >= owner.end and x.kind in KINDS]
+        if rest and rest[0].kind == "place" and ELSE.search(prompt[m.end:owner.start]) and before is None:
+            continue                         # a submarine on the left and "Hello" at the top: of the unknown
         if owner is None:
             continue
         if owner.kind == "thing":
