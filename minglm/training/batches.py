@@ -31,8 +31,10 @@ SIZES = dict(vae=SMALL * 6 + CANVASES + OTHERS[:4], tokenizer=SMALL * 6 + CANVAS
 SIZES["decoder-large"] = SMALL * 4 + CANVASES + OTHERS
 # one stream of posters per stage
 SEEDS = {"vae": 1, "tokenizer": 2, "planner": 3, "decoder": 4, "glyph": 5, "decoder-large": 6}
-# the share of posters that are full of text: a letter is learned by how often it is seen
-FULL = {"vae": 0.2, "decoder": 0.5, "decoder-large": 0.3}
+# the share of posters that are full of text, early in training and later: a letter is learned by how often it
+# is seen, and an object too, but letters sooner
+FULL = {"vae": (0.2, 0.2), "decoder": (0.5, 0.2), "decoder-large": (0.2, 0.2)}
+EARLY = 0.25                                 # of the steps
 POOL = 4                                     # batches that are sorted by length together
 WHOLE = slice(None)                          # all samples of a batch
 
@@ -47,21 +49,27 @@ def image_size(stage: str, step: int) -> tuple[int, int]:
     return random.Random(f"size/{stage}/{step}").choice(SIZES[stage])
 
 
-def drawn(stage: str, step: int, batch: int, size: tuple[int, int], share: slice = WHOLE) -> list[Poster]:
-    """The posters of one step: `batch` of them, or a share."""
-    first = step * batch
+def is_early(step: int, recipe: Recipe) -> bool:
+    """Whether a step belongs to the first quarter."""
+    return step < EARLY * recipe.steps
+
+
+def drawn(stage: str, step: int, batch: int, size: tuple[int, int], share: slice = WHOLE,
+          early: bool = False) -> list[Poster]:
+    """The posters of one step: `batch` of them, or a share. early: as many full of text as early on."""
+    first, (much, little) = step * batch, FULL.get(stage, (0.0, 0.0))
 
     def one(index: int) -> Poster:
-        full = random.Random(f"full/{stage}/{index}").random() < FULL.get(stage, 0.0)
+        full = random.Random(f"full/{stage}/{index}").random() < (much if early else little)
         return draw(SEEDS[stage], index, *size, full=full)
 
     return [one(first + i) for i in range(batch)[share]]
 
 
 @lru_cache(maxsize=1)
-def drawn_once(*what) -> tuple[Poster, ...]:
+def drawn_once(stage: str, step: int, batch: int, size: tuple[int, int], early: bool) -> tuple[Poster, ...]:
     """`drawn`, kept for the steps that share a pool."""
-    return tuple(drawn(*what))
+    return tuple(drawn(stage, step, batch, size, early=early))
 
 
 def pixels(batch: list[Poster]) -> Tensor:
@@ -74,7 +82,8 @@ def alike(stage: str, step: int, recipe: Recipe, length: Callable[[Poster], int]
     drawn together and sorted. (That is cheap: a poster's picture is rendered on first use.)"""
     # step `place` of group `group`; the group counts as one step of a run with POOL times larger batches
     group, place = divmod(step, POOL)
-    pool = sorted(drawn_once(stage, group, POOL * recipe.batch, image_size(stage, group)), key=length)
+    what = stage, group, POOL * recipe.batch, image_size(stage, group), is_early(step - place, recipe)
+    pool = sorted(drawn_once(*what), key=length)
     place = (place + group) % POOL               # rotate, or the shortest would always come first
     return pool[place * recipe.batch:(place + 1) * recipe.batch]
 
