@@ -5,9 +5,12 @@ from collections import Counter
 
 import torch
 
-from minglm.world.posters import COLOURS, Poster, Region
+from minglm.world.colours import COLOURS
+from minglm.world.posters import Group, Poster, Region
+from minglm.world.quotes import quotations, quote
 
-GO, MORNING = Region("left", "GO", "green"), Region("bottom", "早上", "black")
+GO, MORNING = Region("left", "Go!", "green"), Region("bottom", "早上", "black")
+ROBOT = (Group("robot"),)
 
 
 # ---------------------------------------------------------------- right answers, written anew
@@ -30,9 +33,10 @@ def readable(background, least=3.0):
     return tuple(colour for colour in COLOURS if contrast(colour) >= least)
 
 
-def ask(poster):
-    said = "".join(f", “{r.text}” in {r.colour} at {r.slot}" for r in poster.regions)
-    return f"{poster.background} card, {poster.thing} ({poster.place}){said}"
+def ask(poster, order=1):
+    things = " and ".join(f"{g.thing} (number: {g.count})" for g in poster.groups)
+    said = "".join(f", {quote(r.text)} in {r.colour} at {r.slot}" for r in poster.regions[::order])
+    return f"{poster.background} card, {things} at {poster.place}{said}"
 
 
 def merge(word, pair):
@@ -91,7 +95,7 @@ def perplexity(ids, k):
     return math.prod((n / ids.numel()) ** (-n / ids.numel()) for n in counts)
 
 
-RIGHT = dict(set_poster=lambda: Poster("white", "robot", "right", (GO, MORNING)), count_tokens=count_tokens,
+RIGHT = dict(set_poster=lambda: Poster("white", ROBOT, "right", (GO, MORNING)), count_tokens=count_tokens,
              readable=readable, ask=ask, merge=merge, encode=encode, prompt_layout=prompt_layout, psnr=psnr,
              patches=patches, pca=pca, nearest=nearest, straight_through=Through.apply, perplexity=perplexity)
 
@@ -111,9 +115,11 @@ def columns_first(bpe, prompt, large, preview, offset, boi):
     return prompt_layout(bpe, prompt, large[::-1], preview[::-1], offset, boi)
 
 
-def unsorted(poster):
-    said = "".join(f", “{r.text}” in {r.colour} at {r.slot}" for r in poster.regions[::-1])
-    return f"{poster.background} card, {poster.thing} ({poster.place}){said}"
+def unmarked(poster):
+    caption = ask(poster)
+    for start, end in reversed(quotations(caption)):
+        caption = caption[:start] + caption[start + 1:end - 1] + caption[end:]
+    return caption
 
 
 def joined_once(word, pair):
@@ -160,16 +166,19 @@ def small_components(x, k):
 
 
 WRONG = [
-    ("set_poster", lambda: Poster("white", "robot", "right", (MORNING, GO)), "reading order"),
-    ("set_poster", lambda: Poster("white", "robot", "left", (GO, MORNING)), "on the left"),
-    ("set_poster", lambda: Poster("black", "robot", "right", (GO, MORNING)), "is not"),
+    ("set_poster", lambda: Poster("white", ROBOT, "right", (MORNING, GO)), "reading order"),
+    ("set_poster", lambda: Poster("white", ROBOT, "left", (GO, MORNING)), "on the left"),
+    ("set_poster", lambda: Poster("white", ROBOT[0], "right", (GO, MORNING)), "even if there is only one"),
+    ("set_poster", lambda: Poster("white", "robot", "right", (GO, MORNING)), "is a name"),
+    ("set_poster", lambda: Poster("black", ROBOT, "right", (GO, MORNING)), "is not"),
     ("count_tokens", lambda h, w: count_tokens(h, w)[::-1], "finest grid first"),
     ("count_tokens", lambda h, w: (h // 8, h // 16, h // 32), "rows times columns"),
     ("readable", lambda b: readable(b, 4.5), "4.5"),
     ("readable", lambda b: tuple(c for c in COLOURS if luminance(c) / luminance(b) >= 3), "only lighter"),
     ("readable", without_haze, "0.05 is missing"),
-    ("ask", unsorted, "reading order|not top, left, right"),
-    ("ask", lambda p: ask(p).replace("“", "").replace("”", ""), "quotation marks"),
+    ("ask", lambda p: ask(p, -1), "not top, left, centre"),
+    ("ask", unmarked, "quotation marks"),
+    ("ask", lambda p: ask(p).replace("number: 2", "several"), "does not name the number"),
     ("ask", lambda p: ask(p).replace(p.place, "there", 1), "does not name the (place|slot)"),
     ("ask", lambda p: ask(p).lower(), "letters changed"),
     ("merge", joined_once, "only the first"),

@@ -44,7 +44,7 @@ def word_accuracy(pictures, read=lambda line: line.lower().split()):
 
 
 def greedy_plan(pipe, prompt, seed):
-    return pipe([prompt] * 2, temperature=0, planner_seed=7, seed=seed, steps=1, progress=False).plan[1]
+    return pipe([prompt] * 2, enhance=False, temperature=0, planner_seed=7, seed=seed, steps=1, progress=False).plan[1]
 
 
 def move_right(plan):
@@ -60,10 +60,17 @@ def one_generator(seed, count, shape):
     return torch.randn(count, *shape, generator=torch.Generator().manual_seed(seed))
 
 
+def planned(pipe, prompt, grid="plan", enhance=False, **how):
+    return getattr(pipe(prompt, enhance=enhance, steps=1, progress=False, **how), grid)
+
+
 WRONG = [
-    ("greedy_plan", lambda pipe, prompt, seed: pipe(prompt, seed=seed, steps=1, progress=False).plan[0], "still sampled"),
-    ("greedy_plan", lambda pipe, prompt, seed: pipe(prompt, temperature=0, steps=1, progress=False).plan, "take the first"),
-    ("greedy_plan", lambda pipe, prompt, seed: pipe(prompt, temperature=0, steps=1, progress=False).preview[0], "preview"),
+    ("greedy_plan", lambda pipe, prompt, seed: planned(pipe, prompt, seed=seed)[0], "are not"),
+    ("greedy_plan", lambda pipe, prompt, seed: planned(pipe, prompt, seed=seed, enhance=True)[0], "sampled, and the enhancer"),
+    ("greedy_plan", lambda pipe, prompt, seed: planned(pipe, prompt, temperature=0, seed=seed, enhance=True)[0], "by the seed"),
+    ("greedy_plan", lambda pipe, prompt, seed: planned(pipe, prompt, temperature=0, enhance=True)[0], "as it stands"),
+    ("greedy_plan", lambda pipe, prompt, seed: planned(pipe, prompt, temperature=0), "take the first"),
+    ("greedy_plan", lambda pipe, prompt, seed: planned(pipe, prompt, "preview", temperature=0)[0], "preview"),
     ("move_right", lambda plan: plan.roll(1, 1), "rows 0 and 3"),
     ("move_right", lambda plan: torch.cat([plan[:1], plan[1:3].roll(1, 0), plan[3:]]), "dimension 1"),
     ("move_right", lambda plan: torch.cat([plan[:1], plan[1:3].roll(-1, 1), plan[3:]]), "left"),

@@ -12,13 +12,20 @@ from minglm.generate.pipeline import Output, Pipeline
 
 
 def greedy_plan(learner: Callable[[Pipeline, str, int], Tensor]) -> None:
-    """The plan of a prompt when the planner always takes the most probable id, whatever the seed."""
+    """The plan of a prompt, read as it stands, when the planner always takes the most probable id, whatever
+    the seed."""
     pipe, prompt = Pipeline.from_pretrained("mini", "cpu"), 'A poster with the word "RUN".'
 
-    def out(seed: int, **how: float) -> Output:
-        return pipe(prompt, steps=1, seed=seed, progress=False, **how)
+    def out(seed: int, enhance: bool = False, **how: float) -> Output:
+        return pipe(prompt, steps=1, seed=seed, enhance=enhance, progress=False, **how)
 
     run("greedy_plan", learner, *(Case((pipe, prompt, seed), out(seed, temperature=0).plan[0], {
+        "the enhancer still chooses what the prompt leaves open, by the seed: enhance=False":
+            out(seed, enhance=True, temperature=0).plan[0],
+        "the prompt is not read as it stands, but as the enhancer tells it: enhance=False":
+            out(0, enhance=True, temperature=0).plan[0],
+        "ids are still sampled, and the enhancer chooses, too: enhance=False and temperature 0":
+            out(seed, enhance=True).plan[0],
         "ids are still sampled: with temperature 0 they are not": out(seed).plan[0],
         "a small top_p may still leave a choice; temperature 0 never does": out(seed, top_p=0.3).plan[0],
         "this is the preview; the plan is the large grid": out(seed, temperature=0).preview[0],
@@ -29,7 +36,7 @@ def greedy_plan(learner: Callable[[Pipeline, str, int], Tensor]) -> None:
 def move_right(learner: Callable[[Tensor], Tensor]) -> None:
     """A plan with rows 1 and 2 moved one column to the right, wrapping around; the other rows unchanged."""
     def case(seed: int) -> Case:
-        plan = torch.randint(0, 1024, (4, 4), generator=torch.Generator().manual_seed(seed))
+        plan = torch.randint(0, 4096, (4, 4), generator=torch.Generator().manual_seed(seed))
 
         def moved(rows: slice, by: int, axis: int) -> Tensor:
             out = plan.clone()

@@ -77,5 +77,5 @@ def prompt_layout(learner: Callable) -> None:
                 "<sop> and <eop> are ids of their own, bpe.specials[...], not text to encode":
                     [offset + i for i in bpe.encode(written.format(prompt, *large, *preview))] + [boi]}
 
-    examples = ("a red cat", (4, 3), (2, 1), 1152, 1024), ("一只猫", (3, 5), (1, 2), 288, 256)
+    examples = ("a red cat", (4, 3), (2, 1), 4224, 4096), ("一只猫", (3, 5), (1, 2), 288, 256)
     run("prompt_layout", learner, *(Case((bpe, *e), layout(*e), mistakes(*e)) for e in examples))
