@@ -417,7 +417,7 @@ def test_batches_of_alike_length_hold_every_poster_of_their_pool_once(stage):
         steps = range(4 * group, 4 * group + 4)
         drawn = [batches.alike(stage, step, recipe, batches.text_bytes) for step in steps]
         size = drawn[0][0].height, drawn[0][0].width
-        pool = batches.drawn(stage, group, 12, size, early=steps[0] < 10)
+        pool = batches.drawn(stage, group, 12, size, early=batches.is_early(stage, steps[0], recipe))
         assert sorted(p.caption for b in drawn for p in b) == sorted(p.caption for p in pool)
         spans = sorted((min(map(batches.text_bytes, b)), max(map(batches.text_bytes, b))) for b in drawn)
         assert all(high <= low for (_, high), (low, _) in zip(spans, spans[1:]))

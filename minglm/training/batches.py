@@ -31,10 +31,10 @@ SIZES = dict(vae=SMALL * 6 + CANVASES + OTHERS[:4], tokenizer=SMALL * 6 + CANVAS
 SIZES["decoder-large"] = SMALL * 4 + CANVASES + OTHERS
 # one stream of posters per stage
 SEEDS = {"vae": 1, "tokenizer": 2, "planner": 3, "decoder": 4, "glyph": 5, "decoder-large": 6}
-# the share of posters that are full of text, early in training and later: a letter is learned by how often it
-# is seen, and an object too, but letters sooner
-FULL = {"vae": (0.2, 0.2), "decoder": (0.5, 0.2), "decoder-large": (0.2, 0.2)}
-EARLY = 0.25                                 # of the steps
+# the share of posters that are full of text: a letter is learned by how often it is seen, and an object too,
+# but letters sooner, so early on, in a part of the stage's steps, the share is larger
+FULL = {"vae": 0.2, "decoder": 0.2, "decoder-large": 0.2}
+EARLY, FULL_EARLY = {"decoder": 0.25}, 0.5
 POOL = 4                                     # batches that are sorted by length together
 WHOLE = slice(None)                          # all samples of a batch
 
@@ -49,18 +49,18 @@ def image_size(stage: str, step: int) -> tuple[int, int]:
     return random.Random(f"size/{stage}/{step}").choice(SIZES[stage])
 
 
-def is_early(step: int, recipe: Recipe) -> bool:
-    """Whether a step belongs to the first quarter."""
-    return step < EARLY * recipe.steps
+def is_early(stage: str, step: int, recipe: Recipe) -> bool:
+    """Whether a step belongs to the part of its stage in which letters come before objects."""
+    return step < EARLY.get(stage, 0) * recipe.steps
 
 
 def drawn(stage: str, step: int, batch: int, size: tuple[int, int], share: slice = WHOLE,
           early: bool = False) -> list[Poster]:
     """The posters of one step: `batch` of them, or a share. early: as many full of text as early on."""
-    first, (much, little) = step * batch, FULL.get(stage, (0.0, 0.0))
+    first, much = step * batch, FULL_EARLY if early else FULL.get(stage, 0.0)
 
     def one(index: int) -> Poster:
-        full = random.Random(f"full/{stage}/{index}").random() < (much if early else little)
+        full = random.Random(f"full/{stage}/{index}").random() < much
         return draw(SEEDS[stage], index, *size, full=full)
 
     return [one(first + i) for i in range(batch)[share]]
@@ -82,7 +82,7 @@ def alike(stage: str, step: int, recipe: Recipe, length: Callable[[Poster], int]
     drawn together and sorted. (That is cheap: a poster's picture is rendered on first use.)"""
     # step `place` of group `group`; the group counts as one step of a run with POOL times larger batches
     group, place = divmod(step, POOL)
-    what = stage, group, POOL * recipe.batch, image_size(stage, group), is_early(step - place, recipe)
+    what = stage, group, POOL * recipe.batch, image_size(stage, group), is_early(stage, step - place, recipe)
     pool = sorted(drawn_once(*what), key=length)
     place = (place + group) % POOL               # rotate, or the shortest would always come first
     return pool[place * recipe.batch:(place + 1) * recipe.batch]

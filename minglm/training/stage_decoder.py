@@ -84,7 +84,7 @@ def decoder_stage(config: Config, device: Device, recipe: Recipe, vae: VAE, toke
         align, rasters = lettering(shown, glyphs["index"])
         text, objects = (F.max_pool2d(mask(drawn_), scale) for mask in (text_mask, object_mask))
         # letters are learned sooner than objects
-        weight = 1 + 3 * text + (1 if is_early(step, recipe) else 3) * objects
+        weight = 1 + 3 * text + (1 if is_early(name, step, recipe) else 3) * objects
         data = dict(images=pixels(drawn_), plans=pixels(plans), text=text, weight=weight,
                     noise=noise[share], u=1 - u[share], keep=~no_prior[share], align=align, rasters=rasters,
                     **glyphs)

@@ -83,7 +83,7 @@ def revise_codes(quantiser: VectorQuantiser, usage: Tensor, z: Tensor, ids: Tens
     usage.mul_(decay).add_(chosen, alpha=1 - decay)
     # an unused code becomes a feature of the batch, with enough usage to survive for a while: rather one that
     # is far from its code, or most codes would go to plain ground, of which there is most
-    dead, far = usage < 0.02, 1 - (z * F.normalize(codes, dim=-1)[ids]).sum(-1)
+    dead, far = usage < 0.02, 1 - (z * quantiser.lookup(ids)).sum(-1)
     reach = far.clamp_min(1e-6).cumsum(0)    # each is picked by its share of the sum: no read by the host
     pick = torch.rand(len(codes), generator=generator).to(z.device) * reach[-1]
     pick = torch.searchsorted(reach, pick).clamp_max(len(z) - 1)

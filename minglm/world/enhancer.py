@@ -67,7 +67,8 @@ def enhance(prompt: str, seed: int = 0, height: int | None = None, width: int | 
         [asked.place] if asked.place else [first, *(p for p in ("centre", "left", "right") if p != first)]
     )
     open_slots = [slots(rng, one.slot, bool(asked.groups)) for one in asked.texts]
-    for canvas in (some := canvases(height, width)):
+    some = canvases(height, width)
+    for canvas in some:
         last = canvas == some[-1]            # rather a larger canvas than a divided word or smaller objects
         for divide in (False, True)[:1 + last]:
             poster = place_all(asked, background, colours, places, open_slots, canvas, divide, last)

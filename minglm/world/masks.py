@@ -5,23 +5,32 @@ Shapes: B batch · H, W image height and width.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from minglm.world.colours import COLOURS
 from minglm.world.layout import CELL
-from minglm.world.posters import Poster
+from minglm.world.posters import Poster, Region
+
+
+def letter_cells(poster: Poster) -> Iterator[tuple[Region, slice, slice]]:
+    """The rows and columns of pixels of every letter's cell, with the text it belongs to."""
+    for region, _, letters in poster.lines:
+        for letter in letters:
+            y = int(letter.y)
+            yield region, slice(y, y + CELL), slice(round(letter.x), round(letter.x + letter.width))
 
 
 def text_mask(batch: list[Poster]) -> Tensor:
     """(B, 1, H, W): 1 inside the cells of characters, 0 elsewhere."""
+    # numpy, since torch is several times slower at writing many small parts
     mask = np.zeros((len(batch), 1, batch[0].height, batch[0].width), dtype=np.float32)
     for i, poster in enumerate(batch):
-        for _, _, letters in poster.lines:
-            for letter in letters:
-                y = int(letter.y)
-                mask[i, 0, y:y + CELL, round(letter.x):round(letter.x + letter.width)] = 1
+        for _, rows, columns in letter_cells(poster):
+            mask[i, 0, rows, columns] = 1
     return torch.from_numpy(mask)
 
 
@@ -39,9 +48,6 @@ def filled(batch: list[Poster], images: Tensor) -> Tensor:
     are and in which colour, but not what they say."""
     images = images.clone()
     for image, poster in zip(images, batch):
-        for region, _, letters in poster.lines:
-            colour = torch.tensor(COLOURS[region.colour][0])[:, None, None] / 127.5 - 1
-            for letter in letters:
-                y = int(letter.y)
-                image[:, y:y + CELL, round(letter.x):round(letter.x + letter.width)] = colour
+        for region, rows, columns in letter_cells(poster):
+            image[:, rows, columns] = torch.tensor(COLOURS[region.colour][0])[:, None, None] / 127.5 - 1
     return images

@@ -158,11 +158,13 @@ def places(prompt: str, said: list[Mention], shown: list[Mention], request: Requ
             owner = after if leads or first is not None and first.kind == "place" else before
         else:
             owner = before if near_before else after if near_after else after or before
-        rest = [x for x in said if owner is after is not None and x.start >= owner.end and x.kind in KINDS]
-        if rest and rest[0].kind == "place" and ELSE.search(prompt[m.end:owner.start]) and before is None:
-            continue                         # a submarine on the left and "Hello" at the top: of the unknown
         if owner is None:
             continue
+        if owner is after and before is None and ELSE.search(prompt[m.end:owner.start]):
+            # a submarine on the left and "Hello" at the top: the text has a place of its own
+            following = next((x for x in said if x.start >= owner.end and x.kind in KINDS), None)
+            if following and following.kind == "place":
+                continue
         if owner.kind == "thing":
             request.place = request.place or m.value
         else:
