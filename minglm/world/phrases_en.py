@@ -12,7 +12,7 @@ SHEETS = ("poster",) * 8 + (
 BACKGROUND = ("on {c}", "background: {c}", "background {c}", "{c} bg", "make it {c}", "all {c}", "in {c}",
               "{c}", "bg {c}", "the background is {c}", "the background should be {c}",
               "make the background {c}", "everything in {c}", "the {n} should be {c}", "colour: {c}",
-              "backdrop in {c}", "on a {c} one", "set on {c}", "{n}: {c}", "against {c}", "{c} all over",
+              "backdrop in {c}", "set on {c}", "{n}: {c}", "against {c}", "{c} all over",
               "I want it {c}", "use {c} for the background", "{c} please", "painted {c}")
 ASK = ("Draw", "Paint", "Make", "Design", "Create", "Generate", "I want", "I need", "I'd like", "Give me",
        "Show me", "Please draw", "Please make", "Please design", "Can you make", "Could you create",

@@ -7,6 +7,7 @@ has seen it. What `held_out` selects, a tenth of all texts, is for evaluation on
 from __future__ import annotations
 
 import random
+import re
 import zlib
 from functools import cache
 
@@ -27,6 +28,25 @@ def words(name: str) -> tuple[str, ...]:
     """A list of data/words, one entry a line: en_words, en_phrases, zh_words, zh_phrases."""
     lines = (DATA / "words" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
     return tuple(line for line in lines if line and not unknown_characters(line))
+
+
+@cache
+def kept_back(language: str) -> frozenset[str]:
+    """The words and phrases of a language that are held out; no single characters, all of which are learned."""
+    lists = (words(f"{language}_words"), words(f"{language}_phrases"))
+    return frozenset(text.casefold() for texts in lists for text in texts
+                     if len(text) > 1 and held_out(text.casefold()))
+
+
+def contains_held_out(text: str) -> bool:
+    """Whether a text is held out for evaluation, or a held-out word or phrase is a part of it."""
+    text = text.casefold()
+    latin, han = re.findall(r"[^\W_]+(?:'[^\W_]+)*", text), re.findall(r"[\u3400-\u9fff]+", text)
+    parts = {" ".join(latin[i:j]) for j in range(len(latin) + 1) for i in range(j)}
+    if held_out(text) or not parts.isdisjoint(kept_back("en")):
+        return True
+    return not kept_back("zh").isdisjoint(
+        run[i:j] for run in han for j in range(2, len(run) + 1) for i in range(j - 1))
 
 
 def cased(rng: random.Random, text: str) -> str:
@@ -179,5 +199,6 @@ def choose_text(rng: random.Random, language: str, split: str = "train", room: i
             text = rng.choice(words(f"{language}_{split}"))
         if room and len(wrap(text, room)) > 1:
             continue
-        if held_out(text.casefold()) == (split != "train"):
-            return text
+        if contains_held_out(text) if split == "train" else not held_out(text.casefold()):
+            continue
+        return text
