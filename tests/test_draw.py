@@ -16,7 +16,7 @@ from minglm.world.mentions import PLACES as CALLED_PLACES
 from minglm.world.objects import COLUMNS, TILE, backgrounds, sheet, sprite, things
 from minglm.world.posters import CANVASES, PLACES, Group, Poster, Region, arrange, canvas, fits
 from minglm.world.quotes import unquoted
-from minglm.world.texts import chinese_text, choose_text, english_text, held_out, words
+from minglm.world.texts import chinese_text, choose_text, contains_held_out, english_text, held_out, words
 
 SIZES = ((96, 96), (96, 160), (128, 128), (160, 96), (128, 192), (192, 128), (256, 96), (96, 256), (256, 256))
 
@@ -105,6 +105,20 @@ def test_word_lists_can_be_drawn_and_a_tenth_is_held_out(name):
     assert 0.05 < sum(held_out(text.casefold()) for text in found) / len(found) < 0.15
 
 
+def test_what_is_held_out_is_found_within_longer_texts():
+    english = next(word for word in words("en_words") if len(word) > 4 and held_out(word))
+    chinese = next(word for word in words("zh_words") if len(word) == 2 and held_out(word))
+    phrase = next(text for text in words("en_phrases") if " " in text and held_out(text.casefold()))
+    for part in (english, english.upper(), chinese, phrase):
+        assert contains_held_out(part)
+    for text in (f"{english}!", f"Big {english.title()}, 5%", f"又{chinese}了", f"《{chinese}》no", f"a {phrase} b"):
+        assert contains_held_out(text)
+    # letters of another word are no word, and the two halves of a word do not meet across a mark
+    seen = next(word for word in words("en_words") if word != "a" and not held_out(word))
+    assert contains_held_out(f"{english}zzz") == held_out(f"{english}zzz")
+    assert not contains_held_out(f"{seen} {seen}") or held_out(f"{seen} {seen}")
+
+
 def test_texts_of_every_kind_can_be_drawn():
     rng = random.Random(0)
     for make in (english_text, chinese_text):
@@ -117,7 +131,7 @@ def test_a_text_is_of_its_split(language, split):
     rng = random.Random(0)
     for _ in range(200):
         text = choose_text(rng, language, split)
-        assert held_out(text.casefold()) == (split != "train")
+        assert (contains_held_out if split == "train" else held_out)(text.casefold()) == (split != "train")
         if split in ("words", "phrases"):
             assert text in words(f"{language}_{split}")
         if split == "random":

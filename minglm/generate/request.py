@@ -66,10 +66,9 @@ def validate(prompts: list[str], height: int | None, width: int | None, config: 
     """Raises ValueError for an empty prompt or a size that cannot be painted."""
     cell, most = config.cell, config.max_side
     least = SMALLEST_SIDE if config.posters else cell
-    for side in (height, width):
-        if side is not None and (whole("a side", side, -2 ** 63) % cell or not least <= side <= most):
-            raise ValueError(f"size {height}x{width}: height and width must be multiples of {cell} "
-                             f"from {least} to {most}")
+    for name, side in (("height", height), ("width", width)):
+        if side is not None and (whole(name, side, -2 ** 63) % cell or not least <= side <= most):
+            raise ValueError(f"{name} {side}: height and width must be multiples of {cell} from {least} to {most}")
     if not prompts or not all(prompt.strip() for prompt in prompts):
         raise ValueError("the prompt is empty: describe a poster, with its words in quotation marks")
 

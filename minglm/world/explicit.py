@@ -50,6 +50,12 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def is_plural(group: Group) -> bool:
+    """Whether English says "there are": two cats, and scissors, of which one is a plural, too."""
+    kind = things()[group.thing]
+    return group.count > 1 or kind.forms[kind.en][0] == "none" and kind.en.endswith("s")
+
+
 def counted_en(group: Group, name: str | None = None, looks: str = "", number: bool = True) -> str:
     """Objects of one kind: "a cat", "two big cats", "scissors"; number: with article or number."""
     kind = things()[group.thing]
@@ -96,7 +102,7 @@ def held_out_en(poster: Poster) -> str:
         return f"{on} stands {said}."
     looks = "" if poster.size == "normal" else poster.size
     shown = join_en([counted_en(group, None, looks) for group in poster.groups])
-    there = "there are" if poster.groups[0].count > 1 else "there is"
+    there = "there are" if is_plural(poster.groups[0]) else "there is"
     return f"{on} {there} {shown} {PLACES_EN[poster.place]}{f', with {said}' if said else ''}."
 
 

@@ -156,8 +156,8 @@ def validate_texts(texts: list[str], height: int, width: int) -> list[str]:
         if strange := unknown_characters(text):
             raise ValueError(
                 f"cannot write {', '.join(map(explain, strange))} in {text!r}: known are letters, digits "
-                f"and marks of ASCII, é and the like, Chinese marks, and the {len(han_characters()):,} most "
-                "common Chinese characters (data/words/zh_characters.txt and zh_more.txt)"
+                f"and marks of ASCII, é and the like, Chinese marks, and {len(han_characters()):,} common "
+                "Chinese characters (data/words/zh_characters.txt and zh_more.txt)"
             )
     lines, most = sum(len(wrap(text, width)) for text in texts), min(MOST_LINES, height // CELL)
     if lines > most:

@@ -12,7 +12,7 @@ import zlib
 from functools import cache
 
 from minglm.files import DATA
-from minglm.world.characters import ACCENTED, ASCII, EITHER, WIDE, han_characters, unknown_characters
+from minglm.world.characters import ACCENTED, ASCII, EITHER, WIDE, han_characters
 from minglm.world.layout import PITCH, wrap
 
 MIXED = "".join(c for c in ASCII[1:] if c not in "\"'`")  # marks that cannot be taken for quotation marks
@@ -27,7 +27,7 @@ def held_out(*parts: str) -> bool:
 def words(name: str) -> tuple[str, ...]:
     """A list of data/words, one entry a line: en_words, en_phrases, zh_words, zh_phrases."""
     lines = (DATA / "words" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
-    return tuple(line for line in lines if line and not unknown_characters(line))
+    return tuple(line for line in lines if line)
 
 
 @cache
