@@ -2,5 +2,5 @@
 
 Reading order: characters, colours, objects, layout, posters, texts, quotes, explicit, phrases_en,
 captions_en, captions_zh, draw, masks, lettering; then how prompts are understood: mentions, asked,
-whose_colour, reading, enhancer; prompts.
+whose_colour, reading, enhancer; prompts; and a person's own pictures: folder.
 """
