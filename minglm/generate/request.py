@@ -1,6 +1,6 @@
-"""What a call of the pipeline asks for, validated before anything works.
+"""What a call of the pipeline asks for, validated before anything works, and what it returns.
 
-Shapes: B pictures · h, w id grid.
+Shapes: B pictures · h, w id grid · p, q preview grid.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from minglm.config import Config
@@ -20,6 +21,17 @@ from minglm.world.quotes import quoted
 from minglm.world.reading import read
 
 MOST_PROMPT_IDS, SMALLEST_SIDE = 512, 96     # of posters
+
+
+@dataclass
+class Output:
+    """What a call returns; `prompts` as the planner read them."""
+
+    images: list[Image.Image]
+    plan: list[Tensor]                       # (h, w) int64, one per picture
+    preview: list[Tensor]                    # (p, q) int64; empty if the plan was given
+    prompts: list[str]
+    notes: list[str]
 
 
 def as_list(prompt: str | list[str]) -> list[str]:
@@ -68,7 +80,8 @@ def validate(prompts: list[str], height: int | None, width: int | None, config: 
     least = SMALLEST_SIDE if config.posters else cell
     for name, side in (("height", height), ("width", width)):
         if side is not None and (whole(name, side, -2 ** 63) % cell or not least <= side <= most):
-            raise ValueError(f"{name} {side}: height and width must be multiples of {cell} from {least} to {most}")
+            raise ValueError(f"{name} {side}: height and width must be multiples of {cell} from {least} to "
+                             f"{most}")
     if not prompts or not all(prompt.strip() for prompt in prompts):
         raise ValueError("the prompt is empty: describe a poster, with its words in quotation marks")
 
