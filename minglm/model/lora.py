@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minglm.model.layers import Linear
@@ -44,12 +43,10 @@ class LoRALinear(nn.Module):
     def scale(self) -> float:
         return self.strength * self.alpha / self.rank
 
-    def forward(self, x: Tensor, gelu: bool = False) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """x (..., I) -> (..., O)."""
-        if not self.strength:
-            return self.base(x, gelu)
-        y = self.base(x) + self.lora_B(self.scale * self.lora_A(x))
-        return F.gelu(y, approximate="tanh") if gelu else y
+        y = self.base(x)
+        return y + self.lora_B(self.scale * self.lora_A(x)) if self.strength else y
 
     def merge(self) -> None:
         """Add the adapter into the weight of `base`, whose own is kept."""
