@@ -22,8 +22,8 @@ from minglm.device import set_threads
 from minglm.files import whole_file
 from minglm.model import lora_files, weights
 from minglm.training import ranks
-from minglm.training.recipe import RECIPES, Stage
-from minglm.training.run import earlier_run, interrupts, recipe_of, train_stage
+from minglm.training.recipe import Stage
+from minglm.training.run import check, earlier_run, interrupts, recipe_of, train_stage
 from minglm.training.stage_finetune import finetune_stage
 from minglm.world import folder
 
@@ -36,12 +36,11 @@ def finetune(options: argparse.Namespace) -> int:
     Those weights are never written to; what an earlier run left in --out is treated as in `run.train`.
     Raises ValueError for what cannot be done, before anything is changed.
     """
+    check(options)
     if wrong := [part for part in options.stage if part not in TUNED]:
         raise ValueError(f"--data is for the stages {' and '.join(TUNED)}, not {wrong[0]!r}")
     begun = weights.find(options.weights or "mini")
     config = weights.load_config(begun)
-    if config.name not in RECIPES:
-        raise ValueError(f"no recipe for weights of config {config.name!r}: choose {', '.join(RECIPES)}")
     if config.name != options.config:
         raise ValueError(f"{begun} holds weights of another config: add --config {config.name}")
     pictures, notes = folder.read(options.data, config.max_side)

@@ -52,13 +52,7 @@ def train(options: argparse.Namespace) -> int:
     reason to refuse; it is never overwritten. Raises ValueError for what cannot be done, before anything is
     changed.
     """
-    if options.config not in RECIPES:
-        preset(options.config)
-        raise ValueError(f"no recipe for config {options.config!r}: choose one of {', '.join(RECIPES)}")
-    if options.parallel == "fsdp" and not dist.is_torchelastic_launched():
-        raise ValueError(
-            "--parallel fsdp needs several processes: torchrun --nproc-per-node=2 -m minglm train ..."
-        )
+    check(options)
     device = ranks.card(options.device)
     set_threads(ranks.fair_threads() if options.threads is None else options.threads)
     every = options.stage in ("all", ["all"])
@@ -96,6 +90,17 @@ def train(options: argparse.Namespace) -> int:
                 break
             aside = []
     return 0
+
+
+def check(options: argparse.Namespace) -> None:
+    """Raises ValueError for a config without recipes, or for sharding in one process."""
+    if options.config not in RECIPES:
+        preset(options.config)
+        raise ValueError(f"no recipe for config {options.config!r}: choose one of {', '.join(RECIPES)}")
+    if options.parallel == "fsdp" and not dist.is_torchelastic_launched():
+        raise ValueError(
+            "--parallel fsdp needs several processes: torchrun --nproc-per-node=2 -m minglm train ..."
+        )
 
 
 def recipe_of(name: str, options: argparse.Namespace) -> Recipe:
