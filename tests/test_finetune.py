@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,13 +12,16 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import own_pictures
 import pytest
 import torch
 from own_pictures import NAMES, RANK, ROWS, build
 from parallel_worker import losses
+from PIL import Image
 
 from minglm.__main__ import main
+from minglm.arguments import command_line
 from minglm.config import preset
 from minglm.device import Device
 from minglm.generate.pipeline import Pipeline
@@ -25,7 +30,9 @@ from minglm.model.lora import LoRALinear
 from minglm.training import batches, ranks
 from minglm.training.recipe import RECIPES, Recipe
 from minglm.training.stage_finetune import mixed
+from minglm.world.colours import COLOURS
 from minglm.world.folder import CAPTIONS, Picture, read
+from minglm.world.objects import things
 from minglm.world.posters import Poster
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -375,3 +382,49 @@ def test_recipes_are_there_for_every_preset_that_is_trained():
     for config in RECIPES:
         assert all(RECIPES[config][name].muon_lr == 0 for name in NAMES)
         assert replace(RECIPES[config][NAMES[0]], steps=1).batch % 2 == 0
+
+
+# ---------------------------------------------------------------- the examples
+
+def script(name: str, *arguments) -> subprocess.CompletedProcess:
+    environment = os.environ | dict(PYTHONPATH=str(ROOT))
+    return subprocess.run([sys.executable, ROOT / "scripts" / f"{name}.py", *map(str, arguments)], env=environment,
+                          capture_output=True, text=True, timeout=120)
+
+
+def test_twenty_pictures_of_a_new_object(tmp_path):
+    place = tmp_path / "lighthouse"
+    assert script("new_object", place).returncode == 0
+    found, notes = read(place)
+    assert len(found) == 20 and notes == [] and {(one.height, one.width) for one in found} == {(128, 128)}
+    assert not {"lighthouse", "灯塔"} & {name for kind in things().values() for name in (*kind.forms, *kind.zh_names)}
+    assert all(("lighthouse" in one.caption) != ("灯塔" in one.caption) for one in found)
+    assert not any("church" in one.caption or "教堂" in one.caption for one in found)
+    for one in found:                        # the lamp's and the stripes' colours are in every picture, large enough
+        pixels = np.asarray(one.image).reshape(-1, 3).astype(int)
+        assert all((np.abs(pixels - rgb).sum(1) < 60).sum() > 8 for rgb in ((255, 210, 31), (217, 43, 43)))
+        assert one.image.getpixel((127, 64)) not in (COLOURS[name][0] for name in ("red", "brown", "black", "white"))
+    first = content(place)
+    assert script("new_object", tmp_path / "again").returncode == 0 and content(tmp_path / "again") == first
+    assert "is not empty" in script("new_object", place).stderr and content(place) == first
+
+
+def test_photographs_in_tiles(tmp_path):
+    photograph = np.random.default_rng(0).integers(0, 256, (400, 500, 3), dtype=np.uint8)
+    Image.fromarray(photograph).save(tmp_path / "beach.png")
+    assert script("photo_tiles", tmp_path / "tiles", f"a beach={tmp_path / 'beach.png'}").returncode == 0
+    found, _ = read(tmp_path / "tiles")
+    assert [one.caption for one in found][:4] == [f"A photograph of a beach, {where}." for where in (
+        "top left", "top centre", "top right", "middle left")]
+    assert len(found) == 9 and {one.image.size for one in found} == {(128, 128)}
+    assert script("photo_tiles", tmp_path / "more").returncode == 0 and len(read(tmp_path / "more")[0]) % 9 == 0
+
+
+def test_the_page_names_commands_and_scripts_that_exist():
+    text = (ROOT / "docs" / "finetune.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^minglm (.*?)(?:\s+#.*)?$", text, re.M)
+    assert len(commands) == 4
+    for line in commands:
+        command_line().parse_args(shlex.split(line))
+    for name in re.findall(r"scripts/\w+\.py", text):
+        assert (ROOT / name).is_file()

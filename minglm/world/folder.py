@@ -178,8 +178,8 @@ def size_of(path: Path) -> tuple[int, int]:
 def fitted(height: int, width: int, longest: int) -> tuple[int, int]:
     """The size to which a picture of any size is brought: both sides multiples of 32 from 96 to `longest`.
 
-    Of these the one nearest in aspect and, a little less important, in area; a picture is made smaller only
-    where it is too large. Raises ValueError if that would stretch it too much.
+    Of these the one nearest in aspect and, less important, in area; a picture is made smaller only where it
+    is too large. Raises ValueError if that would stretch it too much.
     """
     scale = min(1.0, longest / max(height, width))
     area = math.prod(max(SHORTEST, side * scale) for side in (height, width))
@@ -189,7 +189,7 @@ def fitted(height: int, width: int, longest: int) -> tuple[int, int]:
         return abs(math.log(size[0] * width / (size[1] * height)))
 
     def cost(size: tuple[int, int]) -> float:
-        return stretch(size) + abs(math.log(math.prod(size) / area)) / 4
+        return stretch(size) + abs(math.log(math.prod(size) / area)) / 6
 
     best = min(product(sides, sides), key=cost)
     if stretch(best) > math.log(STRETCH):
