@@ -28,6 +28,7 @@ from minglm.world.folder import Picture
 from minglm.world.posters import Poster
 
 SHARE = 0.5                                  # of own pictures in a batch
+MOST_CAPTION_IDS = MOST_PROMPT_IDS - 20      # the sizes of both grids stand in the prompt, too
 Sample = Picture | Poster
 
 
@@ -64,10 +65,9 @@ def finetune_stage(part: str, folder: Path, device: Device, recipe: Recipe, pict
     if part == "planner":
         bpe = weights.load_text(folder, config)
         for picture in pictures:
-            # beside the caption there are the sizes of both grids: some ten ids
-            if (count := len(bpe.encode(picture.caption))) > MOST_PROMPT_IDS - 20:
+            if (count := len(bpe.encode(picture.caption))) > MOST_CAPTION_IDS:
                 raise ValueError(f"{picture.where}: a caption of {count} ids is too long: at most "
-                                 f"{MOST_PROMPT_IDS - 20}")
+                                 f"{MOST_CAPTION_IDS}")
         stage = planner_stage(config, device, recipe, bpe, tokenizer, model, samples)
     else:
         vae, glyph = (weights.load_part(folder, each, config) for each in ("vae", "glyph"))

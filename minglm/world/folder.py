@@ -39,9 +39,9 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture with its caption, as a poster as far as training is concerned: see world/posters.py.
+    """One picture with its caption: for training a poster (posters.py) of which less is known.
 
-    Where its letters and objects are is not known: it has no regions and lines, and its object is all of it.
+    Where its letters stand is not known, so it has no regions and no lines; its object is all of it.
     """
 
     path: Path
@@ -150,7 +150,8 @@ def values_of(line: str) -> tuple[str, str]:
     except RecursionError:
         raise ValueError(f"not JSON, too deep: a line such as {EXAMPLE} is needed") from None
     if not isinstance(values, dict) or set(values) != set(KEYS):
-        what = f"the keys {', '.join(map(repr, values))}" if values and isinstance(values, dict) else values
+        some = values and isinstance(values, dict)
+        what = f"the keys {', '.join(map(repr, values))}" if some else repr(values)
         raise ValueError(f"{what}: 'file' and 'caption' are needed, and nothing else, as in {EXAMPLE}")
     for key in KEYS:
         value = values[key]
