@@ -52,7 +52,7 @@ def finetune(options: argparse.Namespace) -> int:
     device = ranks.card(options.device)
     set_threads(ranks.fair_threads() if options.threads is None else options.threads)
     with ranks.group(device), interrupts() as stop:
-        # all stages are made before the first is trained, so that nothing is refused later
+        # made before the first is trained, so that no rank and no caption is refused after it
         stages = {part: finetune_stage(part, begun, device, recipe_of(name, options), pictures, options.lora)
                   for part, name in names.items()}
         again = ranks.restarted()            # by torchrun, as in run.train
@@ -60,13 +60,14 @@ def finetune(options: argparse.Namespace) -> int:
         until = None if options.minutes is None else time.monotonic() + 60 * options.minutes
         if not ranks.rank():
             tell(pictures, notes)
-        for part, stage in stages.items():
+        for part, name in names.items():
             if kind == "lora":
                 done = partial(write_adapter, part=part, out=out, begun=options.weights or "mini")
             else:
                 done = partial(write_weights, part=part, out=out, begun=begun, config=config)
-            if not train_stage(names[part], lambda: stage, done, out, options, device,
-                               options.resume or again, aside, stop, until):
+            make = partial(stages.pop, part)             # which leaves no model behind: see ranks.group
+            if not train_stage(name, make, done, out, options, device, options.resume or again, aside, stop,
+                               until):
                 break
             aside = []
     return 0
