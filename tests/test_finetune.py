@@ -184,7 +184,7 @@ def test_two_ranks_have_the_losses_of_one(folder, data, exact, tmp_path):
     environment = os.environ | dict(MINGLM_DEVICE="cpu", OMP_NUM_THREADS="1", PYTHONPATH=str(ROOT))
     done = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
                            ROOT / "tests" / "parallel_worker.py", "finetune", folder, tmp_path, data],
-                          env=environment, capture_output=True, text=True, timeout=300)
+                          env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     two = json.loads((tmp_path / "losses.json").read_text())
     for name in NAMES:
