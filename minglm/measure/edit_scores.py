@@ -21,9 +21,9 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from minglm.images import rgb
-from minglm.measure.find import background, find_objects
+from minglm.measure.find import Box, background, find_objects
 from minglm.measure.ocr import Found, Judge
-from minglm.measure.scores import Box, bounds, drawn_at, ink, lines_of, score_text, similarity
+from minglm.measure.scores import bounds, drawn_at, ink, lines_of, score_text, similarity
 from minglm.measure.ssim import luma, ssim_map
 from minglm.world.changes import Edit
 from minglm.world.colours import COLOURS
