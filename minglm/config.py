@@ -184,7 +184,6 @@ def _tiny() -> Config:
         glyph=GlyphConfig(width=64, depth=1, heads=2, mlp=128),
         decoder=DecoderConfig(width=64, depth=2, heads=4, head_dim=16, glyph_width=64, time_width=64,
                               size_width=16, codebook=256),
-        max_side=128,
     )
 
 
