@@ -128,8 +128,8 @@ def evaluate(options: argparse.Namespace) -> None:
     prompts = load_prompts(options.prompts, options.limit)
     columns = tuple(name for name in module.COLUMNS if name in (options.columns or module.COLUMNS))
     if "pipeline" not in columns and any(prompt.poster is None for prompt in prompts):
-        raise ValueError(f"--columns {' '.join(columns)}: prompts of {options.prompts} have no drawing, so only "
-                         "pipeline can be scored")
+        raise ValueError(f"--columns {' '.join(columns)}: prompts of {options.prompts} have no drawing, so "
+                         "only pipeline can be scored")
     pipe = Pipeline.from_pretrained(options.weights, options.device)
     results, shown, began = [], [], time.monotonic()
     how = dict(steps=options.steps, guidance=options.guidance, enhance=not options.no_enhance)

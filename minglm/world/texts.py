@@ -32,7 +32,7 @@ def words(name: str) -> tuple[str, ...]:
 
 @cache
 def kept_back(language: str) -> frozenset[str]:
-    """The words and phrases of a language that are held out; no single characters, all of which are learned."""
+    """The words and phrases of a language that are held out; not single characters: all are learned."""
     lists = (words(f"{language}_words"), words(f"{language}_phrases"))
     return frozenset(text.casefold() for texts in lists for text in texts
                      if len(text) > 1 and held_out(text.casefold()))
