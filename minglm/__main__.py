@@ -126,11 +126,15 @@ def evaluate(options: argparse.Namespace) -> None:
         writable(path)
     set_threads()
     prompts = load_prompts(options.prompts, options.limit)
+    columns = tuple(name for name in module.COLUMNS if name in (options.columns or module.COLUMNS))
+    if "pipeline" not in columns and any(prompt.poster is None for prompt in prompts):
+        raise ValueError(f"--columns {' '.join(columns)}: prompts of {options.prompts} have no drawing, so "
+                         "only pipeline can be scored")
     pipe = Pipeline.from_pretrained(options.weights, options.device)
     results, shown, began = [], [], time.monotonic()
     how = dict(steps=options.steps, guidance=options.guidance, enhance=not options.no_enhance)
     with tqdm(total=len(prompts), desc="judging", unit="prompt", disable=options.json) as bar:
-        for _, prompt, pictures, scores in module.evaluate(pipe, prompts, options.seed, **how):
+        for _, prompt, pictures, scores in module.evaluate(pipe, prompts, options.seed, columns, **how):
             results.append((prompt.cell, scores))
             if len(shown) < 12:
                 shown.append(pictures)
@@ -147,7 +151,8 @@ def evaluate(options: argparse.Namespace) -> None:
         scores=scores,
     )
     probed = ""
-    if options.limit is None and options.prompts == "miniposter":  # a whole evaluation asks the ids too
+    # a whole evaluation asks the ids too
+    if options.limit is None and options.prompts == "miniposter" and columns == module.COLUMNS:
         done["tokenizer"] = probe(pipe)
         probed = "\ntokenizer, read from its ids by linear probes: " + ", ".join(
             f"{name.replace('_', ' ')} {value}" for name, value in done["tokenizer"].items())

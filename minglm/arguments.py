@@ -125,6 +125,8 @@ def command_line() -> argparse.ArgumentParser:
         help="miniposter, minilong, minichineseword, minicompose or miniopen",
     )
     one.add_argument("--limit", type=int, help="only the first so many prompts, and no probes")
+    one.add_argument("--columns", nargs="+", choices=("gold", "vae", "decoder", "pipeline"), metavar="COLUMN",
+                     help="only these of gold, vae, decoder and pipeline, which is sooner done")
     one.add_argument("--steps", type=steps, default=20)
     one.add_argument("--no-enhance", action="store_true", help="give the planner the prompts as they are")
     one.add_argument("--guidance", type=guidance, default=1.5)

@@ -127,6 +127,7 @@ class DecoderConfig:
     size_width: int = 64                     # width of the sinusoid of each size
     codebook: int = 4096
     rope_theta: float = 10000.0
+    quarters: bool = True                    # an id says something else to each of its 2x2 tokens
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,6 @@ def _tiny() -> Config:
         glyph=GlyphConfig(width=64, depth=1, heads=2, mlp=128),
         decoder=DecoderConfig(width=64, depth=2, heads=4, head_dim=16, glyph_width=64, time_width=64,
                               size_width=16, codebook=256),
-        max_side=128,
     )
 
 
@@ -235,7 +235,7 @@ def _glm_image() -> Config:
                               rope_theta=10000.0, mrope_section=(8, 12, 12), preview_tokens=256, exact=True),
         glyph=GlyphConfig(width=1472, depth=12, heads=6, head_dim=64, mlp=3584, places=False),
         decoder=DecoderConfig(width=4096, depth=30, heads=32, head_dim=128, glyph_width=1472,
-                              time_width=512, size_width=256, codebook=16384),
+                              time_width=512, size_width=256, codebook=16384, quarters=False),
         flow=FlowConfig(base_tokens=256),
         max_side=2048,
         posters=False,

@@ -426,6 +426,15 @@ def test_an_earlier_report_is_kept(folder, capsys):
     assert sorted(os.listdir()) == ["a.1.json", "a.1.png", "a.json", "a.png"]
 
 
+def test_some_columns_of_an_evaluation(folder, capsys):
+    pytest.importorskip("rapidocr")
+    command = ["evaluate", "--weights", str(folder), "--limit", "1", "--steps", "1", "--out", "a.json", "--columns"]
+    assert main([*command, "vae", "gold"]) == 0
+    assert list(json.loads(Path("a.json").read_text())["scores"]) == ["gold", "vae"]
+    assert main([*command, "gold", "--prompts", "miniopen"]) == 2
+    assert "have no drawing, so only pipeline" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("option", [["--guidance", "nan"], ["--seed", "-1"], ["--steps", "0"], ["--steps", "2.5"]])
 def test_an_evaluation_is_refused_before_it_begins(option, capsys, monkeypatch):
     monkeypatch.setattr("minglm.generate.pipeline.Pipeline.from_pretrained", lambda *_: pytest.fail("it has begun"))

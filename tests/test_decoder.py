@@ -130,9 +130,26 @@ def test_an_id_stands_on_its_two_by_two_tokens(decoder):
     assert torch.equal(changed, wanted)
 
 
+def test_an_id_says_something_else_to_each_of_its_tokens_unless_the_model_is_as_released():
+    latents, _, ids, _ = given()
+    for quarters in (True, False):
+        model = Decoder(replace(CONFIG, quarters=quarters)).requires_grad_(False)
+        side = model.embed(torch.zeros_like(latents), ids)
+        cells = side.unflatten(1, (ids.shape[1], 2, ids.shape[2], 2))             # (B, h, 2, w, 2, D)
+        parts = cells.transpose(2, 3).flatten(3, 4)                              # (B, h, w, 4, D)
+        same = [torch.equal(parts[..., i, :], parts[..., 0, :]) for i in range(1, 4)]
+        assert not any(same) if quarters else all(same)
+        # what a token hears depends on its own id alone
+        other = ids.clone()
+        other[:, 0, 0] = (ids[:, 0, 0] + 1) % CONFIG.codebook
+        changed = (model.embed(torch.zeros_like(latents), other) != side).any(-1)
+        changed = changed.unflatten(1, (2 * ids.shape[1], 2 * ids.shape[2]))
+        assert changed[:, :2, :2].all() and not changed[:, 2:].any() and not changed[:, :, 2:].any()
+
+
 def test_patches_go_back_where_they_came_from():
     """embed and unpatch agree on the order of a patch: a decoder that passes latents through does."""
-    model = Decoder(replace(CONFIG, width=16, heads=1, head_dim=16)).requires_grad_(False)
+    model = Decoder(replace(CONFIG, width=16, heads=1, head_dim=16, quarters=False)).requires_grad_(False)
     latents, time, ids, _ = given()
     torch.nn.init.eye_(model.image_in.weight)
     torch.nn.init.eye_(model.image_out.weight)

@@ -9,6 +9,7 @@ from minglm.model.tokenizer import Tokenizer, VectorQuantiser
 from minglm.training.batches import pixels
 from minglm.training.stage_tokenizer import Alignment, revise_codes, word_loss
 from minglm.world.draw import draw
+from minglm.world.objects import things
 
 CONFIG = preset("tiny").tokenizer
 
@@ -149,7 +150,15 @@ def test_word_loss_survives_a_caption_without_words():
     assert word_loss(torch.randn(2, 4), torch.zeros(2, 4), torch.ones(4)).isfinite()
 
 
-def test_alignment_answers_with_words_and_half_size_pixels():
+def test_alignment_answers_with_words_half_size_pixels_and_objects():
     model = Alignment(CONFIG, 50)
-    words, image = model(torch.randn(2, 3, 5, CONFIG.code_width))
-    assert words.shape == (2, 50) and image.shape == (2, 3, 48, 80)
+    words, image, objects = model(torch.randn(2, 3, 5, CONFIG.code_width))
+    assert words.shape == (2, 50) and image.shape == (2, 3, 48, 80) and objects.shape == (2, 3, 5, len(things()))
+
+
+def test_the_object_of_a_cell_is_told_from_its_code_alone():
+    model, codes = Alignment(CONFIG, 50), torch.randn(1, 3, 5, CONFIG.code_width)
+    other = codes.clone()
+    other[0, 1, 2] += 1
+    changed = (model(other)[2] != model(codes)[2]).any(-1)
+    assert changed.sum() == 1 and changed[0, 1, 2]

@@ -45,7 +45,7 @@ class PublishedPipeline(Pipeline):
     specials = True
 
     def __init__(self, config: Config, bpe: BPE, parts: dict, device: Device):
-        if config.glyph.places:
+        if config.glyph.places or config.decoder.quarters:
             raise ValueError(f"the {config.name} weights are not of the published kind: use Pipeline")
         super().__init__(config, bpe, parts, device)
 

@@ -68,7 +68,8 @@ def validate(prompts: list[str], height: int | None, width: int | None, config: 
     least = SMALLEST_SIDE if config.posters else cell
     for name, side in (("height", height), ("width", width)):
         if side is not None and (whole(name, side, -2 ** 63) % cell or not least <= side <= most):
-            raise ValueError(f"{name} {side}: height and width must be multiples of {cell} from {least} to {most}")
+            raise ValueError(f"{name} {side}: height and width must be multiples of {cell} "
+                             f"from {least} to {most}")
     if not prompts or not all(prompt.strip() for prompt in prompts):
         raise ValueError("the prompt is empty: describe a poster, with its words in quotation marks")
 

@@ -68,7 +68,7 @@ def evaluate(pipe: Pipeline, prompts: list[Prompt], seed: int = 0, columns: tupl
     for same in sizes.values():
         for start in range(0, len(same), BATCH):
             some = same[start:start + BATCH]
-            mine = columns if some[0][1].poster else columns[-1:]
+            mine = columns if some[0][1].poster else ("pipeline",)
             painted = {}
             for column in mine:
                 try:

@@ -102,7 +102,9 @@ class Decoder(nn.Module):
         self.image_in = nn.Linear(patch, width)
         self.glyph_in = mlp(config.glyph_width, width, nn.GELU())
         self.prior = nn.Embedding(config.codebook, width)
-        self.prior_in = mlp(width, width, nn.SiLU())
+        # the released model says the same to the 2x2 tokens of an id, which must find out from their
+        # neighbours which quarter they are; a small model learns objects much sooner if it is told
+        self.prior_in = mlp(width, width, nn.SiLU(), 4 * width if config.quarters else width)
         self.time_in = mlp(config.time_width, config.time_width, nn.SiLU())
         self.size_in = mlp(4 * config.size_width, config.time_width, nn.SiLU())
         self.blocks = nn.ModuleList(DecoderBlock(config) for _ in range(config.depth))
@@ -183,7 +185,10 @@ class Decoder(nn.Module):
         prior = self.prior(ids)                                                  # (B, h/4, w/4, D)
         if keep is not None:  # zeros stand for "no ids", before the MLP as in the published code
             prior = prior * keep[:, None, None, None]
-        return x + repeat(self.prior_in(prior), "b h w d -> b (h p w q) d", p=2, q=2)
+        prior = self.prior_in(prior)
+        if self.config.quarters:
+            return x + rearrange(prior, "b h w (p q d) -> b (h p w q) d", p=2, q=2)
+        return x + repeat(prior, "b h w d -> b (h p w q) d", p=2, q=2)
 
     def unpatch(self, x: Tensor, m: Tensor, rows: int) -> Tensor:
         """Image tokens -> (B, C, h, w)."""

@@ -189,9 +189,9 @@ def save(folder: str | Path, config: Config, bpe: BPE, parts: dict[str, nn.Modul
 
     Raises ValueError for a model that the published classes cannot represent.
     """
-    if not isinstance(config.vae, AutoencoderConfig) or config.glyph.places:
+    if not isinstance(config.vae, AutoencoderConfig) or config.glyph.places or config.decoder.quarters:
         raise ValueError(f"{config.name} is not of the published kind: that needs AutoencoderConfig for its "
-                         "vae and a glyph encoder without places")
+                         "vae, a glyph encoder without places and a decoder without quarters")
     # a dry run: what the published files cannot express would come back different
     with tempfile.TemporaryDirectory() as place:
         write_config.write(Path(place), config, bpe)

@@ -34,7 +34,7 @@ SEEDS = {"vae": 1, "tokenizer": 2, "planner": 3, "decoder": 4, "glyph": 5, "deco
 # the share of posters that are full of text: a letter is learned by how often it is seen, and an object too,
 # but letters sooner, so early on, in a part of the stage's steps, the share is larger
 FULL = {"vae": 0.2, "decoder": 0.2, "decoder-large": 0.2}
-EARLY, FULL_EARLY = {"decoder": 0.35}, 0.5
+EARLY, FULL_EARLY = {"decoder": 0.2}, 0.5
 POOL = 4                                     # batches that are sorted by length together
 WHOLE = slice(None)                          # all samples of a batch
 

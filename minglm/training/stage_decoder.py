@@ -22,7 +22,7 @@ from minglm.model.decoder import Decoder
 from minglm.model.glyph import GlyphEncoder, collate, gather
 from minglm.model.tokenizer import Tokenizer
 from minglm.model.vae import VAE
-from minglm.training.batches import WHOLE, alike, generator, is_early, pixels, planned, text_bytes
+from minglm.training.batches import WHOLE, alike, generator, pixels, planned, text_bytes
 from minglm.training.recipe import Recipe, Stage
 from minglm.world.lettering import lettering
 from minglm.world.masks import object_mask, text_mask
@@ -83,9 +83,7 @@ def decoder_stage(config: Config, device: Device, recipe: Recipe, vae: VAE, toke
         glyphs = collate([p.strings for p in shown], 8)
         align, rasters = lettering(shown, glyphs["index"])
         text, objects = (F.max_pool2d(mask(drawn_), scale) for mask in (text_mask, object_mask))
-        # letters are learned sooner than objects
-        weight = 1 + 3 * text + (1 if is_early(name, step, recipe) else 3) * objects
-        data = dict(images=pixels(drawn_), plans=pixels(plans), text=text, weight=weight,
+        data = dict(images=pixels(drawn_), plans=pixels(plans), text=text, weight=1 + 3 * text + 3 * objects,
                     noise=noise[share], u=1 - u[share], keep=~no_prior[share], align=align, rasters=rasters,
                     **glyphs)
         data = device.to(data)

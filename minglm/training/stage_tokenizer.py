@@ -1,6 +1,7 @@
 """Stage `tokenizer`: ids that say what a picture shows, and where.
 
-Shapes: B batch · h, w id grid · D width · K codes · E code width · V vocabulary of the captions.
+Shapes: B batch · h, w id grid · D width · K codes · E code width · V vocabulary of the captions ·
+O objects.
 """
 
 from __future__ import annotations
@@ -19,19 +20,22 @@ from minglm.training.batches import WHOLE, drawn, generator, image_size, pixels
 from minglm.training.recipe import Recipe, Stage
 from minglm.world.draw import draw
 from minglm.world.explicit import explicit_en, explicit_zh
-from minglm.world.masks import filled, object_mask
+from minglm.world.layout import CELL
+from minglm.world.masks import filled, object_cells, object_mask, square_mask
+from minglm.world.objects import things
 from minglm.world.posters import Poster
 from minglm.world.quotes import unquoted
 
 
 class Alignment(nn.Module):
-    """Two heads on the codes of an image, used in training only.
+    """Three heads on the codes of an image, used in training only.
 
     One predicts the words of the caption (a softmax over the vocabulary with rare words weighted more, as in
-    SuperClass, arXiv:2411.03313), the other reconstructs the half-size image, with filled cells for letters.
-    The first makes the ids semantic, the second makes them local. (The released tokenizer was initialised
-    from SigLIP, which was aligned with whole captions; at a batch size of 128, single words train many times
-    faster.)
+    SuperClass, arXiv:2411.03313), the second reconstructs the half-size image, with filled cells for letters,
+    the third tells from each code by itself which object it is a part of. The first makes the ids semantic,
+    the second makes them local, and the third keeps objects apart that look alike in one cell. (The released
+    tokenizer was initialised from SigLIP, which was aligned with whole captions; at a batch size of 128,
+    single words train many times faster.)
     """
 
     def __init__(self, config: TokenizerConfig, vocab: int):
@@ -45,15 +49,19 @@ class Alignment(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.pixels = nn.Linear(width, 3 * config.patch ** 2)
         self.words = nn.Linear(width, vocab)
+        self.object = nn.Sequential(nn.Linear(config.code_width, width), nn.GELU(),
+                                    nn.Linear(width, len(things())))
 
-    def forward(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """codes (B, h, w, E) -> word logits (B, V) and half-size pixels (B, 3, 16 h, 16 w)."""
-        h, w = codes.shape[1:3]
+    def forward(self, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """codes (B, h, w, E) -> word logits (B, V), half-size pixels (B, 3, 16 h, 16 w), and the logits of
+        the object of each cell (B, h, w, O)."""
+        h, w, e = codes.shape[1:]
+        codes = codes * e ** 0.5             # from length 1 to entries around 1
         x = self.codes(codes) + self.rows[:h, None] + self.columns[:w]           # (B, h, w, D)
         x = self.norm(self.image(rearrange(x, "b h w d -> b (h w) d")))
         p = int((self.pixels.out_features // 3) ** 0.5)
         pixels = rearrange(self.pixels(x), "b (h w) (c p q) -> b c (h p) (w q)", h=h, p=p, q=p)
-        return self.words(x.mean(1)), pixels
+        return self.words(x.mean(1)), pixels, self.object(codes)
 
 
 def word_loss(scores: Tensor, words: Tensor, rarity: Tensor) -> Tensor:
@@ -129,13 +137,16 @@ def tokenizer_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE) ->
         words = word_table(bpe, [both(p) for p in posters_])
         images = pixels(posters_)
         # ids have to tell where a text is and its colour, but not its letters, which the glyph encoder tells;
-        # objects count more, since nothing else tells them
-        targets, weight = filled(posters_, images), 1 + 3 * object_mask(posters_)
-        if step % 4 == 3 and posters_[0].height % 64 == posters_[0].width % 64 == 0:
-            # the size of previews
+        # objects count more, since nothing else tells them, and the ground around them hardly, since other
+        # ids tell it: or each object would need codes of its own for every ground
+        targets, objects = filled(posters_, images), object_mask(posters_)
+        weight = 1 + 3 * objects - 0.9 * (square_mask(posters_) - objects).clamp_min(0)
+        preview = step % 4 == 3 and posters_[0].height % 64 == posters_[0].width % 64 == 0
+        if preview:                          # half the size
             images, targets, weight = (F.avg_pool2d(each, 2) for each in (images, targets, weight))
+        which, covered = object_cells(posters_, 2 * CELL if preview else CELL)
         data = device.to(dict(images=images, words=words, targets=F.avg_pool2d(targets, 2),
-                              weight=F.avg_pool2d(weight, 2)))
+                              weight=F.avg_pool2d(weight, 2), which=which, covered=covered))
         return data | dict(generator=generator("tokenizer", step))
 
     def loss(b: dict) -> tuple[Tensor, dict]:
@@ -144,13 +155,16 @@ def tokenizer_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE) ->
         ids = quantiser.nearest(z.detach())
         codes = quantiser.lookup(ids)
         commitment = (1 - (z * codes).sum(-1)).mean()                           # pulls features to their code
-        scores, reconstruction = model.alignment(z + (codes - z).detach())       # straight-through estimator
+        # straight-through estimator
+        scores, reconstruction, objects = model.alignment(z + (codes - z).detach())
         words = word_loss(scores, b["words"], rarity)
+        cells = F.cross_entropy(objects.float().movedim(-1, 1), b["which"], reduction="none") * b["covered"]
+        cells = cells.sum() / b["covered"].sum().clamp_min(1e-6)
         error = (reconstruction.float() - b["targets"]).square() * b["weight"]
         if model.training:
             seen.append((z.detach(), ids, b["generator"]))
-        value = words + 10 * error.mean() + 0.5 * commitment
-        return value, dict(words=words.detach(), pixels=error.mean().detach(),
+        value = words + 10 * error.mean() + 0.5 * cells + 0.5 * commitment
+        return value, dict(words=words.detach(), pixels=error.mean().detach(), objects=cells.detach(),
                            commitment=commitment.detach())
 
     def after() -> dict:

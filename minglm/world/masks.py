@@ -1,11 +1,12 @@
 """Where a poster's letters and objects are: for losses that count them more, or less.
 
-Shapes: B batch · H, W image height and width.
+Shapes: B batch · H, W image height and width · h, w id grid.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from minglm.world.colours import COLOURS
 from minglm.world.layout import CELL
+from minglm.world.objects import sprite, things
 from minglm.world.posters import Poster, Region
 
 
@@ -34,13 +36,44 @@ def text_mask(batch: list[Poster]) -> Tensor:
     return torch.from_numpy(mask)
 
 
-def object_mask(batch: list[Poster]) -> Tensor:
+def square_mask(batch: list[Poster]) -> Tensor:
     """(B, 1, H, W): 1 inside the squares of objects, 0 elsewhere."""
     mask = torch.zeros(len(batch), 1, batch[0].height, batch[0].width)
     for i, poster in enumerate(batch):
         for _, (x0, y0, x1, y1) in poster.boxes:
             mask[i, 0, y0:y1, x0:x1] = 1
     return mask
+
+
+@lru_cache(maxsize=2048)
+def silhouette(name: str, side: int) -> np.ndarray:
+    """(side, side): how much of each pixel an object covers."""
+    return np.asarray(sprite(name, side).getchannel("A"), dtype=np.float32) / 255
+
+
+def object_mask(batch: list[Poster]) -> Tensor:
+    """(B, 1, H, W): 1 where an object covers a pixel, 0 where the ground is seen."""
+    mask = np.zeros((len(batch), 1, batch[0].height, batch[0].width), dtype=np.float32)
+    for i, poster in enumerate(batch):
+        for name, (x0, y0, x1, y1) in poster.boxes:
+            mask[i, 0, y0 + 2:y1 - 2, x0 + 2:x1 - 2] = silhouette(name, x1 - x0 - 4)
+    return torch.from_numpy(mask)
+
+
+def object_cells(batch: list[Poster], cell: int = CELL) -> tuple[Tensor, Tensor]:
+    """What is on each cell of the id grid: the number of the object that covers most of it, (B, h, w), and
+    the share of the cell that it covers, 0 where there is none. cell: its side in pixels."""
+    rows, columns = batch[0].height // cell, batch[0].width // cell
+    which = np.zeros((len(batch), rows, columns), dtype=np.int64)
+    share = np.zeros((len(batch), rows, columns), dtype=np.float32)
+    for i, poster in enumerate(batch):
+        for name, (x0, y0, x1, y1) in poster.boxes:
+            alone = np.zeros((poster.height, poster.width), dtype=np.float32)
+            alone[y0 + 2:y1 - 2, x0 + 2:x1 - 2] = silhouette(name, x1 - x0 - 4)
+            covered = alone.reshape(rows, cell, columns, cell).mean((1, 3))
+            more = covered > share[i]
+            which[i][more], share[i][more] = things()[name].index, covered[more]
+    return torch.from_numpy(which), torch.from_numpy(share)
 
 
 def filled(batch: list[Poster], images: Tensor) -> Tensor:
