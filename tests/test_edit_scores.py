@@ -16,12 +16,11 @@ from minglm.measure.edit_scores import (
     summarise_edits,
 )
 from minglm.measure.ssim import C1, C2, RADIUS, SIGMA, luma, ssim_map
-from minglm.world.changes import Edit
 from minglm.world.edit_prompts import load_edits
 from minglm.world.edits import KINDS, edit
 from minglm.world.looks import PLAIN, VISIBLE, Look, difference
 from minglm.world.posters import Group, Region
-from minglm.world.scenes import Scene
+from minglm.world.scenes import Edit, Scene
 
 Y, X = np.mgrid[:40, :48]
 ONE = 127 + 100 * np.sin(X / 5) * np.cos(Y / 7)

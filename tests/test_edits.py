@@ -10,7 +10,6 @@ import pytest
 
 from minglm.images import rgb
 from minglm.world import edit_prompts, instructions_en, instructions_zh
-from minglm.world.changes import Edit
 from minglm.world.characters import is_han, unknown_characters
 from minglm.world.colours import CALLED_EN, CALLED_ZH, COLOURS
 from minglm.world.draw import has_room, is_held_out
@@ -23,7 +22,7 @@ from minglm.world.looks import MARKS, PLAIN, VISIBLE, Look, choose_look, differe
 from minglm.world.objects import sprite, things
 from minglm.world.posters import PLACES
 from minglm.world.quotes import quoted, unquoted
-from minglm.world.scenes import Scene, missing, parts
+from minglm.world.scenes import Edit, Scene, missing, parts
 from minglm.world.styles import STYLES, restyle
 from minglm.world.texts import contains_held_out, held_out
 from minglm.world.translations import glyph_lines, pairs, translated

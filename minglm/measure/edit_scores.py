@@ -25,13 +25,12 @@ from minglm.measure.find import Box, background, find_objects
 from minglm.measure.ocr import Found, Judge
 from minglm.measure.scores import bounds, drawn_at, ink, lines_of, score_text, similarity
 from minglm.measure.ssim import luma, ssim_map
-from minglm.world.changes import Edit
 from minglm.world.colours import COLOURS
 from minglm.world.edits import KINDS
 from minglm.world.layout import CELL
 from minglm.world.looks import PLAIN, VISIBLE, Look, difference
 from minglm.world.posters import Region
-from minglm.world.scenes import Part, missing, parts
+from minglm.world.scenes import Edit, Part, missing, parts
 from minglm.world.styles import STYLES, restyle
 
 NEAR = 60                                    # in RGB distance: still the background's colour

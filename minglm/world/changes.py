@@ -1,4 +1,4 @@
-"""What an edit is, and how each kind leads from one scene to another: one function a kind.
+"""How each kind of edit leads from one scene to another: one function a kind.
 
 Each takes a scene and returns (the source, the target), or None where the scene gives no occasion. Whether
 the rest stays where it was is asked afterwards (`scenes.stays`): a poster's layout may move what nobody
@@ -8,48 +8,20 @@ mentioned, and such edits are not made.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
-
-import numpy as np
+from dataclasses import replace
+from functools import cache
 
 from minglm.world.characters import is_han
 from minglm.world.colours import COLOURS, text_colours
 from minglm.world.draw import slots_for
 from minglm.world.objects import things
 from minglm.world.posters import MOST_THINGS, PLACES, SLOTS, Group, Region
-from minglm.world.scenes import Scene, changed
+from minglm.world.scenes import Scene
 from minglm.world.styles import STYLES
 from minglm.world.texts import choose_text, contains_held_out
-from minglm.world.translations import glyph_lines, pairs
+from minglm.world.translations import pairs
 
 Pair = tuple[Scene, Scene] | None
-
-
-@dataclass(frozen=True)
-class Edit:
-    """Pictures, an instruction, and the picture they lead to.
-
-    sources: 1 to 4, which may differ in size. roles: of several, what each gives: "object", "text" or
-    "background". All but the target is known to who edits a picture.
-    """
-
-    kind: str
-    language: str
-    sources: tuple[Scene, ...]
-    target: Scene
-    roles: tuple[str, ...] = ()
-    instruction: str = ""
-
-    @property
-    def strings(self) -> list[str]:
-        """The lines as the glyph encoder reads them: of what the instruction quotes, not of all that the
-        target shows. Unchanged text has to come from the sources. See `translations.glyph_lines`."""
-        return glyph_lines(self.instruction, self.target.width)
-
-    @property
-    def region(self) -> np.ndarray:
-        """(H, W) bool: where the target may differ from the first source."""
-        return changed(self.sources[0], self.target)
 
 
 def in_order(regions: list[Region]) -> tuple[Region, ...]:
@@ -121,11 +93,16 @@ def move_text(rng: random.Random, scene: Scene, split: str) -> Pair:
     return scene, exchanged(scene, old, replace(old, slot=slot))
 
 
+@cache
+def translations(held_out: bool) -> list[tuple[str, str]]:
+    """The pairs of the dictionary for evaluation, or those for training."""
+    return [pair for pair in pairs() if any(map(contains_held_out, pair)) == held_out]
+
+
 def translate_text(rng: random.Random, scene: Scene, split: str) -> Pair:
     """A text of the dictionary stands on the source. In evaluation half of the pairs are held out."""
     held_out = split != "train" and rng.random() < 0.5
-    some = [pair for pair in pairs() if any(map(contains_held_out, pair)) == held_out]
-    one, other = rng.choice(some)[::rng.choice((1, -1))]
+    one, other = rng.choice(translations(held_out))[::rng.choice((1, -1))]
     if is_han(one) == is_han(other) or any(r.text in (one, other) for r in scene.regions):
         return None                          # T恤 is Chinese and DNA is DNA
     old = rng.choice(scene.regions)
@@ -172,6 +149,8 @@ def remove_object(rng: random.Random, scene: Scene, split: str) -> Pair:
 
 def recount_object(rng: random.Random, scene: Scene, split: str) -> Pair:
     old = rng.choice(scene.groups)
+    if all(form == "none" for form, _ in things()[old.thing].forms.values()):
+        return None                          # two jeans
     most = MOST_THINGS - sum(group.count for group in scene.groups if group != old)
     new = replace(old, count=rng.randint(1, most))
     return scene, replace(scene, groups=tuple(new if g == old else g for g in scene.groups))

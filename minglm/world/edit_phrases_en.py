@@ -78,7 +78,7 @@ SAY = {
     "replace text": (
         "{t} should say {q}", "{q} instead of {t}", "{t} -> {q}", "{t} → {q}", "it should say {q}",
         "I want it to say {q}", "not {t} but {q}", "no longer {t}, it should be {q}", "new text: {q}",
-        "text: {q}", "now with {q}", "{q} and not {t}", "{q} in place of {t}", "from {t} to {q}",
+        "text: {q}", "now with {q}", "{q} and not {t}", "{q} in place of {t}",
         "instead of {t} it should read {q}", "the text should be {q}", "it must read {q}"),
     "add text": (
         "{q}{d} too", "I also want {q}{d}", "with {q}{d}", "plus {q}{d}", "also {q}{d}", "and {q}{d}",

@@ -17,12 +17,11 @@ from itertools import product
 from pathlib import Path
 
 from minglm.files import whole_file
-from minglm.world.changes import Edit
 from minglm.world.edits import KINDS, SIZES, edit
 from minglm.world.looks import Look
 from minglm.world.posters import Group, Region
 from minglm.world.prompts import PROMPTS, SEED
-from minglm.world.scenes import Scene
+from minglm.world.scenes import Edit, Scene
 
 EACH = 10                                    # edits of a kind in a language
 

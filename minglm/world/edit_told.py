@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from minglm.world.changes import Edit
 from minglm.world.characters import is_han
 from minglm.world.colours import COLOURS
 from minglm.world.explicit import PLACES_EN, article, counted_en, counted_zh, join_en, marked
 from minglm.world.objects import things
 from minglm.world.posters import PLACES, Group, Region
 from minglm.world.quotes import quote
+from minglm.world.scenes import Edit
 from minglm.world.texts import contains_held_out
 from minglm.world.wording import Difference, difference
 

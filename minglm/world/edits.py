@@ -1,6 +1,6 @@
 """Edits: `edit(seed, index)` is a deterministic function to pictures, an instruction, and what it leads to.
 
-    edit(0, 7).instruction  ->  把背景换成蓝色
+    edit(0, 21).instruction  ->  background in green
 
 What evaluation uses is never drawn for training: a tenth of all texts, of the (object, background) and the
 (object, place) pairs, some looks, and one way of phrasing per language.
@@ -16,7 +16,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import fields, replace
 
-from minglm.world.changes import CHANGES, Edit
+from minglm.world.changes import CHANGES
 from minglm.world.characters import is_han
 from minglm.world.colours import text_colours
 from minglm.world.combine import ROLES, combined, gives
@@ -26,7 +26,7 @@ from minglm.world.instructions_en import english
 from minglm.world.instructions_zh import chinese
 from minglm.world.looks import choose_look
 from minglm.world.posters import CANVASES, Poster
-from minglm.world.scenes import Scene, is_seen, stays
+from minglm.world.scenes import Edit, Scene, is_seen, stays
 
 KINDS = (*CHANGES, "combine")
 OFTEN = dict(combine=3, identity=3)          # how often a kind is drawn, if not as often as the others
@@ -50,8 +50,8 @@ def edit(seed: int, index: int, height: int | None = None, width: int | None = N
     kind = kind or rng.choices(KINDS, [OFTEN.get(one, 1) for one in KINDS])[0]
     language, size = language or rng.choice(("en", "zh")), rng.choice(SIZES)
     size = height or size[0], width or size[1]
-    tried = combinations if kind == "combine" else changes
-    for sources, target, roles in tried(rng, kind, language, size, split):
+    candidates = of_several if kind == "combine" else of_one
+    for sources, target, roles in candidates(rng, kind, language, size, split):
         shown = {group.thing for group in target.groups}
         target = replace(target, looks=tuple(one for one in target.looks if one[0] in shown))
         found = Edit(kind, language, sources, target, roles)
@@ -64,8 +64,8 @@ def edit(seed: int, index: int, height: int | None = None, width: int | None = N
 Candidate = tuple[tuple[Scene, ...], Scene, tuple[str, ...]]     # sources, target, roles
 
 
-def changes(rng: random.Random, kind: str, language: str, size: tuple[int, int], split: str,
-            ) -> Iterator[Candidate]:
+def of_one(rng: random.Random, kind: str, language: str, size: tuple[int, int], split: str,
+           ) -> Iterator[Candidate]:
     """Edits of one picture, without end, most of which will do."""
     looked = 1.0 if kind == "identity" else 0.3 if split == "train" else 0.0
     some = dict(count=0, objects=1) if kind == "identity" else {}
@@ -80,8 +80,8 @@ def changes(rng: random.Random, kind: str, language: str, size: tuple[int, int],
                 yield pair[:1], pair[1], ()
 
 
-def combinations(rng: random.Random, kind: str, language: str, size: tuple[int, int], split: str,
-                 ) -> Iterator[Candidate]:
+def of_several(rng: random.Random, kind: str, language: str, size: tuple[int, int], split: str,
+               ) -> Iterator[Candidate]:
     """Edits of several pictures, of any sizes, without end."""
     while True:
         roles, scenes = rng.choice(ROLES), []

@@ -11,12 +11,11 @@ import re
 
 from minglm.world import edit_phrases_en as say
 from minglm.world.captions_en import called, lower_around
-from minglm.world.changes import Edit
 from minglm.world.combine import home
 from minglm.world.explicit import article, capital, is_plural, join_en
 from minglm.world.naming_en import English
 from minglm.world.quotes import quotations, quoted, unquoted
-from minglm.world.scenes import Scene
+from minglm.world.scenes import Edit, Scene
 from minglm.world.wording import fill, suits
 
 RESERVED = re.compile(r"\bthe same\b|\bone poster of\b", re.IGNORECASE)          # for evaluation
@@ -58,15 +57,16 @@ def combine(words: English) -> str:
     for i, (role, scene) in enumerate(zip(edit.roles, edit.sources)):
         of = f"{rng.choice(('of', 'from', 'in', 'on'))} {way.format(o=say.ORDINALS[i], i=i + 1)}"
         items.append(item(words, role, scene, of))
-    if home(edit.roles, edit.sources).background != edit.target.background:
-        colour = article(called(rng, edit.target.background))
-        items.append(rng.choice(("{} background", "all on {} background", "on {} sheet")).format(colour))
     if rng.random() < 0.25:
         rng.shuffle(items)
     said = join_en(items) if rng.random() < 0.5 else rng.choice(JOINTS).join(items)
-    if rng.random() < 0.6:
-        return politely(rng, rng.choice(say.COMBINE).format(i=said))
-    return rng.choice(say.COMBINED).format(i=said)
+    does = rng.random() < 0.6
+    said = rng.choice(say.COMBINE if does else say.COMBINED).format(i=said)
+    if home(edit.roles, edit.sources).background != edit.target.background:
+        on = rng.choice((" on {} background", ", on {} background", ", all on {} background", ", on {}"))
+        colour = called(rng, edit.target.background)
+        said += on.format(colour if on.endswith("on {}") else article(colour))
+    return politely(rng, said) if does else said
 
 
 def item(words: English, role: str, scene: Scene, of: str) -> str:
@@ -79,8 +79,10 @@ def item(words: English, role: str, scene: Scene, of: str) -> str:
         told = alone and (target.place != scene.place or rng.random() < 0.3)
         return f"{words.object(scene.groups[0])} {of}" + (f" {words.place(target.place)}" if told else "")
     if any(region not in scene.regions for region in target.regions) or rng.random() < 0.3:
-        quotes = [f"{words.quote(one)} {words.place(one.slot)}" for one in target.regions]
-        return f"{' and '.join(quotes)} {of}"
+        quotes = [(words.quote(one), words.place(one.slot)) for one in target.regions]
+        if len(quotes) == 1:
+            return f"{quotes[0][0]} {of} {quotes[0][1]}"
+        return f"{' and '.join(map(' '.join, quotes))} {of}"
     return f"the {rng.choice(('text', 'words', 'writing', 'lettering'))} {of}"
 
 

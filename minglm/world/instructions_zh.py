@@ -8,11 +8,10 @@ from __future__ import annotations
 import random
 
 from minglm.world import edit_phrases_zh as say
-from minglm.world.changes import Edit
 from minglm.world.combine import home
 from minglm.world.naming_zh import Chinese
 from minglm.world.quotes import quoted, unquoted
-from minglm.world.scenes import Scene
+from minglm.world.scenes import Edit, Scene
 from minglm.world.wording import fill, suits
 
 RESERVED = ("还是这", "合成一张")             # for evaluation

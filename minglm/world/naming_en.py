@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 from minglm.world import edit_phrases_en as say
 from minglm.world.captions_en import called
-from minglm.world.changes import Edit
 from minglm.world.characters import is_han
 from minglm.world.explicit import NUMBERS_EN, article, counted_en, is_plural
 from minglm.world.objects import things
 from minglm.world.phrases_en import PLACE
 from minglm.world.posters import Group, Region
 from minglm.world.quotes import quote
+from minglm.world.scenes import Edit
 from minglm.world.wording import difference
 
 
@@ -94,8 +94,10 @@ class English:
             ways = ("the", "the two", "both") if group.count == 2 else ("the", "the three", "all three")
             return f"{self.rng.choice(ways)} {things()[group.thing].forms[name][1]}"
         those = ("the", "those", "these") if is_plural(group) else ("the", "the", "the", "that", "this")
-        those = ("the",) if things()[group.thing].forms[name][0] == "the" else those
-        return f"{self.rng.choice(those)} {name}"
+        form = things()[group.thing].forms[name][0]
+        if form == "none" and name[0].isupper():
+            return name                      # Saturn
+        return f"{'the' if form == 'the' else self.rng.choice(those)} {name}"
 
     def counted(self, group: Group) -> str:
         """An object that is not yet there: a cat, two kittens, 3 cats."""

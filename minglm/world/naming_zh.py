@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 from minglm.world import edit_phrases_zh as say
 from minglm.world.captions_zh import ADVERBS, PLACE, called
-from minglm.world.changes import Edit
 from minglm.world.characters import is_han
 from minglm.world.explicit import NUMBERS_ZH, PAIRS, marked
 from minglm.world.objects import things
 from minglm.world.posters import Group, Region
 from minglm.world.quotes import QUOTES
+from minglm.world.scenes import Edit
 from minglm.world.wording import difference
 
 

@@ -1,4 +1,4 @@
-"""Scenes: posters whose objects may have looks and which may be restyled, and how two of them differ.
+"""Scenes, posters whose objects may have looks and which may be restyled; edits; and how two scenes differ.
 
 Shapes: H, W pixels.
 """
@@ -6,8 +6,10 @@ Shapes: H, W pixels.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import ceil
 
 import numpy as np
 from PIL import Image
@@ -17,6 +19,7 @@ from minglm.world.looks import Look, grounds, shown
 from minglm.world.objects import backgrounds, sprite
 from minglm.world.posters import Box, Poster, Region
 from minglm.world.styles import restyle
+from minglm.world.translations import glyph_lines
 
 OVERHANG = 2                                 # pixels by which a letter may leave its cell
 
@@ -45,6 +48,33 @@ class Scene(Poster):
 
 
 @dataclass(frozen=True)
+class Edit:
+    """Pictures, an instruction, and the picture they lead to.
+
+    sources: 1 to 4, which may differ in size. roles: of several, what each gives: "object", "text" or
+    "background". All but the target is known to who edits a picture.
+    """
+
+    kind: str
+    language: str
+    sources: tuple[Scene, ...]
+    target: Scene
+    roles: tuple[str, ...] = ()
+    instruction: str = ""
+
+    @property
+    def strings(self) -> list[str]:
+        """The lines as the glyph encoder reads them: of what the instruction quotes, not of all that the
+        target shows. Unchanged text has to come from the sources. See `translations.glyph_lines`."""
+        return glyph_lines(self.instruction, self.target.width)
+
+    @property
+    def region(self) -> np.ndarray:
+        """(H, W) bool: where the target may differ from the first source."""
+        return changed(self.sources[0], self.target)
+
+
+@dataclass(frozen=True)
 class Part:
     """One object or one line of a text, and where it stands. Equal parts look alike, whatever is behind."""
 
@@ -61,13 +91,13 @@ def parts(scene: Scene) -> list[Part]:
     found = [Part(box, name, looks.get(name)) for name, box in scene.boxes]
     for region, line, letters in scene.lines:
         first, last = letters[0], letters[-1]
-        x0, y0, x1 = int(first.x), int(first.y), -int(-(last.x + last.width))
+        x0, y0, x1 = int(first.x), int(first.y), ceil(last.x + last.width)
         # where a text stands is a matter of its box, not of the name of its slot
         found.append(Part((x0, y0, x1, y0 + CELL), region=Region("", region.text, region.colour), line=line))
     return found
 
 
-def missing(these: tuple, those: tuple) -> tuple:
+def missing(these: Sequence, those: Sequence) -> tuple:
     """What is among `these` and not among `those`: texts or objects that an edit takes away, or brings."""
     return tuple(one for one in these if one not in those)
 

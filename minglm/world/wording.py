@@ -7,9 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from string import Formatter
 
-from minglm.world.changes import Edit
 from minglm.world.posters import Group, Region
-from minglm.world.scenes import Scene, missing
+from minglm.world.scenes import Edit, Scene, missing
 
 MORE, LESS = re.compile(r"\{more\}|不够"), re.compile(r"\{less\}|only|只|就够|太多")      # of an object
 
