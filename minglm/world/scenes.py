@@ -52,7 +52,7 @@ class Edit:
     """Pictures, an instruction, and the picture they lead to.
 
     sources: 1 to 4, which may differ in size. roles: of several, what each gives: "object", "text" or
-    "background". All but the target is known to who edits a picture.
+    "background". Only the sources and the instruction are known when a picture is edited.
     """
 
     kind: str
