@@ -79,8 +79,8 @@ def recognised(pipe: Pipeline, size: str, seen: int = 5, names: tuple[str, ...] 
     objects; all if empty.
     """
     names, rng = names or tuple(things()), random.Random(SEED)
-    alone = [[Poster(rng.choice(backgrounds(name)), (Group(name),), "centre", (), size=size) for name in names]
-             for _ in range(seen + 1)]
+    alone = [[Poster(rng.choice(backgrounds(name)), (Group(name),), "centre", (), size=size)
+              for name in names] for _ in range(seen + 1)]
     asked, *known = (gather_ids(pipe, posters) for posters in alone)             # (O, N) each
     codes = pipe.tokenizer.config.codebook
     rare = 1 / torch.bincount(torch.cat(known).flatten(), minlength=codes).clamp_min(1)
