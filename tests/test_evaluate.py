@@ -198,7 +198,7 @@ def test_evaluation_of_a_pipeline_fills_every_column(pipe, judge):
 # ---------------------------------------------------------------- probes
 
 def test_objects_are_recognised_by_ids_that_know_them_and_not_by_others(pipe, monkeypatch):
-    names = tuple(things())[:12]
+    names = tuple(things())[:60]                                                 # so each ground is on many
 
     def told(reveal):
         """Ids of an encoder that gives away the object, or the ground only."""
@@ -210,7 +210,7 @@ def test_objects_are_recognised_by_ids_that_know_them_and_not_by_others(pipe, mo
     monkeypatch.setattr(probe, "gather_ids", told(True))
     assert probe.recognised(pipe, "normal", 3, names) == 1
     monkeypatch.setattr(probe, "gather_ids", told(False))
-    assert probe.recognised(pipe, "normal", 3, names) < 0.7
+    assert probe.recognised(pipe, "normal", 3, names) < 0.3
 
 
 def test_a_probe_learns_a_rule_and_not_noise():
