@@ -238,3 +238,11 @@ def test_watch_returns_the_attention_on_glyphs(decoder):
     assert 0 < seen.exp().sum(-1).max() < 1 and seen[1, :, :, 1:].exp().max() == 0
     _, first = decoder.watch(latents, time, ids, glyphs, mask, block=1, heads=1)
     assert torch.allclose(first, seen[:, :1], atol=1e-6)
+
+
+def test_what_tokens_are_told_by_ids_is_added_to_their_patches():
+    latents, _, ids, _ = given()
+    model = Decoder(CONFIG).requires_grad_(False)
+    told = model.embed(latents, ids) - model.embed(latents, ids, torch.zeros(len(ids), dtype=torch.bool))
+    silent = model.heard(ids, torch.zeros(len(ids), dtype=torch.bool))
+    assert apart(told, model.heard(ids) - silent) < 1e-5 and silent.unique(dim=1).shape[1] <= 4

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from minglm.measure import evaluate
+from minglm.measure import evaluate, probe
 from minglm.measure.evaluate import CHECKS, format_report, report, strip, summarise
 from minglm.measure.probe import fit, perplexity
 from minglm.world import prompts
@@ -196,6 +196,22 @@ def test_evaluation_of_a_pipeline_fills_every_column(pipe, judge):
 
 
 # ---------------------------------------------------------------- probes
+
+def test_objects_are_recognised_by_ids_that_know_them_and_not_by_others(pipe, monkeypatch):
+    names = tuple(things())[:60]                                                 # so each ground is on many
+
+    def told(reveal):
+        """Ids of an encoder that gives away the object, or the ground only."""
+        def gather(_, posters):
+            return torch.tensor([[list(COLOURS).index(p.background),
+                                  20 + names.index(p.groups[0].thing) if reveal else 20] for p in posters])
+        return gather
+
+    monkeypatch.setattr(probe, "gather_ids", told(True))
+    assert probe.recognised(pipe, "normal", 3, names) == 1
+    monkeypatch.setattr(probe, "gather_ids", told(False))
+    assert probe.recognised(pipe, "normal", 3, names) < 0.3
+
 
 def test_a_probe_learns_a_rule_and_not_noise():
     generator = torch.Generator().manual_seed(0)

@@ -182,13 +182,17 @@ class Decoder(nn.Module):
         """Patches of the latents plus the embedding of each id, added to its 2x2 tokens: (B, N, D)."""
         p = self.config.patch
         x = self.image_in(rearrange(latents, "b c (h p) (w q) -> b (h w) (c p q)", p=p, q=p))
+        return x + self.heard(ids, keep)
+
+    def heard(self, ids: Tensor, keep: Tensor | None = None) -> Tensor:
+        """What each image token is told by its id: (B, N, D)."""
         prior = self.prior(ids)                                                  # (B, h/4, w/4, D)
         if keep is not None:  # zeros stand for "no ids", before the MLP as in the published code
             prior = prior * keep[:, None, None, None]
         prior = self.prior_in(prior)
         if self.config.quarters:
-            return x + rearrange(prior, "b h w (p q d) -> b (h p w q) d", p=2, q=2)
-        return x + repeat(prior, "b h w d -> b (h p w q) d", p=2, q=2)
+            return rearrange(prior, "b h w (p q d) -> b (h p w q) d", p=2, q=2)
+        return repeat(prior, "b h w d -> b (h p w q) d", p=2, q=2)
 
     def unpatch(self, x: Tensor, m: Tensor, rows: int) -> Tensor:
         """Image tokens -> (B, C, h, w)."""

@@ -113,7 +113,7 @@ def train(stage: Stage, device: Device, folder: str | Path | None = None, resume
             for optimiser in made:
                 for group in optimiser.param_groups:
                     base = recipe.muon_lr if isinstance(optimiser, Muon) else recipe.lr
-                    group["lr"] = base * recipe.rate(step)
+                    group["lr"] = base * group.get("scale", 1.0) * recipe.rate(step)
             values = gradients(compute, ranks.parts(stage.batch, step, shares), device)
             values |= stage.after()
             norm = sharding.whole(nn.utils.clip_grad_norm_(model.parameters(), recipe.clip))

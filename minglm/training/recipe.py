@@ -41,6 +41,7 @@ class Stage:
     recipe: Recipe
     muon: Callable[[str], bool] = lambda name: False  # names of the hidden matrices
     after: Callable[[], dict[str, Tensor]] = dict     # called once per step, after its losses; more to log
+    rare: Callable[[str], bool] = lambda name: False  # names of tables of which a batch sees few rows
 
 
 @dataclass

@@ -31,11 +31,13 @@ ALIGN = 1                                    # the block whose attention is supe
 
 
 class DecoderTraining(nn.Module):
-    """Decoder and glyph encoder, trained together."""
+    """Decoder and glyph encoder, trained together, and a head that is needed in training only."""
 
     def __init__(self, decoder: Decoder, glyph: GlyphEncoder):
         super().__init__()
         self.decoder, self.glyph = decoder, glyph
+        config = decoder.config
+        self.patch = nn.Linear(config.width, config.channels * config.patch ** 2)
 
 
 @torch.no_grad()
@@ -55,15 +57,16 @@ def decoder_stage(config: Config, device: Device, recipe: Recipe, vae: VAE, toke
     The ids are not those of the picture itself but of one with some texts misspelt, because planners often
     add or omit a letter: the decoder should learn spelling from the words, only position and colour from ids.
 
-    Two auxiliary losses make text learnable in an hour: the attention of one block is supervised with the
-    positions of the letters, which the poster world knows, and every glyph token must draw its letter, as in
-    stage `glyph`. Latents under text and objects have larger weights. Ids and words are dropped at random,
-    for the unconditional branch of guidance.
+    Three auxiliary losses make letters and objects learnable in hours: the attention of one block is
+    supervised with the positions of the letters, which the poster world knows; every glyph token must draw
+    its letter, as in stage `glyph`; and every id must draw its patches, as far as it knows them. Latents
+    under text and objects have larger weights. Ids and words are dropped at random, for the unconditional
+    branch of guidance.
     """
     name = "decoder-large" if decoder else "decoder"
     model = DecoderTraining(decoder or begin(config, tokenizer), glyph).to(device.device).requires_grad_(True)
     vae, tokenizer = vae.to(device.device).eval(), tokenizer.to(device.device).eval()
-    scale, heads = config.vae.scale, config.decoder.heads
+    scale, heads, patch = config.vae.scale, config.decoder.heads, config.decoder.patch
 
     def batch(step: int, share: slice = WHOLE) -> dict:
         # posters and random numbers for the whole batch, whatever `share` is
@@ -113,11 +116,17 @@ def decoder_stage(config: Config, device: Device, recipe: Recipe, vae: VAE, toke
         drawing = F.binary_cross_entropy_with_logits(model.glyph.draw(features).float(), b["rasters"],
                                                      reduction="none").mean(-1)
         drawing = (drawing * has).sum() / sums["drawing"].clamp_min(1e-6)
-        value = flow_loss + 0.1 * align + drawing
+        # ids: what they tell a token is enough to draw its patch, as far as the id knows it
+        patches = rearrange(model.patch(model.decoder.heard(b["prior"])),
+                            "b (h w) (c p q) -> b c (h p) (w q)", h=b["latents"].shape[2] // patch, p=patch,
+                            q=patch)
+        ids = (patches.float() - b["latents"]).square().mean(1, keepdim=True)
+        ids = (ids * b["weight"]).sum() / sums["weight"]
+        value = flow_loss + 0.1 * align + drawing + ids
         return value, dict(flow=flow_loss.detach(), text=text_loss, align=align.detach(),
-                           drawing=drawing.detach())
+                           drawing=drawing.detach(), ids=ids.detach())
 
     def hidden(name: str) -> bool:
         return name.startswith("decoder.blocks") and "modulation" not in name
 
-    return Stage(name, model, batch, loss, recipe, hidden)
+    return Stage(name, model, batch, loss, recipe, hidden, rare=lambda name: name == "decoder.prior.weight")

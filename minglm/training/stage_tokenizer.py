@@ -163,7 +163,7 @@ def tokenizer_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE) ->
         error = (reconstruction.float() - b["targets"]).square() * b["weight"]
         if model.training:
             seen.append((z.detach(), ids, b["generator"]))
-        value = words + 10 * error.mean() + 0.5 * cells + 0.5 * commitment
+        value = words + 10 * error.mean() + cells + 0.5 * commitment
         return value, dict(words=words.detach(), pixels=error.mean().detach(), objects=cells.detach(),
                            commitment=commitment.detach())
 
