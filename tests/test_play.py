@@ -138,13 +138,16 @@ def test_the_likeliest_ids_are_those_that_a_planner_without_dice_takes(pipe):
 
 
 def test_alternatives_are_sorted_and_look_back_only(pipe, one):
-    found = play.alternatives(pipe, one, 2, 1, count=5)
+    *found, own = play.alternatives(pipe, one, 2, 1, count=5)
+    assert own[0] == one.plan[2, 1] and own[1] < found[-1][1]            # unlikely, and there all the same
     assert len({id for id, _ in found}) == 5 and all(type(id) is int and 0 < chance < 1 for id, chance in found)
     assert [chance for _, chance in found] == sorted((chance for _, chance in found), reverse=True)
     other = (int(one.plan[1, 3]) + 1) % 256
     later, earlier = ({place: other} for place in ((2, 2), (1, 3)))
-    assert play.alternatives(pipe, one, 2, 1, 5, later) == found
-    assert play.alternatives(pipe, one, 2, 1, 5, earlier) != found
+    assert play.alternatives(pipe, one, 2, 1, 5, later) == [*found, own]
+    assert play.alternatives(pipe, one, 2, 1, 5, earlier) != [*found, own]
+    every = play.alternatives(pipe, one, 2, 1, count=1000)
+    assert len(every) == 256 and own in every and sum(chance for _, chance in every) == pytest.approx(1, abs=1e-4)
     with pytest.raises(ValueError, match="column 7"):
         play.alternatives(pipe, one, 2, 7)
 
@@ -184,6 +187,12 @@ def said(widget) -> str:
 
 def picture(widget) -> Image.Image:
     return Image.open(BytesIO(widget.value))
+
+
+def chosen(panel) -> tuple[list, list]:
+    """The cells and the ids on offer that are marked as chosen."""
+    return tuple([name for name, square in squares.items() if "minglm-chosen" in square._dom_classes]
+                 for squares in (panel.cells, panel.offers))
 
 
 def is_shown(widget) -> bool:
@@ -230,25 +239,26 @@ def test_numbers_and_checkbox_reach_the_pipeline(panel, pipe):
 
 def test_a_cell_is_clicked_an_id_taken_and_the_plan_painted_again(panel, pipe, one):
     panel.paint.click()
-    place, before = (1, 2), panel.picture.value
+    place, before, painted = (1, 2), panel.picture.value, int(one.plan[1, 2])
     panel.cells[place].click()
-    assert is_shown(panel.choice) and f"id {int(one.plan[place])}" in said(panel.hint)
+    assert is_shown(panel.choice) and f"id {painted} was painted" in said(panel.hint)
     likely = play.alternatives(pipe, one, *place)
-    assert {*panel.offers} == {int(one.plan[place]), *(id for id, _ in likely)}
-    labels = [box.children[0].value for box in panel.palette.children]
-    assert labels[-1] == f"{likely[-1][1]:.1%}" and "as it was" in labels
-    assert "minglm-chosen" in panel.cells[place]._dom_classes
-    other = next(id for id, _ in likely if id != one.plan[place])
+    assert [*panel.offers] == [id for id, _ in likely] and painted in panel.offers
+    assert [box.children[0].value for box in panel.palette.children] == [f"{chance:.1%}" for _, chance in likely]
+    assert chosen(panel) == ([place], [painted])
+    other = next(id for id, _ in likely if id != painted)
     panel.offers[other].click()
     assert f"becomes {other}" in said(panel.status) and panel.picture.value == before
     assert {"minglm-changed", f"minglm-id-{other}"} <= {*panel.cells[place]._dom_classes}
+    assert chosen(panel) == ([place], [other])
     panel.again.click()
     two = play.repaint(pipe, one, {place: other})
     assert picture(panel.picture).tobytes() == two.image.tobytes() and panel.picture.value != before
     assert panel.before.value == before and is_shown(panel.figures[3])
     assert torch.equal(panel.painting.plan, two.plan) and panel.changes == {}
+    assert is_shown(panel.choice) and chosen(panel) == ([place], [other])        # for another try
     panel.paint.click()                                      # anew: nothing to compare with
-    assert not is_shown(panel.figures[3]) and panel.picture.value == before
+    assert not is_shown(panel.figures[3]) and panel.picture.value == before and not is_shown(panel.choice)
 
 
 def test_any_id_may_be_typed_and_taken_back(panel, one):
@@ -264,6 +274,7 @@ def test_any_id_may_be_typed_and_taken_back(panel, one):
     panel.take.click()
     assert [*panel.changes] == [(0, 0), (3, 3)]
     panel.cells[0, 0].click()
+    assert panel.number.value == other
     panel.offers[planned].click()
     assert [*panel.changes] == [(3, 3)] and said(panel.status).endswith("stays")
     assert "minglm-changed" not in panel.cells[0, 0]._dom_classes
@@ -277,7 +288,7 @@ def test_another_size_has_other_cells(panel):
     rows, columns = panel.painting.plan.shape
     assert rows * columns > 16 and len(panel.cells) == len(panel.plan.children) == rows * columns
     assert all(cell.comm is None for cell in first), "cells that are gone are closed"
-    assert panel.plan.layout.grid_template_columns == f"repeat({columns}, 48px)"
+    assert panel.plan.layout.grid_template_columns == f"repeat({columns}, 32px)"
 
 
 @pytest.mark.parametrize("prompt, words", [

@@ -13,12 +13,12 @@ from io import BytesIO
 import ipywidgets as widgets
 from PIL import Image
 
-CELL = 48                                    # pixels of the screen for an id
+LARGE, SMALL = 48, 32                        # pixels of the screen for an id; in a large plan
 STYLE = """
 .minglm-says {line-height: 1.4; white-space: pre-wrap; overflow-wrap: anywhere}
-button.minglm-id {margin: 0; padding: 0; background-size: cover}
-button.minglm-changed {box-shadow: inset 0 0 0 3px #0072B2}
-button.minglm-chosen {outline: 3px solid #D55E00; outline-offset: -3px}
+button.jupyter-button.minglm-id {margin: 0; padding: 0; border-radius: 0; background-size: cover}
+button.jupyter-button.minglm-changed {box-shadow: inset 0 0 0 3px #0072B2}
+button.jupyter-button.minglm-chosen {outline: 3px solid #D55E00; outline-offset: -3px}
 """
 
 
@@ -28,15 +28,16 @@ def button(text: str, tooltip: str, action: Callable[[], None]) -> widgets.Butto
     return made
 
 
-def square(action: Callable[[], None]) -> widgets.Button:
-    """A button as large as a cell of the plan, to be dressed as an id."""
+def square(side: int, action: Callable[[], None]) -> widgets.Button:
+    """A button to be dressed as an id. side: in pixels."""
     made = button("", "", action)
-    made.layout = dict(width=f"{CELL}px", height=f"{CELL}px")
+    made.layout = dict(width=f"{side}px", height=f"{side}px")
     return made
 
 
-def dress(cell: widgets.Button, id: int, tooltip: str, *marks: str) -> None:
+def dress(cell: widgets.Button, id: int, tooltip: str, changed: bool = False, chosen: bool = False) -> None:
     """Make a square look like an id, which `sheet` says how to draw."""
+    marks = ["minglm-changed"] * changed + ["minglm-chosen"] * chosen
     cell.tooltip, cell._dom_classes = tooltip, ("minglm-id", f"minglm-id-{id}", *marks)
 
 

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from minglm.course import play
 from minglm.course.buttons import (
-    CELL,
+    LARGE,
+    SMALL,
     button,
     dress,
     png,
@@ -47,13 +48,15 @@ class Panel:
         self.offers: dict[int, widgets.Button] = {}      # ids to choose from
         # what is asked for; each widget is called as the pipeline's argument that it sets
         self.asked = dict(
-            prompt=widgets.Textarea(PROMPT, description="prompt", rows=2, layout=dict(width="640px")),
-            seed=widgets.BoundedIntText(0, max=2 ** 31 - 1, description="seed"),
-            steps=widgets.IntSlider(20, min=1, max=50, description="steps"),
-            guidance=widgets.FloatSlider(1.5, min=1, max=5, description="guidance"),
-            temperature=widgets.FloatSlider(0.9, min=0, max=2, description="temperature"),
-            enhance=widgets.Checkbox(True, description="enhance the prompt"),
+            prompt=widgets.Textarea(PROMPT, rows=2, layout=dict(width="640px")),
+            seed=widgets.BoundedIntText(0, max=2 ** 31 - 1),
+            steps=widgets.IntSlider(20, min=1, max=50),
+            guidance=widgets.FloatSlider(1.5, min=1, max=5),
+            temperature=widgets.FloatSlider(0.9, min=0, max=2),
+            enhance=widgets.Checkbox(True),
         )
+        for name, widget in self.asked.items():
+            widget.description = name
         self.paint = button("Paint", "plan the prompt and paint it", self.on_paint)
         self.again = button("Paint again", "paint the plan as it stands", self.on_again)
         self.again.disabled = True
@@ -88,22 +91,15 @@ class Panel:
     def on_again(self) -> None:
         """Paint the plan as it stands, by the prompt and the numbers as they stand."""
         with self.working("painting"):
-            before = self.painting
+            before, place = self.painting, self.place
             self.draw(play.repaint(self.pipe, before, self.changes, self.on_step, **self.how()), before)
+            if place:
+                self.offer(place)            # for another try in the same cell
 
     def choose(self, place: tuple[int, int]) -> None:
-        """Offer ids for a cell of the plan: its own, and what else the planner thinks likely."""
+        """Offer ids for a cell of the plan."""
         with self.working("asking the planner"):
-            self.place, planned = place, int(self.painting.plan[place])
-            likely = play.alternatives(self.pipe, self.painting, *place, changes=self.changes)
-            labels = {planned: "as it was"} | {id: f"{chance:.1%}" for id, chance in likely}
-            self.offers = {id: square(lambda id=id: self.put(id)) for id in labels}
-            refill(self.palette, [titled(label, self.offers[id]) for id, label in labels.items()])
-            tell(self.hint, f"Row {place[0]}, column {place[1]}: id {planned}. What the planner thinks "
-                            "likely here, given the prompt and all ids before this one:")
-            self.number.value = planned
-            visible(True, self.choice)
-            self.colour()
+            self.offer(place)
 
     def put(self, id: int) -> None:
         """Put an id into the chosen cell."""
@@ -150,30 +146,43 @@ class Panel:
             "learning what ids look like, once: poster", *done))
         self.painting, self.changes, self.place, self.offers = painting, {}, None, {}
         rows, columns = painting.plan.shape
-        size = dict(width=f"{CELL * columns}px", height=f"{CELL * rows}px")
+        side = max(SMALL, 4 * LARGE // max(rows, columns))
+        size = dict(width=f"{side * columns}px", height=f"{side * rows}px")
         preview, _, picture = play.views(self.pipe, painting)
         earlier = before.image if before else picture
         for figure, image in ((self.preview, preview), (self.picture, picture), (self.before, earlier)):
             figure.value, figure.layout = png(image), size
-        self.cells = {(row, column): square(lambda place=(row, column): self.choose(place))
+        self.cells = {(row, column): square(side, lambda place=(row, column): self.choose(place))
                       for row in range(rows) for column in range(columns)}
         refill(self.plan, list(self.cells.values()))
-        self.plan.layout = size | dict(grid_template_columns=f"repeat({columns}, {CELL}px)")
+        self.plan.layout = size | dict(grid_template_columns=f"repeat({columns}, {side}px)", margin="2px")
         tell(self.understood, "\n".join(painting.notes) or "the prompt is read as it stands")
         visible(True, *self.figures)
         visible(before is not None, self.figures[-1])
         visible(False, self.choice)
         self.colour()
 
+    def offer(self, place: tuple[int, int]) -> None:
+        """Show what else the planner thinks likely in a cell of the plan."""
+        likely = play.alternatives(self.pipe, self.painting, *place, changes=self.changes)
+        self.place = place
+        self.offers = {id: square(LARGE, lambda id=id: self.put(id)) for id, _ in likely}
+        refill(self.palette, [titled(f"{chance:.1%}", self.offers[id]) for id, chance in likely])
+        painted = int(self.painting.plan[place])
+        tell(self.hint, f"Row {place[0]}, column {place[1]}: id {painted} was painted. The planner thinks "
+                        "these likely here, given the prompt and all ids before:")
+        self.number.value = self.changes.get(place, painted)
+        visible(True, self.choice)
+        self.colour()
+
     def colour(self) -> None:
         """Draw every id of the plan as it stands, and every id on offer."""
         plan = play.changed(self.painting.plan, self.changes)
         for place, cell in self.cells.items():
-            marks = {"minglm-changed": place in self.changes, "minglm-chosen": place == self.place}
             dress(cell, int(plan[place]), f"row {place[0]}, column {place[1]}: id {plan[place]}",
-                  *(mark for mark, on in marks.items() if on))
+                  changed=place in self.changes, chosen=place == self.place)
         for id, offer in self.offers.items():
-            dress(offer, id, f"take id {id}")
+            dress(offer, id, f"take id {id}", chosen=id == int(plan[self.place]))
         patches, _ = mean_patches(self.pipe.tokenizer, play.POSTERS)
         shown = {*plan.flatten().tolist(), *self.offers}
         self.css.value = sheet(self.scope, {id: Image.fromarray(patches[id].numpy()) for id in shown})

@@ -96,13 +96,14 @@ def alternatives(pipe: Pipeline, painting: Painting, row: int, column: int, coun
                  changes: Changes | None = None) -> list[tuple[int, float]]:
     """The `count` most probable ids in one place of the plan, as (id, probability), the likeliest first.
 
-    Probabilities are the planner's at temperature 1, given the prompt, the preview and the ids before this
-    place in reading order, changed ones included.
+    The id that was painted there comes last if it is not among them. Probabilities are the planner's at
+    temperature 1, given the prompt, the preview and the ids before this place in reading order, changed ones
+    included.
     """
-    plan = changed(painting.plan, changes or {})
-    chances = probabilities(pipe, painting.understood, painting.preview, plan)[cell(plan, row, column)]
-    top = chances.topk(min(count, len(chances)))
-    return list(zip(top.indices.tolist(), top.values.tolist()))
+    place, plan = cell(painting.plan, row, column), changed(painting.plan, changes or {})
+    chances = probabilities(pipe, painting.understood, painting.preview, plan)[place]
+    likely = chances.topk(min(count, len(chances))).indices.tolist()
+    return [(id, float(chances[id])) for id in dict.fromkeys([*likely, int(painting.plan[place])])]
 
 
 @torch.no_grad()
