@@ -56,7 +56,7 @@ class Panel:
             enhance=widgets.Checkbox(True),
         )
         for name, widget in self.asked.items():
-            widget.description = name
+            widget.description, widget.style.description_width = name, "90px"
         self.paint = button("Paint", "plan the prompt and paint it", self.on_paint)
         self.again = button("Paint again", "paint the plan as it stands", self.on_again)
         self.again.disabled = True
