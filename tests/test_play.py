@@ -382,7 +382,7 @@ def test_play_opens_a_notebook_that_is_gone_later(lab, folder, tmp_path):
 
 
 @needs_widgets
-def test_a_notebook_may_be_kept_and_nothing_is_overwritten(lab, folder, capsys):
+def test_a_notebook_may_be_kept_and_nothing_is_overwritten(lab, folder, capsys, monkeypatch):
     assert main(["play", "--weights", str(folder), "--device", "cpu", "--out", "my.ipynb"]) == 0
     assert "'cpu'))" in lab[0][1] and Path("my.ipynb").read_text(encoding="utf-8") == lab[0][1]
     assert "is gone" not in lab[0][1]
@@ -390,20 +390,26 @@ def test_a_notebook_may_be_kept_and_nothing_is_overwritten(lab, folder, capsys):
     assert main(["play", "--weights", str(folder), "--out", "my.ipynb"]) == 2
     assert "my.ipynb is there already" in capsys.readouterr().err
     assert Path("my.ipynb").read_text() == "mine" and len(lab) == 1
+    monkeypatch.setattr(weights, "load", lambda folder: Path("late.ipynb").write_text("mine"))   # while it is at work
+    assert main(["play", "--weights", str(folder), "--out", "late.ipynb"]) == 2
+    assert Path("late.ipynb").read_text() == "mine" and len(lab) == 1
 
 
 @needs_widgets
 @pytest.mark.parametrize("arguments, words", [
     (["--weights", "absent"], "no weights 'absent'"), (["--weights", "broken"], "incomplete weights"),
+    (["--weights", "published"], "published is no model of posters"),
     (["--device", "tpu"], "unknown device 'tpu'"), (["--out", "absent/a.ipynb"], "there is no folder absent"),
     (["--out", "a.txt"], "ends in .ipynb"), (["--out", "."], "is there already")])
 def test_play_refuses_in_a_line(lab, folder, capsys, arguments, words):
     shutil.copytree(folder, "broken")
     (Path("broken") / "vae" / "model.safetensors").unlink()
+    Path("published").mkdir()
+    Path("published", "model_index.json").write_text("{}")
     assert main(["play", *([] if "--weights" in arguments else ["--weights", str(folder)]), *arguments]) == 2
     said = capsys.readouterr()
     assert said.out == "" and said.err.count("\n") == 1 and words in said.err and lab == []
-    assert os.listdir() == ["broken"]
+    assert sorted(os.listdir()) == ["broken", "published"]
 
 
 @pytest.mark.parametrize("absent", [["jupyterlab"], ["ipywidgets"], ["jupyterlab", "ipywidgets"]])

@@ -10,6 +10,7 @@ Nothing here needs Jupyter before it is asked for: the widgets are in panel.py, 
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -84,15 +85,16 @@ def open_lab(weights: str, device: str, out: Path | None, options: list[str]) ->
         writable(out)
     pick(device)
     folder = disk.find(weights)
-    if not is_snapshot(folder):              # of the size of the published one it would not be loaded twice
-        disk.load(folder)
+    if is_snapshot(folder):
+        raise ValueError(f"{weights} is no model of posters, which is what the playground is for")
+    disk.load(folder)                        # what is wrong with them is said here, not in the notebook
     # the notebook's kernel works in the notebook's folder, from where a relative path leads elsewhere
-    name = folder.name if folder.parent == disk.FOLDER else str(folder.resolve())
+    source = folder.name if folder.parent == disk.FOLDER else str(folder.resolve())
 
     from jupyterlab.labapp import LabApp
 
-    with TemporaryDirectory(prefix="minglm-play-") as temporary:
-        path = out.resolve() if out else Path(temporary) / "playground.ipynb"
+    with nullcontext(out.resolve().parent) if out else TemporaryDirectory(prefix="minglm-play-") as place:
+        path = Path(place) / (out.name if out else "playground.ipynb")
         with path.open("xb") as file:        # x: never over what is there
-            file.write(notebooks.dump(notebook(name, device, stays=out is not None)))
+            file.write(notebooks.dump(notebook(source, device, stays=out is not None)))
         LabApp.launch_instance([str(path), f"--ServerApp.root_dir={path.parent}", *options])
