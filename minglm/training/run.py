@@ -27,6 +27,7 @@ from minglm.training.loop import train as loop
 from minglm.training.recipe import RECIPES, Recipe, Stage
 from minglm.training.stage_decoder import decoder_stage
 from minglm.training.stage_glyph import glyph_stage
+from minglm.training.stage_grpo_planner import grpo_planner_stage
 from minglm.training.stage_planner import planner_stage
 from minglm.training.stage_tokenizer import tokenizer_stage
 from minglm.training.stage_vae import vae_stage
@@ -195,16 +196,19 @@ def train_stage(name: str, folder: Path, options: argparse.Namespace, recipe: Re
 
 
 STAGES = ("vae", "tokenizer", "glyph", "planner", "decoder", "decoder-large")
+AFTERWARDS = ("grpo-planner",)               # by name only: `all` is what they start from
 NEEDS = {"planner": ("tokenizer",), "decoder": ("vae", "tokenizer", "glyph"),
-         "decoder-large": ("vae", "tokenizer", "glyph", "decoder")}
+         "decoder-large": ("vae", "tokenizer", "glyph", "decoder"),
+         "grpo-planner": ("vae", "tokenizer", "glyph", "planner", "decoder")}
 OUTPUTS = {"vae": ("vae",), "tokenizer": ("tokenizer",), "glyph": ("glyph",), "planner": ("planner",),
-           "decoder": ("decoder", "glyph"), "decoder-large": ("decoder", "glyph")}
+           "decoder": ("decoder", "glyph"), "decoder-large": ("decoder", "glyph"),
+           "grpo-planner": ("planner",)}
 
 
 def known(name: str) -> str:
     """The name of a stage. Raises ValueError if there is none of that name."""
-    if name not in STAGES:
-        raise ValueError(f"unknown stage {name!r}: choose one of {', '.join(STAGES)} or all")
+    if name not in STAGES + AFTERWARDS:
+        raise ValueError(f"unknown stage {name!r}: choose one of {', '.join(STAGES + AFTERWARDS)} or all")
     return name
 
 
@@ -226,6 +230,9 @@ def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Pat
     tokenizer = weights.load_part(folder, "tokenizer", config)
     if name == "planner":
         return planner_stage(config, device, recipe, weights.load_text(folder, config), tokenizer)
+    if name == "grpo-planner":
+        parts = {part: weights.load_part(folder, part, config) for part in NEEDS[name]}
+        return grpo_planner_stage(config, device, recipe, weights.load_text(folder, config), parts)
     vae, glyph = (weights.load_part(folder, part, config) for part in ("vae", "glyph"))
     decoder = weights.load_part(folder, "decoder", config) if name == "decoder-large" else None
     return decoder_stage(config, device, recipe, vae, tokenizer, glyph, decoder)
