@@ -150,6 +150,7 @@ def grpo_planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE,
         gain = clipped(new, b["old"], b["advantage"][:, None], how.clip).mean()
         apart = divergence(new, b["reference"]).mean()
         moved = ((new - b["old"]).exp() - 1).abs().gt(how.clip).float().mean()
-        return gain + how.penalty * apart, b["stats"] | dict(divergence=apart.detach(), clipped=moved.detach())
+        stats = dict(divergence=apart.detach(), clipped=moved.detach())
+        return gain + how.penalty * apart, b["stats"] | stats
 
     return Stage(name, model, batch, loss, recipe)
