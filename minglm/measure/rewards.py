@@ -35,13 +35,9 @@ def text(scores: dict) -> float | None:
     return max(0.0, sum(scores["ned"]) / len(scores["ned"]) - 0.5 * scores["extra"])
 
 
-def room(scores: dict) -> float | None:
-    """Whether every text stands where it was asked for, whatever its letters."""
-    return share("text_place")(scores)
-
-
-REWARDS: dict[str, Reward] = dict(text=text, room=room, background=share("background"), object=share("object"),
-                                  count=share("count"), place=share("place"), colour=share("text_colour"))
+REWARDS: dict[str, Reward] = dict(
+    text=text, room=share("text_place"), background=share("background"), object=share("object"),
+    count=share("count"), place=share("place"), colour=share("text_colour"))
 
 
 def rewards(picture: Image.Image, asked: Prompt, judge: Judge) -> dict[str, float | None]:

@@ -122,7 +122,8 @@ def grpo_planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE,
         with device.autocast():
             old, reference = (log_probabilities(planner, data, how.temperature)
                               for planner in (model.behaviour, model.reference))
-        return data | dict(old=old, reference=reference, advantage=advantages(reward, how.group).to(old.device),
+        better = advantages(reward, how.group).to(old.device)
+        return data | dict(old=old, reference=reference, advantage=better,
                            stats=dict(reward=reward.mean(), **stats))
 
     def painted(lines: list[str], plan: Tensor, noise: Tensor) -> list:
