@@ -15,11 +15,15 @@ from minglm.measure import rewards
 from minglm.model.decoder import Decoder
 from minglm.model.glyph import GlyphEncoder
 from minglm.model.planner import Planner
+from minglm.model.tokenizer import Tokenizer
 from minglm.model.vae import VAE
+from minglm.training import stage_grpo_decoder
+from minglm.training.batches import pixels
 from minglm.training.grpo import advantages, clipped, divergence, follow, frozen
 from minglm.training.loop import train
 from minglm.training.recipe import Recipe
 from minglm.training.stage_grpo_planner import Reinforcement, grpo_planner_stage, log_probabilities
+from minglm.world.draw import draw
 
 CPU = pick("cpu")
 
@@ -192,3 +196,64 @@ def test_rewards_are_weighted_means_of_what_was_asked_for():
     assert rewards.total(dict.fromkeys(rewards.REWARDS), dict(text=1.0)) == 0
     with pytest.raises(ValueError, match="no reward beauty: choose from text, room"):
         rewards.total(each, dict(beauty=1.0))
+
+
+# ---------------------------------------------------------------- the stage of the decoder
+
+@pytest.fixture
+def painting(config, parts, monkeypatch):
+    """The decoder's stage with a reward that needs no reader: how dark a picture is."""
+    def scored(picture, asked):
+        return dict.fromkeys(rewards.REWARDS) | dict(text=1 - float(np.asarray(picture, dtype=np.float32).mean()) / 255)
+
+    monkeypatch.setattr(rewards, "scored", scored)
+
+    def make(recipe=RECIPE, how=stage_grpo_decoder.Reinforcement(group=2, steps=4, likeness=0.0)):
+        torch.manual_seed(1)
+        decoder = deepcopy(parts) | dict(tokenizer=Tokenizer(config.tokenizer))
+        for p in decoder["decoder"].parameters():                                # or it paints the same everywhere
+            p.data.add_(0.05 * torch.randn_like(p))
+        return stage_grpo_decoder.grpo_decoder_stage(config, CPU, recipe, decoder, how, workers=0)
+
+    return make
+
+
+def test_stochastic_steps_are_as_probable_as_when_they_were_taken(painting):
+    made = painting()
+    batch = made.batch(0)
+    with CPU.autocast():
+        loss, stats = made.loss(batch)
+    assert stats["divergence"] < 1e-5 and stats["clipped"] == 0 and len(batch["steps"]) == 2
+    assert not torch.equal(batch["steps"][0]["after"][0], batch["steps"][0]["after"][1])
+    assert torch.equal(batch["steps"][0]["before"][0], batch["steps"][0]["before"][1])   # the first noise is shared
+
+
+def test_the_window_wanders_and_leaves_the_last_step_out(painting):
+    made = painting(replace(RECIPE, steps=20))
+    first = [made.batch(step)["steps"][0]["sigma"] for step in (0, 2, 4)]
+    assert first[0] == 1 > first[1] and first[2] == first[0]
+    assert all(s["following"] > 0 for step in (0, 2) for s in made.batch(step)["steps"])
+
+
+@pytest.mark.parametrize("stop", (1, 2, 3))
+def test_a_run_of_the_decoder_resumes_exactly(painting, tmp_path, stop):
+    wanted, found = losses(painting()), []
+    for end in (stop, None):
+        found += losses(painting(), tmp_path, end, resume=True)
+    assert found == wanted and len(found) == 4
+
+
+def test_pictures_move_towards_what_is_rewarded(painting):
+    how = stage_grpo_decoder.Reinforcement(group=8, reuse=1, steps=4, likeness=0.0, penalty=0.0)
+    made = painting(Recipe(steps=24, batch=16, lr=3e-3, warmup=1, ema=0.0), how)
+    rewarded = [float(step.stats["reward"]) for step in train(made, CPU)]
+    assert sum(rewarded[-6:]) > sum(rewarded[:6])
+
+
+def test_likeness_is_1_for_the_drawing_itself(config):
+    torch.manual_seed(0)
+    tokenizer = Tokenizer(config.tokenizer)
+    posters = [draw(3, i) for i in range(4)]
+    alike = stage_grpo_decoder.likeness(tokenizer, [p.image for p in posters], pixels(posters))
+    other = stage_grpo_decoder.likeness(tokenizer, [p.image for p in posters[::-1]], pixels(posters))
+    assert torch.allclose(alike, torch.ones(4), atol=1e-4) and (other < alike - 1e-3).all()
