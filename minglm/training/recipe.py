@@ -71,6 +71,7 @@ RECIPES = {
         "decoder": Recipe(steps=7500, batch=32, lr=1e-3, muon_lr=4e-3),
         "decoder-large": Recipe(steps=1500, batch=32, lr=5e-4, muon_lr=2e-3),
         "grpo-planner": Recipe(steps=300, batch=64, lr=3e-5, warmup=10, ema=0.95),
+        "grpo-decoder": Recipe(steps=300, batch=64, lr=3e-5, warmup=10, ema=0.95),
     },
     "tiny": {
         "vae": Recipe(steps=200, batch=8, lr=1e-3, warmup=10),
@@ -80,5 +81,6 @@ RECIPES = {
         "decoder": Recipe(steps=300, batch=16, lr=2e-3, muon_lr=4e-3, warmup=10),
         "decoder-large": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
         "grpo-planner": Recipe(steps=20, batch=16, lr=1e-4, warmup=2, ema=0.95),
+        "grpo-decoder": Recipe(steps=20, batch=16, lr=1e-4, warmup=2, ema=0.95),
     },
 }
