@@ -117,6 +117,8 @@ def test_what_is_held_out_is_found_within_longer_texts():
     seen = next(word for word in words("en_words") if word != "a" and not held_out(word))
     assert contains_held_out(f"{english}zzz") == held_out(f"{english}zzz")
     assert not contains_held_out(f"{seen} {seen}") or held_out(f"{seen} {seen}")
+    apart = "，".join(chinese)
+    assert contains_held_out(apart) == held_out(apart)
 
 
 def test_texts_of_every_kind_can_be_drawn():

@@ -51,12 +51,19 @@ def silhouette(name: str, side: int) -> np.ndarray:
     return np.asarray(sprite(name, side).getchannel("A"), dtype=np.float32) / 255
 
 
+def silhouettes(poster: Poster) -> Iterator[tuple[str, slice, slice, np.ndarray]]:
+    """Every object with the rows and columns that its picture has, and how much of each pixel it covers."""
+    for name, (x0, y0, x1, y1) in poster.boxes:
+        # a margin of two pixels, as in Poster.image
+        yield name, slice(y0 + 2, y1 - 2), slice(x0 + 2, x1 - 2), silhouette(name, x1 - x0 - 4)
+
+
 def object_mask(batch: list[Poster]) -> Tensor:
     """(B, 1, H, W): 1 where an object covers a pixel, 0 where the ground is seen."""
     mask = np.zeros((len(batch), 1, batch[0].height, batch[0].width), dtype=np.float32)
     for i, poster in enumerate(batch):
-        for name, (x0, y0, x1, y1) in poster.boxes:
-            mask[i, 0, y0 + 2:y1 - 2, x0 + 2:x1 - 2] = silhouette(name, x1 - x0 - 4)
+        for _, ys, xs, covered in silhouettes(poster):
+            mask[i, 0, ys, xs] = covered
     return torch.from_numpy(mask)
 
 
@@ -67,12 +74,12 @@ def object_cells(batch: list[Poster], cell: int = CELL) -> tuple[Tensor, Tensor]
     which = np.zeros((len(batch), rows, columns), dtype=np.int64)
     share = np.zeros((len(batch), rows, columns), dtype=np.float32)
     for i, poster in enumerate(batch):
-        for name, (x0, y0, x1, y1) in poster.boxes:
+        for name, ys, xs, covered in silhouettes(poster):
             alone = np.zeros((poster.height, poster.width), dtype=np.float32)
-            alone[y0 + 2:y1 - 2, x0 + 2:x1 - 2] = silhouette(name, x1 - x0 - 4)
-            covered = alone.reshape(rows, cell, columns, cell).mean((1, 3))
-            more = covered > share[i]
-            which[i][more], share[i][more] = things()[name].index, covered[more]
+            alone[ys, xs] = covered
+            part = alone.reshape(rows, cell, columns, cell).mean((1, 3))
+            more = part > share[i]
+            which[i][more], share[i][more] = things()[name].index, part[more]
     return torch.from_numpy(which), torch.from_numpy(share)
 
 
