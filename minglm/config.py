@@ -158,6 +158,13 @@ class Config:
         """Pixels per planner id and side: 32."""
         return 2 * self.vae.scale * self.decoder.patch
 
+    @property
+    def unpublished(self) -> list[str]:
+        """What the published classes cannot represent; empty for a model of the published kind."""
+        ours = {"the VAE is not an AutoencoderConfig": not isinstance(self.vae, AutoencoderConfig),
+                "glyph.places is on": self.glyph.places, "decoder.quarters is on": self.decoder.quarters}
+        return [what for what, is_so in ours.items() if is_so]
+
     def to_dict(self) -> dict:
         return asdict(self)
 

@@ -45,8 +45,9 @@ class PublishedPipeline(Pipeline):
     specials = True
 
     def __init__(self, config: Config, bpe: BPE, parts: dict, device: Device):
-        if config.glyph.places or config.decoder.quarters:
-            raise ValueError(f"the {config.name} weights are not of the published kind: use Pipeline")
+        if config.unpublished:
+            raise ValueError(f"the {config.name} weights are not of the published kind "
+                             f"({', '.join(config.unpublished)}): use Pipeline")
         super().__init__(config, bpe, parts, device)
 
     def quoted(self, prompt: str) -> list[str]:
