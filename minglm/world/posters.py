@@ -63,13 +63,17 @@ class Poster:
         """The picture, RGB, (height, width)."""
         image = Image.new("RGB", (self.width, self.height), COLOURS[self.background][0])
         for name, (x0, y0, x1, _) in self.boxes:
-            picture = sprite(name, x1 - x0 - 4)                                  # a margin of two pixels
+            picture = self.look_of(name, x1 - x0 - 4)                            # a margin of two pixels
             image.paste(picture, (x0 + 2, y0 + 2), picture)
         for region, _, letters in self.lines:
             for letter in letters:
                 mask, dx, dy = glyph(letter.character, letter.width, letter.wide)
                 image.paste(COLOURS[region.colour][0], (round(letter.x + dx), round(letter.y + dy)), mask)
         return image
+
+    def look_of(self, name: str, side: int) -> Image.Image:
+        """An object as it looks on this poster, RGBA, `side` pixels square. (scenes.py has other looks.)"""
+        return sprite(name, side)
 
     @cached_property
     def lines(self) -> list[tuple[Region, str, list[Letter]]]:
