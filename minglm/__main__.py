@@ -72,6 +72,8 @@ def generate(options: argparse.Namespace) -> None:
     set_threads()
     began = time.monotonic()
     pipe = Pipeline.from_pretrained(options.weights, options.device)
+    if options.lora:
+        pipe.load_lora(options.lora, merge=True)
     loaded = time.monotonic()
     out = pipe(options.prompt, *options.size, image=options.image, steps=options.steps,
                guidance=options.guidance, temperature=options.temperature, top_p=options.top_p,
@@ -103,6 +105,12 @@ def generate(options: argparse.Namespace) -> None:
 
 
 def train(options: argparse.Namespace) -> int:
+    if options.data is not None:
+        from minglm.training.finetune import finetune
+
+        return finetune(options)
+    if options.lora is not None or options.weights is not None:
+        raise ValueError("--lora and --weights are for fine-tuning: say on which pictures by --data FOLDER")
     from minglm.training.run import train
 
     return train(options)

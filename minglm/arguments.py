@@ -49,6 +49,7 @@ def command_line() -> argparse.ArgumentParser:
     one = commands.add_parser("generate", help="paint a poster from a prompt")
     one.add_argument("prompt", help="what to paint; the words to write stand in quotation marks")
     one.add_argument("--weights", default="mini", help="a name under data/weights, or a folder")
+    one.add_argument("--lora", metavar="FOLDER", help="adapters to put on, from minglm train --lora")
     one.add_argument(
         "--image",
         action="append",
@@ -81,11 +82,16 @@ def command_line() -> argparse.ArgumentParser:
     one.add_argument("stage", nargs="+",
                      help="vae, tokenizer, glyph, planner, decoder, decoder-large, several of them, or all")
     one.add_argument("--config", default="mini", help="tiny, mini or base")
-    one.add_argument("--out", type=Path, help="folder for weights and logs (default: runs/CONFIG)")
+    one.add_argument("--out", type=Path, help="folder for weights and logs (default: under runs/)")
     one.add_argument("--steps", type=count, help="steps of the recipe, instead of its own")
     one.add_argument(
         "--batch", type=count, help="samples per step, over all processes, instead of the recipe's"
     )
+    one.add_argument("--data", type=Path, metavar="FOLDER",
+                     help="fine-tune planner or decoder on the pictures of this folder: docs/finetune.md")
+    one.add_argument("--lora", type=count, metavar="RANK",
+                     help="with --data: train an adapter of that rank and no weights")
+    one.add_argument("--weights", help="with --data: what to begin with, a name or a folder (default: mini)")
     one.add_argument("--minutes", type=seconds, help="stop after so long; --resume goes on")
     either = one.add_mutually_exclusive_group()
     either.add_argument(

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,9 +21,11 @@ from tqdm import tqdm
 from minglm.config import Config
 from minglm.device import Device, pick, usual_defaults
 from minglm.generate import paint, sources
+from minglm.generate.adapters import Adapters
 from minglm.generate.plan import Generators, sample_ids
 from minglm.generate.request import (
     MOST_PROMPT_IDS,
+    Output,
     Understood,
     as_list,
     given_ids,
@@ -47,17 +48,6 @@ from minglm.world.quotes import quoted
 USUAL_SIDE = 1024                            # of a picture that is no poster, in pixels
 
 
-@dataclass
-class Output:
-    """What a call returns; `prompts` as the planner read them."""
-
-    images: list[Image.Image]
-    plan: list[Tensor]                       # (h, w) int64, one per picture
-    preview: list[Tensor]                    # (p, q) int64; empty if the plan was given
-    prompts: list[str]
-    notes: list[str]
-
-
 class Pipeline:
     """All parts of one model, on one device."""
 
@@ -68,6 +58,7 @@ class Pipeline:
         parts = {name: part.to(device.device) for name, part in parts.items()}
         self.vae, self.tokenizer, self.planner = parts["vae"], parts["tokenizer"], parts["planner"]
         self.glyph, self.decoder = parts["glyph"], parts["decoder"]
+        self.adapters = Adapters(self.planner, self.decoder)
 
     @classmethod
     def from_pretrained(cls, weights: str | Path = "mini", device: str | Device = "auto",
@@ -81,11 +72,20 @@ class Pipeline:
 
     def save_pretrained(self, folder: str | Path, layout: str = "minglm") -> None:
         """Write every part to `folder`: in half precision, or, with layout="published", in its own precision,
-        for the published pipeline to load."""
+        for the published pipeline to load. Adapters are merged into what is written."""
         if layout not in ("minglm", "published"):
             raise ValueError(f"unknown layout {layout!r}: choose minglm or published")
         save = snapshot.save if layout == "published" else disk.save
-        save(folder, self.config, self.bpe, {name: getattr(self, name) for name in disk.PARTS})
+        with self.adapters.merged():
+            save(folder, self.config, self.bpe, {name: getattr(self, name) for name in disk.PARTS})
+
+    def load_lora(self, folder: str | Path, scale: float = 1.0, merge: bool = False) -> None:
+        """Put the LoRA adapters of a folder on planner and decoder: see Adapters.load."""
+        self.adapters.load(folder, scale, merge)
+
+    def unload_lora(self) -> None:
+        """Take all adapters off: the weights are what they were, to the last bit."""
+        self.adapters.unload()
 
     # ------------------------------------------------------------ from pictures
 

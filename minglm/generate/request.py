@@ -1,6 +1,6 @@
-"""What a call of the pipeline asks for, validated before anything works.
+"""What a call of the pipeline asks for, validated before anything works, and what it returns.
 
-Shapes: B pictures · h, w id grid.
+Shapes: B pictures · h, w id grid · p, q preview grid.
 """
 
 from __future__ import annotations
@@ -8,18 +8,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from minglm.config import Config
 from minglm.validate import real, whole
 from minglm.world.characters import tidy
-from minglm.world.enhancer import NO_TEXT, NO_THING, enhance
+from minglm.world.enhancer import NO_TEXT, enhance
 from minglm.world.layout import wrap
 from minglm.world.posters import CANVASES, canvas, validate_texts
 from minglm.world.quotes import quoted
 from minglm.world.reading import read
 
 MOST_PROMPT_IDS, SMALLEST_SIDE = 512, 96     # of posters
+UNKNOWN = "no object of the poster world is named"       # but fine-tuned weights may know others
+
+
+@dataclass
+class Output:
+    """What a call returns; `prompts` as the planner read them."""
+
+    images: list[Image.Image]
+    plan: list[Tensor]                       # (h, w) int64, one per picture
+    preview: list[Tensor]                    # (p, q) int64; empty if the plan was given
+    prompts: list[str]
+    notes: list[str]
 
 
 def as_list(prompt: str | list[str]) -> list[str]:
@@ -107,6 +120,6 @@ def posters(prompts: list[str], seeds: list[int], height: int | None, width: int
         best = [canvas(some, sum(group.count for group in one.groups)) for some, one in zip(texts, asked)]
         height, width = height or max(h for h, _ in best), width or max(w for _, w in best)
     texts = [[text for text in validate_texts(some, height, width) if text] for some in texts]
-    notes = [NO_TEXT] * (not all(texts)) + [NO_THING] * any(not one.groups for one in asked)
+    notes = [NO_TEXT] * (not all(texts)) + [UNKNOWN] * any(not one.groups for one in asked)
     lines = [[line for text in some for line in wrap(text, width)] for some in texts]
     return Understood(prompts, lines, height, width, notes)

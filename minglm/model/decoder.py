@@ -19,7 +19,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from minglm.config import DecoderConfig
-from minglm.model.layers import Linear, side_by_side
+from minglm.model.layers import Linear, linear_gelu, side_by_side
 from minglm.model.ops import attention, modulate
 from minglm.model.rotary import frequencies, rotate
 
@@ -86,7 +86,7 @@ class DecoderBlock(nn.Module):
         c = c + c_gate1[:, None] * h[:, :size]
         # the feed-forward likewise
         h = torch.cat([modulate(c, c_shift2, c_scale2), modulate(x, shift2, scale2)], 1)
-        h = self.fc2(self.fc1(h, gelu=True))
+        h = self.fc2(linear_gelu(self.fc1, h))
         x = x + gate2[:, None] * h[:, size:]
         c = c + c_gate2[:, None] * h[:, :size]
         return x, c, (q, k, v)

@@ -30,10 +30,11 @@ SIZES = dict(vae=SMALL * 6 + CANVASES + OTHERS[:4], tokenizer=SMALL * 6 + CANVAS
              planner=SMALL * 5 + CANVASES + OTHERS[:4], decoder=SMALL)
 SIZES["decoder-large"] = SMALL * 4 + CANVASES + OTHERS
 # one stream of posters per stage
-SEEDS = {"vae": 1, "tokenizer": 2, "planner": 3, "decoder": 4, "glyph": 5, "decoder-large": 6}
+SEEDS = {"vae": 1, "tokenizer": 2, "planner": 3, "decoder": 4, "glyph": 5, "decoder-large": 6,
+         "finetune-planner": 11, "finetune-decoder": 12}
 # the share of posters that are full of text: a letter is learned by how often it is seen, and an object too,
 # but letters sooner, so early on, in a part of the stage's steps, the share is larger
-FULL = {"vae": 0.2, "decoder": 0.2, "decoder-large": 0.2}
+FULL = {"vae": 0.2, "decoder": 0.2, "decoder-large": 0.2, "finetune-decoder": 0.2}
 EARLY, FULL_EARLY = {"decoder": 0.2}, 0.5
 POOL = 4                                     # batches that are sorted by length together
 WHOLE = slice(None)                          # all samples of a batch
@@ -107,7 +108,9 @@ def misspell(rng: random.Random, text: str) -> str:
 
 def planned(rng: random.Random, poster: Poster, share: float = 0.5) -> Poster:
     """The poster as an imperfect planner would plan it: each text misspelt with probability `share`, in as
-    many lines as before."""
+    many lines as before. A person's own picture stays as it is, since where its texts stand is not known."""
+    if not poster.regions:
+        return poster
     wrong = replace(
         poster,
         regions=tuple(

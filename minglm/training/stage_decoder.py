@@ -8,7 +8,7 @@ Shapes: B batch · S glyph tokens · N image tokens of the decoder.
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -51,7 +51,8 @@ def begin(config: Config, tokenizer: Tokenizer) -> Decoder:
 
 
 def decoder_stage(config: Config, device: Device, recipe: Recipe, vae: VAE, tokenizer: Tokenizer,
-                  glyph: GlyphEncoder, decoder: Decoder | None = None) -> Stage:
+                  glyph: GlyphEncoder, decoder: Decoder | None = None, name: str | None = None,
+                  samples: Callable[[int], list] | None = None) -> Stage:
     """Flow matching on latents, given ids and words.
 
     The ids are not those of the picture itself but of one with some texts misspelt, because planners often
@@ -62,15 +63,18 @@ def decoder_stage(config: Config, device: Device, recipe: Recipe, vae: VAE, toke
     its letter, as in stage `glyph`; and every id must draw its patches, as far as it knows them. Latents
     under text and objects have larger weights. Ids and words are dropped at random, for the unconditional
     branch of guidance.
+
+    decoder: to go on with; None: a new one. samples: what stage `name` is shown at a step; None: posters.
     """
-    name = "decoder-large" if decoder else "decoder"
+    name = name or ("decoder-large" if decoder else "decoder")
     model = DecoderTraining(decoder or begin(config, tokenizer), glyph).to(device.device).requires_grad_(True)
     vae, tokenizer = vae.to(device.device).eval(), tokenizer.to(device.device).eval()
     scale, heads, patch = config.vae.scale, config.decoder.heads, config.decoder.patch
 
     def batch(step: int, share: slice = WHOLE) -> dict:
         # posters and random numbers for the whole batch, whatever `share` is
-        drawn_, g = alike(name, step, recipe, text_bytes), generator(name, step)
+        drawn_ = samples(step) if samples else alike(name, step, recipe, text_bytes)
+        g = generator(name, step)
         size = drawn_[0].height, drawn_[0].width
         count, shape = recipe.batch, (recipe.batch, config.vae.channels,
                                       size[0] // scale, size[1] // scale)
@@ -82,7 +86,7 @@ def decoder_stage(config: Config, device: Device, recipe: Recipe, vae: VAE, toke
         plans = [p if skip else planned(rng, p) for p, skip in zip(drawn_, without.tolist())]
         # from here on only this rank's samples
         drawn_, plans, without = drawn_[share], plans[share], without[share]
-        shown = [p if not skip else replace(p, regions=()) for p, skip in zip(drawn_, without.tolist())]
+        shown = [p if not skip else p.without_texts() for p, skip in zip(drawn_, without.tolist())]
         glyphs = collate([p.strings for p in shown], 8)
         align, rasters = lettering(shown, glyphs["index"])
         text, objects = (F.max_pool2d(mask(drawn_), scale) for mask in (text_mask, object_mask))

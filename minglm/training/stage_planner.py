@@ -5,6 +5,8 @@ Shapes: B batch · h, w id grid.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 
@@ -19,15 +21,21 @@ from minglm.training.recipe import Recipe, Stage
 from minglm.world.layout import CELL
 
 
-def planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE,
-                  tokenizer: Tokenizer) -> Stage:
-    """Cross-entropy of the ids of preview (the downscaled picture) and large grid, given the caption."""
-    model = Planner(config.planner).to(device.device)
+def planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE, tokenizer: Tokenizer,
+                  planner: Planner | None = None, samples: Callable[[int], list] | None = None) -> Stage:
+    """Cross-entropy of the ids of preview (the downscaled picture) and large grid, given the caption.
+
+    planner: to go on with; None: a new one. samples: what is shown at a step; None: posters.
+    """
+    model = (planner or Planner(config.planner)).to(device.device).requires_grad_(True)
     tokenizer = tokenizer.to(device.device).eval()
 
-    def batch(step: int, share: slice = WHOLE) -> dict:
+    def posters(step: int) -> list:
         # of similar caption length, which is what is padded
-        posters_ = alike("planner", step, recipe, lambda p: len(p.caption.encode()))[share]
+        return alike("planner", step, recipe, lambda p: len(p.caption.encode()))
+
+    def batch(step: int, share: slice = WHOLE) -> dict:
+        posters_ = (samples or posters)(step)[share]
         rows, columns = posters_[0].height // CELL, posters_[0].width // CELL
         grid = preview_grid(rows, columns, config.planner.preview_tokens)
         prompts = [prompt_ids(bpe, p.caption, rows, columns, grid, config.planner.vision_vocab,

@@ -6,7 +6,7 @@ the bottom; the objects stand in a row of squares in what is left, and short tex
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from PIL import Image
@@ -92,6 +92,9 @@ class Poster:
     def strings(self) -> list[str]:
         """The lines as the glyph encoder reads them."""
         return [line for _, line, _ in self.lines]
+
+    def without_texts(self) -> Poster:
+        return replace(self, regions=())
 
 
 def arrange(poster: Poster) -> tuple[list[tuple[str, Box]], list[tuple[Region, str, Box]]]:
