@@ -109,14 +109,14 @@ class Planner(nn.Module):
             x = block(x, rotary, mask, cache[i] if cache else None)
         return self.norm(x)
 
-    def loss(self, prompts: list[list[int]], preview: Tensor | None, large: Tensor,
-             parts: list[list[int | Grid]] | None = None) -> tuple[Tensor, dict]:
-        """Cross-entropy of the grids and the end token that follow each prompt (teacher forcing).
+    def predict(self, prompts: list[list[int]], preview: Tensor | None, large: Tensor,
+                parts: list[list[int | Grid]] | None = None) -> tuple[Tensor, Tensor]:
+        """The logits (B, T, V) of the grids and the end token that follow each prompt, each given all before
+        it (teacher forcing), and the ids (B, T) that they should predict.
 
         preview (B, p, q), or None as in editing, and large (B, h, w) are ids. A prompt ends with boi; if it
         holds the ids of source images, parts says where, as for `positions`. Shorter sequences are padded on
-        the right, where the causal mask hides padding. The preview has a larger weight, `preview_weight`,
-        since it decides what the picture will be (GLM-Image's report mentions this).
+        the right, where the causal mask hides padding.
         """
         grids = [large] if preview is None else [preview, large]
         shapes = [tuple(grid.shape[1:]) for grid in grids]
@@ -140,10 +140,20 @@ class Planner(nn.Module):
         features = self(ids, place.to(device))                                   # (B, N, D)
         # the head is needed at these T positions only, not for the prompt
         features = features.gather(1, where[..., None].expand(-1, -1, features.shape[-1]))
-        logits = self.head(features).float()                                     # (B, T, V)
+        return self.head(features).float(), target                               # (B, T, V), (B, T)
+
+    def loss(self, prompts: list[list[int]], preview: Tensor | None, large: Tensor,
+             parts: list[list[int | Grid]] | None = None) -> tuple[Tensor, dict]:
+        """Cross-entropy of what `predict` predicts.
+
+        The preview has a larger weight, `preview_weight`, since it decides what the picture will be
+        (GLM-Image's report mentions this).
+        """
+        logits, target = self.predict(prompts, preview, large, parts)
+        count = target.shape[1]
         each = F.cross_entropy(logits.transpose(1, 2), target, reduction="none")
         # a weighted mean over all tokens: the preview's first
-        weight = torch.ones(count, device=device)
+        weight = torch.ones(count, device=logits.device)
         coarse = 0 if preview is None else preview[0].numel()
         weight[:coarse] = self.config.preview_weight
         right = (logits.argmax(-1) == target).float()

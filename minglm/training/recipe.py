@@ -76,6 +76,8 @@ RECIPES = {
         "finetune-decoder": Recipe(steps=400, batch=16, lr=2e-4, warmup=20, ema=0.99),
         "lora-planner": Recipe(steps=400, batch=16, lr=2e-3, weight_decay=0.0, warmup=20, ema=0.99),
         "lora-decoder": Recipe(steps=400, batch=16, lr=2e-3, weight_decay=0.0, warmup=20, ema=0.99),
+        "grpo-planner": Recipe(steps=300, batch=64, lr=3e-5, warmup=10, ema=0.95),
+        "grpo-decoder": Recipe(steps=300, batch=64, lr=3e-5, warmup=10, ema=0.95),
     },
     "tiny": {
         "vae": Recipe(steps=200, batch=8, lr=1e-3, warmup=10),
@@ -88,5 +90,7 @@ RECIPES = {
         "finetune-decoder": Recipe(steps=60, batch=8, lr=1e-3, warmup=5, ema=0.9),
         "lora-planner": Recipe(steps=60, batch=8, lr=5e-3, weight_decay=0.0, warmup=5, ema=0.9),
         "lora-decoder": Recipe(steps=60, batch=8, lr=5e-3, weight_decay=0.0, warmup=5, ema=0.9),
+        "grpo-planner": Recipe(steps=20, batch=16, lr=1e-4, warmup=2, ema=0.95),
+        "grpo-decoder": Recipe(steps=20, batch=16, lr=1e-4, warmup=2, ema=0.95),
     },
 }

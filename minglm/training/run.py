@@ -28,6 +28,8 @@ from minglm.training.loop import train as loop
 from minglm.training.recipe import RECIPES, Recipe, Stage
 from minglm.training.stage_decoder import decoder_stage
 from minglm.training.stage_glyph import glyph_stage
+from minglm.training.stage_grpo_decoder import grpo_decoder_stage
+from minglm.training.stage_grpo_planner import grpo_planner_stage
 from minglm.training.stage_planner import planner_stage
 from minglm.training.stage_tokenizer import tokenizer_stage
 from minglm.training.stage_vae import vae_stage
@@ -201,16 +203,20 @@ def train_stage(name: str, make: Callable[[], Stage], done: Callable[[Stage], No
 
 
 STAGES = ("vae", "tokenizer", "glyph", "planner", "decoder", "decoder-large")
+AFTERWARDS = ("grpo-planner", "grpo-decoder")  # by name only: `all` is what they start from
 NEEDS = {"planner": ("tokenizer",), "decoder": ("vae", "tokenizer", "glyph"),
-         "decoder-large": ("vae", "tokenizer", "glyph", "decoder")}
+         "decoder-large": ("vae", "tokenizer", "glyph", "decoder"),
+         "grpo-planner": ("vae", "tokenizer", "glyph", "planner", "decoder"),
+         "grpo-decoder": ("vae", "tokenizer", "glyph", "decoder")}
 OUTPUTS = {"vae": ("vae",), "tokenizer": ("tokenizer",), "glyph": ("glyph",), "planner": ("planner",),
-           "decoder": ("decoder", "glyph"), "decoder-large": ("decoder", "glyph")}
+           "decoder": ("decoder", "glyph"), "decoder-large": ("decoder", "glyph"),
+           "grpo-planner": ("planner",), "grpo-decoder": ("decoder", "glyph")}
 
 
 def known(name: str) -> str:
     """The name of a stage. Raises ValueError if there is none of that name."""
-    if name not in STAGES:
-        raise ValueError(f"unknown stage {name!r}: choose one of {', '.join(STAGES)} or all")
+    if name not in STAGES + AFTERWARDS:
+        raise ValueError(f"unknown stage {name!r}: choose one of {', '.join(STAGES + AFTERWARDS)} or all")
     return name
 
 
@@ -232,6 +238,11 @@ def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Pat
     tokenizer = weights.load_part(folder, "tokenizer", config)
     if name == "planner":
         return planner_stage(config, device, recipe, weights.load_text(folder, config), tokenizer)
+    if name in AFTERWARDS:
+        parts = {part: weights.load_part(folder, part, config) for part in NEEDS[name]}
+        if name == "grpo-decoder":
+            return grpo_decoder_stage(config, device, recipe, parts)
+        return grpo_planner_stage(config, device, recipe, weights.load_text(folder, config), parts)
     vae, glyph = (weights.load_part(folder, part, config) for part in ("vae", "glyph"))
     decoder = weights.load_part(folder, "decoder", config) if name == "decoder-large" else None
     return decoder_stage(config, device, recipe, vae, tokenizer, glyph, decoder)
