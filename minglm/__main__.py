@@ -1,4 +1,4 @@
-"""The `minglm` command: generate, train, evaluate, cost, doctor, classroom.
+"""The `minglm` command: generate, train, evaluate, cost, doctor, play, classroom.
 
 Exit codes: 0 done, 2 bad arguments (one line on stderr), 1 anything else.
 """
@@ -201,6 +201,12 @@ def doctor(options: argparse.Namespace) -> None:
 
     facts = report()
     print(to_json(facts) if options.json else text(facts))
+
+
+def play(options: argparse.Namespace) -> None:
+    from minglm.course.playground import open_lab
+
+    open_lab(options.weights, options.device, options.out, options.jupyter)
 
 
 def classroom(options: argparse.Namespace) -> None:

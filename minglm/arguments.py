@@ -159,6 +159,15 @@ def command_line() -> argparse.ArgumentParser:
     one.add_argument("--json", action="store_true")
     one.set_defaults(run="doctor")
 
+    one = commands.add_parser("play", help="a place to play, in JupyterLab: prompt, plan and picture")
+    one.add_argument("--weights", default="mini", help="a name under data/weights, or a folder")
+    one.add_argument("--device", default="auto")
+    one.add_argument("--out", type=Path, metavar="NOTEBOOK",
+                     help="keep the notebook here (default: it is gone when JupyterLab is shut down)")
+    one.add_argument("jupyter", nargs="*", metavar="-- OPTION",
+                     help="options of JupyterLab, behind two dashes, such as -- --no-browser --port=8888")
+    one.set_defaults(run="play")
+
     one = commands.add_parser("classroom", help="student copies of the notebooks, and a page for the teacher")
     one.add_argument("out", type=Path, metavar="OUT", help="folder to make, or an empty one")
     one.add_argument("--force", action="store_true", help="also into a folder that is not empty")

@@ -131,7 +131,7 @@ def test_help_names_every_command(capfd):
         main(["--help"])
     assert stop.value.code == 0
     printed = capfd.readouterr().out
-    assert all(name in printed for name in ("generate", "train", "evaluate", "cost", "doctor", "classroom"))
+    assert all(name in printed for name in ("generate", "train", "evaluate", "cost", "doctor", "play", "classroom"))
 
 
 def test_sizes_are_height_by_width():

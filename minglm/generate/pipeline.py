@@ -40,7 +40,7 @@ from minglm.model import flow
 from minglm.model import weights as disk
 from minglm.model.bpe import BPE
 from minglm.model.decoder import Memory
-from minglm.model.prompt import preview_grid, prompt_ids, with_sources
+from minglm.model.prompt import preview_grid, prompt_ids, text_offset, with_sources
 from minglm.published import snapshot
 from minglm.validate import real, seed_or_seeds, whole
 from minglm.world.quotes import quoted
@@ -211,8 +211,7 @@ class Pipeline:
         how, planner = sampling(temperature, top_p, top_k), self.planner.config
         read = read or [[] for _ in prompts]
         preview = None if any(read) else preview_grid(rows, columns, planner.preview_tokens)
-        # ids of text come after all ids of the head, unless the BPE counts the codes itself
-        offset = 0 if self.bpe.has_codes else planner.vision_vocab
+        offset = text_offset(self.bpe, planner)
         texts = [prompt_ids(self.bpe, p, rows, columns, preview, offset, planner.boi, self.specials)
                  for p in prompts]
         longest = max(map(len, texts))
