@@ -18,8 +18,7 @@ from minglm.__main__ import main
 from minglm.config import preset
 from minglm.device import Device, pick
 from minglm.model import lora_files
-from minglm.training import ranks
-from minglm.training import run as stages
+from minglm.training import ranks, stages
 from minglm.training.loop import train
 from minglm.training.recipe import RECIPES, Stage
 

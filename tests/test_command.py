@@ -17,7 +17,7 @@ from minglm.__main__ import main
 from minglm.arguments import size
 from minglm.generate.pipeline import Pipeline
 from minglm.training import lanes
-from minglm.training.run import STAGES
+from minglm.training.stages import STAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 PROMPT = 'a yellow poster with a cat and the word "HI" at the top'

@@ -251,7 +251,6 @@ def test_sizes_that_cannot_be_painted(paint, height, width, wrong):
     (dict(prior_ids=torch.zeros(2, 4, 4, dtype=torch.long)), r"shapes \[\(4, 4\), \(4, 4\)\]: 1 of"),
     (dict(prior_ids=torch.full((4, 4), 256)), "0 to 255"), (dict(prior_ids=torch.full((4, 4), -1)), "-1"),
     (dict(prior_ids=[torch.zeros(3, 4), torch.zeros(4, 4)]), "prior_ids"),
-    (dict(image=Image.new("RGB", (64, 64))), "not trained to edit"),
     (dict(images_per_prompt=0), "images_per_prompt 0"), (dict(images_per_prompt=1.5), "images_per_prompt 1.5"),
     (dict(seed=[1, 2]), "2 seeds for 1 pictures"),
     (dict(image=[[], []]), "source images for 2 of 1 prompts"),

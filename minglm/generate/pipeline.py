@@ -28,6 +28,7 @@ from minglm.generate.request import (
     Output,
     Understood,
     as_list,
+    edits,
     given_ids,
     one_each,
     posters,
@@ -114,7 +115,8 @@ class Pipeline:
 
     def read(self, image: Image.Image) -> sources.Source:
         """The ids and latents of a picture to edit."""
-        return sources.read(self.fit(image), self.tokenizer, self.vae)
+        how = sources.read_poster if self.config.posters else sources.read
+        return how(self.fit(image), self.tokenizer, self.vae)
 
     # ------------------------------------------------------------ from prompts
 
@@ -129,8 +131,9 @@ class Pipeline:
         """Paint one picture per prompt.
 
         height, width: pixels, multiples of 32; None: the smallest size in which a poster's texts and objects
-        fit. enhance: let the prompt enhancer of the poster world rewrite the prompt. image: a picture to
-        edit, several, or a list of several for each prompt. guidance: 1 disables it. temperature, top_p,
+        fit, or that of the first picture to edit. enhance: let the prompt enhancer of the poster world
+        rewrite the prompt; it leaves instructions to edit alone. image: a picture to edit, up to four, or a
+        list of some for each prompt. guidance: 1 disables it. temperature, top_p,
         top_k (None: all ids) are the planner's; temperature 0 takes the most probable id. seed: picture i
         uses seed + i, or the i-th of a sequence, so that it is the same alone and in a batch; what the
         enhancer chooses depends on it too; planner_seed likewise (None: as seed). prior_ids: (h, w) ids per
@@ -147,7 +150,10 @@ class Pipeline:
             how = sampling(temperature, top_p, top_k) | dict(progress=progress)
             count, cell = each * len(prompts), self.config.cell
             seed = seed_or_seeds(seed, count)
-            asked = self.understand(repeat(prompts, each), one_each(seed, count), height, width, enhance)
+            images = [[self.fit(open_image(one)) for one in some]
+                      for some in sources.per_prompt(image, len(prompts))]
+            asked = self.understand(repeat(prompts, each), one_each(seed, count), height, width, enhance,
+                                    repeat(images, each))
             rows, columns = asked.height // cell, asked.width // cell
             planner_seed = seed if planner_seed is None else seed_or_seeds(planner_seed, count)
             scale, channels = self.config.vae.scale, self.config.vae.channels
@@ -156,10 +162,6 @@ class Pipeline:
                 raise ValueError(f"latents of shape {tuple(latents.shape)}: {(count, *shape)} is needed")
             if prior_ids is not None:
                 given = given_ids(prior_ids, count, rows, columns, self.config.decoder.codebook)
-            images = [[open_image(one) for one in some] for some in sources.per_prompt(image, len(prompts))]
-            if any(images) and self.config.posters:
-                raise ValueError(f"the {self.config.name} weights are not trained to edit pictures: "
-                                 "leave the image out")
             if progress:
                 for note in dict.fromkeys(asked.notes):
                     print(f"minglm: {note}", file=sys.stderr)
@@ -241,8 +243,10 @@ class Pipeline:
         return quoted(prompt)
 
     def understand(self, prompts: list[str], seeds: list[int], height: int | None, width: int | None,
-                   enhance: bool) -> Understood:
+                   enhance: bool, images: list[list[Image.Image]]) -> Understood:
         """What is painted for each prompt, and its size. Raises ValueError for what cannot be painted."""
+        if self.config.posters and any(images):
+            return edits(prompts, images, height, width)
         if self.config.posters:
             return posters(prompts, seeds, height, width, enhance)
         usual = min(USUAL_SIDE, self.config.max_side)

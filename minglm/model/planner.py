@@ -110,13 +110,15 @@ class Planner(nn.Module):
         return self.norm(x)
 
     def predict(self, prompts: list[list[int]], preview: Tensor | None, large: Tensor,
-                parts: list[list[int | Grid]] | None = None) -> tuple[Tensor, Tensor]:
+                parts: list[list[int | Grid]] | None = None,
+                sources: tuple[Tensor, list[list[int]]] | None = None) -> tuple[Tensor, Tensor]:
         """The logits (B, T, V) of the grids and the end token that follow each prompt, each given all before
         it (teacher forcing), and the ids (B, T) that they should predict.
 
         preview (B, p, q), or None as in editing, and large (B, h, w) are ids. A prompt ends with boi; if it
-        holds the ids of source images, parts says where, as for `positions`. Shorter sequences are padded on
-        the right, where the causal mask hides padding.
+        holds the ids of source images, parts says where, as for `positions`. sources: those ids (B, S),
+        padded on the right, and where in each prompt they belong, if they are on the device and not in the
+        prompts yet. Shorter sequences are padded on the right, where the causal mask hides padding.
         """
         grids = [large] if preview is None else [preview, large]
         shapes = [tuple(grid.shape[1:]) for grid in grids]
@@ -137,19 +139,22 @@ class Planner(nn.Module):
         first = torch.tensor([len(prompt) - 1 for prompt in prompts])
         where = (first[:, None] + torch.arange(count)).to(device)                # (B, T)
         ids = ids.to(device).scatter(1, where[:, 1:], drawn)                     # the grids follow the prompt
+        if sources:
+            ids = filled(ids, *sources)
         features = self(ids, place.to(device))                                   # (B, N, D)
         # the head is needed at these T positions only, not for the prompt
         features = features.gather(1, where[..., None].expand(-1, -1, features.shape[-1]))
         return self.head(features).float(), target                               # (B, T, V), (B, T)
 
     def loss(self, prompts: list[list[int]], preview: Tensor | None, large: Tensor,
-             parts: list[list[int | Grid]] | None = None) -> tuple[Tensor, dict]:
+             parts: list[list[int | Grid]] | None = None,
+             sources: tuple[Tensor, list[list[int]]] | None = None) -> tuple[Tensor, dict]:
         """Cross-entropy of what `predict` predicts.
 
         The preview has a larger weight, `preview_weight`, since it decides what the picture will be
         (GLM-Image's report mentions this).
         """
-        logits, target = self.predict(prompts, preview, large, parts)
+        logits, target = self.predict(prompts, preview, large, parts, sources)
         count = target.shape[1]
         each = F.cross_entropy(logits.transpose(1, 2), target, reduction="none")
         # a weighted mean over all tokens: the preview's first
@@ -161,3 +166,11 @@ class Planner(nn.Module):
         if coarse:
             stats = dict(preview=each[:, :coarse].mean().detach()) | stats
         return (each * weight).sum() / (len(prompts) * weight.sum()), stats
+
+
+def filled(ids: Tensor, given: Tensor, places: list[list[int]]) -> Tensor:
+    """ids (B, N) with the first of each row of `given` (B, S) put where `places` says."""
+    # the rest goes to a column beyond the last, which is cut off again
+    beyond, width = ids.shape[1], given.shape[1]
+    at = torch.tensor([row + [beyond] * (width - len(row)) for row in places], device=ids.device)
+    return F.pad(ids, (0, 1)).scatter(1, at, given)[:, :-1]

@@ -48,3 +48,12 @@ def with_sources(sources: list[Tensor], text: list[int], config: PlannerConfig) 
         ids += [config.boi, *source.flatten().tolist(), config.eoi]
         parts += [1, tuple(source.shape), 1]                                     # boi and eoi count as text
     return ids + text, [*parts, len(text)]
+
+
+def source_places(shapes: list[tuple[int, int]]) -> list[int]:
+    """Where in the ids of `with_sources` those of the source images stand, whose grids have these shapes."""
+    places, at = [], 0
+    for rows, columns in shapes:
+        places += range(at + 1, at + 1 + rows * columns)
+        at += rows * columns + 2                                                 # boi and eoi
+    return places

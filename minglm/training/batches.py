@@ -29,13 +29,15 @@ OTHERS = ((96, 96), (96, 160), (160, 96), (160, 160), (96, 256), (256, 96), (160
 SIZES = dict(vae=SMALL * 6 + CANVASES + OTHERS[:4], tokenizer=SMALL * 6 + CANVASES + OTHERS[:4],
              planner=SMALL * 5 + CANVASES + OTHERS[:4], decoder=SMALL)
 SIZES["decoder-large"] = SMALL * 4 + CANVASES + OTHERS
+SIZES["edit-planner"] = SIZES["planner"]
 SIZES["grpo-planner"] = SIZES["grpo-decoder"] = SMALL * 3 + CANVASES[:3]
 # one stream of posters per stage
 SEEDS = {"vae": 1, "tokenizer": 2, "planner": 3, "decoder": 4, "glyph": 5, "decoder-large": 6,
-         "grpo-planner": 8, "grpo-decoder": 9, "finetune-planner": 11, "finetune-decoder": 12}
+         "edit-planner": 7, "grpo-planner": 8, "grpo-decoder": 9, "edit-decoder": 10,
+         "finetune-planner": 11, "finetune-decoder": 12}
 # the share of posters that are full of text: a letter is learned by how often it is seen, and an object too,
 # but letters sooner, so early on, in a part of the stage's steps, the share is larger
-FULL = {"vae": 0.2, "decoder": 0.2, "decoder-large": 0.2, "finetune-decoder": 0.2}
+FULL = {"vae": 0.2, "decoder": 0.2, "decoder-large": 0.2, "edit-decoder": 0.2, "finetune-decoder": 0.2}
 EARLY, FULL_EARLY = {"decoder": 0.2}, 0.5
 POOL = 4                                     # batches that are sorted by length together
 WHOLE = slice(None)                          # all samples of a batch

@@ -71,6 +71,8 @@ RECIPES = {
         "planner": Recipe(steps=7500, batch=32, lr=1e-3, muon_lr=4e-3),
         "decoder": Recipe(steps=7500, batch=32, lr=1e-3, muon_lr=4e-3),
         "decoder-large": Recipe(steps=1500, batch=32, lr=5e-4, muon_lr=2e-3),
+        "edit-planner": Recipe(steps=3000, batch=32, lr=5e-4, muon_lr=2e-3),
+        "edit-decoder": Recipe(steps=3000, batch=32, lr=5e-4, muon_lr=2e-3),
         # on a person's own pictures: all weights by small steps, or adapters by larger ones
         "finetune-planner": Recipe(steps=400, batch=16, lr=2e-4, warmup=20, ema=0.99),
         "finetune-decoder": Recipe(steps=400, batch=16, lr=2e-4, warmup=20, ema=0.99),
@@ -86,6 +88,8 @@ RECIPES = {
         "planner": Recipe(steps=300, batch=32, lr=2e-3, muon_lr=4e-3, warmup=10),
         "decoder": Recipe(steps=300, batch=16, lr=2e-3, muon_lr=4e-3, warmup=10),
         "decoder-large": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
+        "edit-planner": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
+        "edit-decoder": Recipe(steps=100, batch=12, lr=1e-3, muon_lr=2e-3, warmup=10),
         "finetune-planner": Recipe(steps=60, batch=8, lr=1e-3, warmup=5, ema=0.9),
         "finetune-decoder": Recipe(steps=60, batch=8, lr=1e-3, warmup=5, ema=0.9),
         "lora-planner": Recipe(steps=60, batch=8, lr=5e-3, weight_decay=0.0, warmup=5, ema=0.9),

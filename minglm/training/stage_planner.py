@@ -14,18 +14,21 @@ from minglm.config import Config
 from minglm.device import Device
 from minglm.model.bpe import BPE
 from minglm.model.planner import Planner
-from minglm.model.prompt import preview_grid, prompt_ids
+from minglm.model.prompt import preview_grid, prompt_ids, source_places, with_sources
 from minglm.model.tokenizer import Tokenizer
 from minglm.training.batches import WHOLE, alike, pixels
 from minglm.training.recipe import Recipe, Stage
+from minglm.training.references import references
 from minglm.world.layout import CELL
+from minglm.world.scenes import Edit
 
 
 def planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE, tokenizer: Tokenizer,
                   planner: Planner | None = None, samples: Callable[[int], list] | None = None) -> Stage:
     """Cross-entropy of the ids of preview (the downscaled picture) and large grid, given the caption.
 
-    planner: to go on with; None: a new one. samples: what is shown at a step; None: posters.
+    planner: to go on with; None: a new one. samples: what is shown at a step, all edits or none; None:
+    posters. Of an edit the planner reads the ids of the sources, then the instruction, and draws no preview.
     """
     model = (planner or Planner(config.planner)).to(device.device).requires_grad_(True)
     tokenizer = tokenizer.to(device.device).eval()
@@ -36,6 +39,8 @@ def planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE, toke
 
     def batch(step: int, share: slice = WHOLE) -> dict:
         posters_ = (samples or posters)(step)[share]
+        if isinstance(posters_[0], Edit):
+            return edits(posters_)
         rows, columns = posters_[0].height // CELL, posters_[0].width // CELL
         grid = preview_grid(rows, columns, config.planner.preview_tokens)
         prompts = [prompt_ids(bpe, p.caption, rows, columns, grid, config.planner.vision_vocab,
@@ -45,6 +50,25 @@ def planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE, toke
         small = F.interpolate(images, (CELL * grid[0], CELL * grid[1]), mode="area")
         with torch.no_grad(), device.autocast():
             return dict(prompts=prompts, preview=tokenizer.encode(small), large=tokenizer.encode(images))
+
+    def edits(batch: list[Edit]) -> dict:
+        rows, columns = batch[0].height // CELL, batch[0].width // CELL
+        sources, prompts = references([one.sources for one in batch], CELL), []
+        for one in batch:
+            shapes = [(each.height // CELL, each.width // CELL) for each in one.sources]
+            text = prompt_ids(bpe, one.instruction, rows, columns, None, config.planner.vision_vocab,
+                              config.planner.boi)
+            # the ids of the sources are filled in on the device
+            ids, parts = with_sources([torch.zeros(shape, dtype=torch.long) for shape in shapes], text,
+                                      config.planner)
+            prompts.append((ids, parts, source_places(shapes)))
+        images = pixels([one.target for one in batch]).to(device.device)
+        with torch.no_grad(), device.autocast():
+            read = [tokenizer.encode(some.to(device.device)).flatten() for some in sources.images]
+            return dict(prompts=[ids for ids, _, _ in prompts], preview=None, large=tokenizer.encode(images),
+                        parts=[parts for _, parts, _ in prompts],
+                        sources=(torch.cat(read)[sources.where.to(device.device)],
+                                 [places for _, _, places in prompts]))
 
     def hidden(name: str) -> bool:
         return name.startswith("blocks")

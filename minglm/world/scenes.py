@@ -14,7 +14,7 @@ from math import ceil
 import numpy as np
 from PIL import Image
 
-from minglm.world.layout import CELL, glyph
+from minglm.world.layout import CELL, Letter, glyph
 from minglm.world.looks import Look, grounds, shown
 from minglm.world.objects import backgrounds, sprite
 from minglm.world.posters import Box, Poster, Region
@@ -67,6 +67,30 @@ class Edit:
         """The lines as the glyph encoder reads them: of what the instruction quotes, not of all that the
         target shows. Unchanged text has to come from the sources. See `translations.glyph_lines`."""
         return glyph_lines(self.instruction, self.target.width)
+
+    @property
+    def height(self) -> int:
+        return self.target.height
+
+    @property
+    def width(self) -> int:
+        return self.target.width
+
+    @property
+    def lines(self) -> list[tuple[Region, str, list[Letter]]]:
+        """The lines of `strings`, as Poster.lines has its own; those that the target does not show, such as
+        a text to be removed, have no letters."""
+        shown, found = list(self.target.lines), []
+        for string in self.strings:
+            mine = next((one for one in shown if one[1] == string), None)
+            if mine:                         # a line that is there twice is taken twice
+                shown.remove(mine)
+            found.append(mine or (Region("", string, ""), string, []))
+        return found
+
+    def without_texts(self) -> Edit:
+        """The edit as one who cannot read would be told it."""
+        return replace(self, instruction="")
 
     @property
     def region(self) -> np.ndarray:

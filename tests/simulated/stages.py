@@ -20,7 +20,7 @@ from minglm.ascend import counters, simtensor, simulator
 from minglm.device import Device, pick
 from minglm.training.loop import train
 from minglm.training.recipe import RECIPES
-from minglm.training.run import STAGES, build
+from minglm.training.stages import STAGES, build
 
 TABLE = json.loads((Path(__file__).parent.parent / "data" / "npu_operators.json").read_text())
 NAMES = (*STAGES, "lora-planner", "lora-decoder")         # the other two have no operators of their own
