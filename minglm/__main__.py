@@ -123,8 +123,10 @@ def evaluate(options: argparse.Namespace) -> None:
     from minglm.files import write_json
     from minglm.generate.pipeline import Pipeline
     from minglm.images import save_image
-    from minglm.measure import evaluate as module
+    from minglm.measure import evaluate as of_prompts
+    from minglm.measure import evaluate_edits as of_edits
     from minglm.measure.probe import probe
+    from minglm.world.edit_prompts import load_edits
     from minglm.world.prompts import load_prompts
 
     strip = options.out.with_suffix(".png")
@@ -133,9 +135,11 @@ def evaluate(options: argparse.Namespace) -> None:
     for path in (options.out, strip):
         writable(path)
     set_threads()
-    prompts = load_prompts(options.prompts, options.limit)
+    edits = options.prompts == "miniedit"
+    module = of_edits if edits else of_prompts
+    prompts = load_edits(options.limit) if edits else load_prompts(options.prompts, options.limit)
     columns = tuple(name for name in module.COLUMNS if name in (options.columns or module.COLUMNS))
-    if "pipeline" not in columns and any(prompt.poster is None for prompt in prompts):
+    if "pipeline" not in columns and not edits and any(prompt.poster is None for prompt in prompts):
         raise ValueError(f"--columns {' '.join(columns)}: prompts of {options.prompts} have no drawing, so "
                          "only pipeline can be scored")
     pipe = Pipeline.from_pretrained(options.weights, options.device)
@@ -143,7 +147,7 @@ def evaluate(options: argparse.Namespace) -> None:
     how = dict(steps=options.steps, guidance=options.guidance, enhance=not options.no_enhance)
     with tqdm(total=len(prompts), desc="judging", unit="prompt", disable=options.json) as bar:
         for _, prompt, pictures, scores in module.evaluate(pipe, prompts, options.seed, columns, **how):
-            results.append((prompt.cell, scores))
+            results.append((prompt, scores))
             if len(shown) < 12:
                 shown.append(pictures)
             bar.update()
@@ -168,7 +172,7 @@ def evaluate(options: argparse.Namespace) -> None:
         if kept := put_aside(path):
             print(f"minglm: the earlier {path} is kept as {kept}", file=sys.stderr)
     write_json(options.out, done)
-    save_image(module.strip(shown), strip)
+    save_image(of_prompts.strip(shown), strip)
     print(
         to_json(done)
         if options.json

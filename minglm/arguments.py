@@ -128,7 +128,7 @@ def command_line() -> argparse.ArgumentParser:
     one.add_argument(
         "--prompts",
         default="miniposter",
-        help="miniposter, minilong, minichineseword, minicompose or miniopen",
+        help="miniposter, minilong, minichineseword, minicompose or miniopen; or miniedit, edits of pictures",
     )
     one.add_argument("--limit", type=int, help="only the first so many prompts, and no probes")
     one.add_argument("--columns", nargs="+", choices=("gold", "vae", "decoder", "pipeline"), metavar="COLUMN",

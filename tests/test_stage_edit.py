@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -11,12 +12,14 @@ from minglm.device import Device, pick
 from minglm.generate.request import STRANGE
 from minglm.generate.sources import is_poster
 from minglm.images import to_tensor
+from minglm.measure import evaluate_edits
 from minglm.model.decoder import dealt
 from minglm.training.recipe import RECIPES
 from minglm.training.references import references
 from minglm.training.stage_edit import POSTERS, edits
 from minglm.training.stages import build
 from minglm.world.draw import draw
+from minglm.world.edit_prompts import load_edits
 from minglm.world.edits import KINDS, edit
 from minglm.world.quotes import quoted
 
@@ -191,3 +194,24 @@ def test_letters_that_cannot_be_written_are_refused(pipe):
     assert quoted('add "नमस्ते"') == ["नमस्ते"]
     with pytest.raises(ValueError, match="cannot write"):
         painted(pipe, 'add "नमस्ते"', draw(1, 2).image)
+
+
+def test_edits_are_evaluated_column_by_column(pipe):
+    """Of the gold drawing everything is right; each edit is painted as it would be by itself."""
+    some = [edit for edit in load_edits() if (edit.height, edit.width) == (128, 128)][::40]
+    found = list(evaluate_edits.evaluate(pipe, some, steps=1))
+    assert [number for number, *_ in found] == list(range(len(some))) and len(some) > 3
+    for number, one, pictures, scores in found:
+        assert list(pictures) == ["source", "gold", "vae", "decoder", "pipeline"]
+        assert scores["gold"]["ssim"] == pytest.approx(1) and not scores["pipeline"]["made"]
+        images = [scene.image for scene in one.sources]
+        alone = pipe(one.instruction, 128, 128, image=images, seed=number, steps=1, progress=False).images[0]
+        assert same(alone, pictures["pipeline"])
+    report = evaluate_edits.report([(one, scores) for _, one, _, scores in found])
+    assert report["gold"]["all"]["edits"] == len(some) and report["gold"]["all"]["made"] > 0.8
+    assert f"{report['vae']['all']['ssim']:.3f}" in evaluate_edits.format_report(report)
+
+
+def same(a, b):
+    """Whether two pictures are, up to rounding."""
+    return np.abs(np.asarray(a, int) - np.asarray(b, int)).max() <= 2
