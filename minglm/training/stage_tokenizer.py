@@ -1,7 +1,7 @@
 """Stage `tokenizer`: ids that say what a picture shows, and where.
 
 Shapes: B batch · h, w id grid · D width · K codes · E code width · V vocabulary of the captions ·
-O objects.
+O parts of objects.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from minglm.training.recipe import Recipe, Stage
 from minglm.world.draw import draw
 from minglm.world.explicit import explicit_en, explicit_zh
 from minglm.world.layout import CELL
-from minglm.world.masks import filled, object_cells, object_mask, square_mask
+from minglm.world.masks import PARTS, filled, object_cells, object_mask, square_mask
 from minglm.world.objects import things
 from minglm.world.posters import Poster
 from minglm.world.quotes import unquoted
@@ -32,7 +32,7 @@ class Alignment(nn.Module):
 
     One predicts the words of the caption (a softmax over the vocabulary with rare words weighted more, as in
     SuperClass, arXiv:2411.03313), the second reconstructs the half-size image, with filled cells for letters,
-    the third tells from each code by itself which object it is a part of. The first makes the ids semantic,
+    the third tells from each code by itself of which object it is a part, and which part. The first makes the ids semantic,
     the second makes them local, and the third keeps objects apart that look alike in one cell. (The released
     tokenizer was initialised from SigLIP, which was aligned with whole captions; at a batch size of 128,
     single words train many times faster.)
@@ -50,11 +50,11 @@ class Alignment(nn.Module):
         self.pixels = nn.Linear(width, 3 * config.patch ** 2)
         self.words = nn.Linear(width, vocab)
         self.object = nn.Sequential(nn.Linear(config.code_width, width), nn.GELU(),
-                                    nn.Linear(width, len(things())))
+                                    nn.Linear(width, len(PARTS) * len(things())))
 
     def forward(self, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """codes (B, h, w, E) -> word logits (B, V), half-size pixels (B, 3, 16 h, 16 w), and the logits of
-        the object of each cell (B, h, w, O)."""
+        the part of an object in each cell (B, h, w, O)."""
         h, w, e = codes.shape[1:]
         codes = codes * e ** 0.5             # from length 1 to entries around 1
         x = self.codes(codes) + self.rows[:h, None] + self.columns[:w]           # (B, h, w, D)
@@ -144,9 +144,9 @@ def tokenizer_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE) ->
         preview = step % 4 == 3 and posters_[0].height % 64 == posters_[0].width % 64 == 0
         if preview:                          # half the size
             images, targets, weight = (F.avg_pool2d(each, 2) for each in (images, targets, weight))
-        which, covered = object_cells(posters_, 2 * CELL if preview else CELL)
+        which, part, covered = object_cells(posters_, 2 * CELL if preview else CELL)
         data = device.to(dict(images=images, words=words, targets=F.avg_pool2d(targets, 2),
-                              weight=F.avg_pool2d(weight, 2), which=which, covered=covered))
+                              weight=F.avg_pool2d(weight, 2), which=len(PARTS) * which + part, covered=covered))
         return data | dict(generator=generator("tokenizer", step))
 
     def loss(b: dict) -> tuple[Tensor, dict]:
