@@ -32,10 +32,10 @@ class Alignment(nn.Module):
 
     One predicts the words of the caption (a softmax over the vocabulary with rare words weighted more, as in
     SuperClass, arXiv:2411.03313), the second reconstructs the half-size image, with filled cells for letters,
-    the third tells from each code by itself of which object it is a part, and which part. The first makes the ids semantic,
-    the second makes them local, and the third keeps objects apart that look alike in one cell. (The released
-    tokenizer was initialised from SigLIP, which was aligned with whole captions; at a batch size of 128,
-    single words train many times faster.)
+    the third tells from each code by itself of which object it is a part, and which part. The first makes the
+    ids semantic, the second makes them local, and the third keeps objects apart that look alike in one cell.
+    (The released tokenizer was initialised from SigLIP, which was aligned with whole captions; at a batch
+    size of 128, single words train many times faster.)
     """
 
     def __init__(self, config: TokenizerConfig, vocab: int):
@@ -146,7 +146,8 @@ def tokenizer_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE) ->
             images, targets, weight = (F.avg_pool2d(each, 2) for each in (images, targets, weight))
         which, part, covered = object_cells(posters_, 2 * CELL if preview else CELL)
         data = device.to(dict(images=images, words=words, targets=F.avg_pool2d(targets, 2),
-                              weight=F.avg_pool2d(weight, 2), which=len(PARTS) * which + part, covered=covered))
+                              weight=F.avg_pool2d(weight, 2), which=len(PARTS) * which + part,
+                              covered=covered))
         return data | dict(generator=generator("tokenizer", step))
 
     def loss(b: dict) -> tuple[Tensor, dict]:
