@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from minglm.world.draw import draw
-from minglm.world.masks import filled, object_cells, object_mask, square_mask, text_mask
+from minglm.world.masks import PARTS, filled, object_cells, object_mask, square_mask, text_mask
 from minglm.world.objects import things
 from minglm.world.posters import Group, Poster, Region
 
@@ -42,7 +42,7 @@ def test_masks_cover_what_is_painted_and_nothing_else(height, width):
 @pytest.mark.parametrize("cell", (32, 64))
 def test_cells_tell_the_object_and_how_much_of_them_it_covers(cell):
     drawn = [p for p in posters(128, 128, 60) if len(p.groups) == 1 and p.groups[0].count == 1]
-    which, share = object_cells(drawn, cell)
+    which, _, share = object_cells(drawn, cell)
     assert which.shape == share.shape == (len(drawn), 128 // cell, 128 // cell)
     assert torch.allclose(share, F.avg_pool2d(object_mask(drawn), cell)[:, 0], atol=1e-6)
     for i, poster in enumerate(drawn):
@@ -52,7 +52,7 @@ def test_cells_tell_the_object_and_how_much_of_them_it_covers(cell):
 def test_of_two_objects_on_a_cell_the_one_that_covers_more_counts():
     pair = Poster("white", (Group("cat"), Group("dog")), "centre", (), 128, 160)
     assert [box[0] for _, box in pair.boxes] == [16, 80]                         # so both are on the third column
-    which, share = object_cells([pair])
+    which, _, share = object_cells([pair])
     mask = object_mask([pair])
     alone = []
     for columns in (slice(0, 80), slice(80, 160)):
@@ -63,6 +63,21 @@ def test_of_two_objects_on_a_cell_the_one_that_covers_more_counts():
     cat = torch.where(alone[0] >= alone[1], things()["cat"].index, things()["dog"].index)
     assert torch.equal(which[0][share[0] > 0], cat[share[0] > 0]) and (alone[0][:, 2] > 0).any()
     assert not any(t.any() for t in object_cells([replace(pair, groups=())]))
+
+
+def test_parts_of_objects_are_quarters_or_all():
+    """Of an object of 64 pixels each cell is a quarter; one of 32 is all of it, or, between cells, in quarters."""
+    def parts(**how):
+        _, part, share = object_cells([Poster("white", (Group("cat"),), "centre", (), 128, 128, **how)])
+        return {tuple(at): PARTS[part[0][tuple(at)]] for at in (share[0] > 0).nonzero().tolist()}
+
+    quarters = {(1, 1): "upper left", (1, 2): "upper right", (2, 1): "lower left", (2, 2): "lower right"}
+    assert parts() == quarters and parts(size="small") == quarters               # the small one is where four cells meet
+    big = parts(size="big")
+    assert len(big) == 16 and {big[row, column] for row in (0, 1) for column in (2, 3)} == {"upper right"}
+    corner = replace(Poster("white", (Group("cat"),), "left", (), 128, 160, size="small"), place="left", height=96)
+    _, part, share = object_cells([corner])
+    assert [PARTS[i] for i in part[share > 0].tolist()] == ["all"]
 
 
 def test_filled_cells_do_not_tell_letters_apart():

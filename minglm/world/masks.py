@@ -17,6 +17,8 @@ from minglm.world.layout import CELL
 from minglm.world.objects import sprite, things
 from minglm.world.posters import Poster, Region
 
+PARTS = ("all", "upper left", "upper right", "lower left", "lower right")        # of an object in a cell
+
 
 def letter_cells(poster: Poster) -> Iterator[tuple[Region, slice, slice]]:
     """The rows and columns of pixels of every letter's cell, with the text it belongs to."""
@@ -67,20 +69,30 @@ def object_mask(batch: list[Poster]) -> Tensor:
     return torch.from_numpy(mask)
 
 
-def object_cells(batch: list[Poster], cell: int = CELL) -> tuple[Tensor, Tensor]:
-    """What is on each cell of the id grid: the number of the object that covers most of it, (B, h, w), and
-    the share of the cell that it covers, 0 where there is none. cell: its side in pixels."""
+def object_cells(batch: list[Poster], cell: int = CELL) -> tuple[Tensor, Tensor, Tensor]:
+    """What is on each cell of the id grid, (B, h, w) each: the number of the object that covers most of it;
+    which part of the object, one of PARTS; and the share of the cell that it covers, 0 where there is none.
+    cell: its side in pixels."""
     rows, columns = batch[0].height // cell, batch[0].width // cell
-    which = np.zeros((len(batch), rows, columns), dtype=np.int64)
+    which, part = (np.zeros((len(batch), rows, columns), dtype=np.int64) for _ in range(2))
     share = np.zeros((len(batch), rows, columns), dtype=np.float32)
+    y, x = (np.arange(rows)[:, None] + 0.5) * cell, (np.arange(columns) + 0.5) * cell    # centres of cells
     for i, poster in enumerate(batch):
         for name, ys, xs, covered in silhouettes(poster):
             alone = np.zeros((poster.height, poster.width), dtype=np.float32)
             alone[ys, xs] = covered
-            part = alone.reshape(rows, cell, columns, cell).mean((1, 3))
-            more = part > share[i]
-            which[i][more], share[i][more] = things()[name].index, part[more]
-    return torch.from_numpy(which), torch.from_numpy(share)
+            covers = alone.reshape(rows, cell, columns, cell).mean((1, 3))
+            more = covers > share[i]
+            which[i][more], share[i][more] = things()[name].index, covers[more]
+            part[i][more] = shown_part(ys, xs, y, x, cell)[more]
+    return torch.from_numpy(which), torch.from_numpy(part), torch.from_numpy(share)
+
+
+def shown_part(ys: slice, xs: slice, y: np.ndarray, x: np.ndarray, cell: int) -> np.ndarray:
+    """Which of PARTS of an object in rows ys and columns xs the cells with centres y (h, 1), x (w,) show."""
+    down, right = y - (ys.start + ys.stop) / 2, x - (xs.start + xs.stop) / 2
+    inside = (xs.stop - xs.start <= cell) & (abs(down) < cell / 4) & (abs(right) < cell / 4)
+    return np.where(inside, 0, 1 + 2 * (down > 0) + (right > 0))
 
 
 def filled(batch: list[Poster], images: Tensor) -> Tensor:
