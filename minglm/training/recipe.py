@@ -73,6 +73,13 @@ RECIPES = {
         "decoder-large": Recipe(steps=1000, batch=32, lr=5e-4, muon_lr=2e-3),
         "edit-planner": Recipe(steps=3000, batch=32, lr=5e-4, muon_lr=2e-3),
         "edit-decoder": Recipe(steps=3000, batch=32, lr=5e-4, muon_lr=2e-3),
+        # on a person's own pictures: all weights by small steps, or adapters by larger ones
+        "finetune-planner": Recipe(steps=400, batch=16, lr=2e-4, warmup=20, ema=0.99),
+        "finetune-decoder": Recipe(steps=400, batch=16, lr=2e-4, warmup=20, ema=0.99),
+        "lora-planner": Recipe(steps=400, batch=16, lr=2e-3, weight_decay=0.0, warmup=20, ema=0.99),
+        "lora-decoder": Recipe(steps=400, batch=16, lr=2e-3, weight_decay=0.0, warmup=20, ema=0.99),
+        "grpo-planner": Recipe(steps=300, batch=64, lr=3e-5, warmup=10, ema=0.95),
+        "grpo-decoder": Recipe(steps=300, batch=64, lr=3e-5, warmup=10, ema=0.95),
     },
     "tiny": {
         "vae": Recipe(steps=200, batch=8, lr=1e-3, warmup=10),
