@@ -20,7 +20,7 @@ from torch import Tensor
 from minglm.images import to_tensor
 from minglm.training.recipe import Recipe
 from minglm.world.characters import han_characters, is_han
-from minglm.world.draw import draw, has_room
+from minglm.world.draw import EXPLICIT, draw, has_room
 from minglm.world.posters import CANVASES, Poster
 
 SMALL = ((128, 128),)
@@ -38,7 +38,11 @@ SEEDS = {"vae": 1, "tokenizer": 2, "planner": 3, "decoder": 4, "glyph": 5, "deco
 # the share of posters that are full of text: a letter is learned by how often it is seen, and an object too,
 # but letters sooner, so early on, in a part of the stage's steps, the share is larger
 FULL = {"vae": 0.2, "decoder": 0.2, "decoder-large": 0.2, "edit-decoder": 0.2, "finetune-decoder": 0.2}
-EARLY, FULL_EARLY = {"decoder": 0.2}, 0.5
+FULL_EARLY = {"decoder": 0.5}
+# the share of captions that tell everything: nothing about their posters has to be guessed, so what each word
+# means for the ids is learned from them first, and from people's captions what may be left out, and how
+TOLD, TOLD_EARLY = {"planner": 0.4}, {"planner": 0.8}
+EARLY = {"decoder": 0.2, "planner": 0.4}     # which part of a stage's steps that is
 POOL = 4                                     # batches that are sorted by length together
 WHOLE = slice(None)                          # all samples of a batch
 
@@ -54,18 +58,22 @@ def image_size(stage: str, step: int) -> tuple[int, int]:
 
 
 def is_early(stage: str, step: int, recipe: Recipe) -> bool:
-    """Whether a step belongs to the part of its stage in which letters come before objects."""
+    """Whether a step belongs to the first part of its stage, with posters and captions of its own."""
     return step < EARLY.get(stage, 0) * recipe.steps
 
 
 def drawn(stage: str, step: int, batch: int, size: tuple[int, int], share: slice = WHOLE,
           early: bool = False) -> list[Poster]:
-    """The posters of one step: `batch` of them, or a share. early: as many full of text as early on."""
-    first, much = step * batch, FULL_EARLY if early else FULL.get(stage, 0.0)
+    """The posters of one step: `batch` of them, or a share. early: as full of text, and with captions that
+    tell as much, as early on."""
+    much, told = FULL.get(stage, 0.0), TOLD.get(stage, EXPLICIT)
+    if early:
+        much, told = FULL_EARLY.get(stage, much), TOLD_EARLY.get(stage, told)
+    first = step * batch
 
     def one(index: int) -> Poster:
         full = random.Random(f"full/{stage}/{index}").random() < much
-        return draw(SEEDS[stage], index, *size, full=full)
+        return draw(SEEDS[stage], index, *size, full=full, told=told)
 
     return [one(first + i) for i in range(batch)[share]]
 

@@ -59,12 +59,13 @@ def is_held_out(poster: Poster) -> bool:
 
 def draw(seed: int, index: int, height: int = 128, width: int = 128, split: str = "train",
          language: str | None = None, count: int | None = None, objects: int | None = None,
-         full: bool = False) -> Poster:
+         full: bool = False, told: float = EXPLICIT) -> Poster:
     """Poster number `index` of stream `seed`; the same arguments always give the same poster.
 
     height, width: pixels, multiples of 32. split: "train", or what evaluation draws its texts from.
     language: "en" or "zh"; count: 0 to 5 texts; objects: 0 or 1 of them; random if None. full: no object,
-    and text from top to bottom, for more letters a poster. Raises ValueError for an invalid size or split.
+    and text from top to bottom, for more letters a poster. told: how often a training caption tells
+    everything, as the enhancer's do. Raises ValueError for an invalid size or split.
     """
     if height % CELL or width % CELL or min(height, width) < 3 * CELL or max(height, width) > LARGEST_SIDE:
         raise ValueError(f"size {height}x{width}: both sides must be multiples of {CELL} "
@@ -103,7 +104,7 @@ def draw(seed: int, index: int, height: int = 128, width: int = 128, split: str 
                         for slot, tongue, colour in zip(slots, spoken, colours))
         poster = Poster(background, groups, place, regions, height, width, size, language=language)
         if not (training and is_held_out(poster)) and has_room(poster):
-            poster.caption = caption(rng, poster) if training else held_out_caption(poster)
+            poster.caption = caption(rng, poster, told) if training else held_out_caption(poster)
             return poster
 
 
@@ -116,9 +117,9 @@ def has_room(poster: Poster) -> bool:
     return len(lines) <= MOST_LINES and not any(divided(r.text, poster.width) for r in poster.regions)
 
 
-def caption(rng: random.Random, poster: Poster) -> str:
-    """One training caption: in some the enhancer's, in others free."""
-    if rng.random() < EXPLICIT:
+def caption(rng: random.Random, poster: Poster, told: float = EXPLICIT) -> str:
+    """One training caption: a share `told` of them are the enhancer's, the others free."""
+    if rng.random() < told:
         return explicit(poster)
     return (english if poster.language == "en" else chinese)(rng, poster)
 
