@@ -12,8 +12,9 @@ from minglm.measure.probe import fit, perplexity
 from minglm.world import prompts
 from minglm.world.characters import is_han, level_one, unknown_characters
 from minglm.world.colours import COLOURS
-from minglm.world.draw import is_held_out
+from minglm.world.draw import draw, is_held_out
 from minglm.world.layout import divided
+from minglm.world.masks import object_cells, text_mask
 from minglm.world.objects import things
 from minglm.world.posters import CANVASES, MOST_LINES
 from minglm.world.prompts import LIVE, SETS, TASKS, load_prompts, write_prompts
@@ -201,6 +202,18 @@ def test_evaluation_of_a_pipeline_fills_every_column(pipe, judge):
 
 
 # ---------------------------------------------------------------- probes
+
+def test_ids_of_one_ground_are_counted():
+    posters = [draw(1, i) for i in range(40)]
+    one = torch.tensor([[list(COLOURS).index(p.background)] * 16 for p in posters])
+    assert probe.ground_ids(posters, one, 100) == pytest.approx(1)
+    many = one + 20 * torch.arange(4).repeat(4)                                  # another in every column
+    assert 2 < probe.ground_ids(posters, many, 100) < 4
+    # what stands under text and objects does not count
+    bare = (F.avg_pool2d(text_mask(posters), 32)[:, 0] == 0) & (object_cells(posters)[-1] == 0)
+    many = torch.where(bare.flatten(1), one, torch.randint(100, one.shape))
+    assert probe.ground_ids(posters, many, 100) == pytest.approx(1)
+
 
 def test_objects_are_recognised_by_ids_that_know_them_and_not_by_others(pipe, monkeypatch):
     names = tuple(things())[:60]                                                 # so each ground is on many

@@ -19,6 +19,8 @@ from torch import Tensor
 from minglm.generate.pipeline import Pipeline
 from minglm.world.colours import COLOURS
 from minglm.world.draw import draw
+from minglm.world.layout import CELL
+from minglm.world.masks import object_cells, text_mask
 from minglm.world.objects import backgrounds, things
 from minglm.world.posters import PLACES, Group, Poster
 
@@ -89,8 +91,18 @@ def recognised(pipe: Pipeline, size: str, seen: int = 5, names: tuple[str, ...] 
     return float((alike.argmax(1) == torch.arange(len(names))).float().mean())
 
 
+def ground_ids(posters: list[Poster], ids: Tensor, codes: int) -> float:
+    """How many ids plain ground of one colour has, as a perplexity, the mean over cells: 1 is best, since
+    more tell nothing that is there, and a planner has to guess which it is. ids (B, N)."""
+    bare = (F.avg_pool2d(text_mask(posters), CELL)[:, 0] == 0) & (object_cells(posters)[-1] == 0)
+    bare, colour = bare.flatten(1), torch.tensor([list(COLOURS).index(p.background) for p in posters])
+    found = [ids[bare & (colour == i)[:, None]] for i in range(len(COLOURS))]
+    return sum(len(some) * perplexity(some, codes) for some in found if len(some)) / int(bare.sum())
+
+
 def probe(pipe: Pipeline, learn: int = LEARN, ask: int = ASK) -> dict:
-    """{question: accuracy}, the objects recognised by size, and the codes' `perplexity` and number `used`."""
+    """{question: accuracy}, the objects recognised by size, how many ids one ground has, and the codes'
+    `perplexity` and number `used`."""
     codes = pipe.tokenizer.config.codebook
     learned = [draw(SEED, i) for i in range(learn)]
     asked = [draw(SEED + 1, i, split=("words", "phrases", "random")[i % 3]) for i in range(ask)]
@@ -106,5 +118,6 @@ def probe(pipe: Pipeline, learn: int = LEARN, ask: int = ASK) -> dict:
         out[name] = round(float((scores.argmax(1) == truth).float().mean()), 4)
     for size in ("small", "normal", "big"):
         out[f"{size}_object"] = round(recognised(pipe, size), 4)
+    out["ground_ids"] = round(ground_ids(asked, new, codes), 2)
     return out | dict(perplexity=round(perplexity(new, codes), 1), used=int(len(new.unique())),
                       codebook=codes)
