@@ -22,6 +22,8 @@ from minglm.model.ops import attention, swiglu
 from minglm.model.rotary import frequencies, rotate
 
 Grid = tuple[int, int]
+EMBEDDING = 0.5                              # the deviation of a new embedding's entries
+RESIDUAL = 0.3                               # the weight of a new norm at the end of half a block
 
 
 def positions(parts: list[int | Grid]) -> Tensor:
@@ -85,8 +87,13 @@ class Planner(nn.Module):
         self.blocks = nn.ModuleList(PlannerBlock(config) for _ in range(config.depth))
         self.norm = RMSNorm(config.width, config.eps)
         self.head = nn.Linear(config.width, config.vision_vocab, bias=False)
+        # each half of a block ends in a norm: at weight 1 the first would drown what a token is
+        nn.init.normal_(self.embed.weight, std=EMBEDDING)
+        for block in self.blocks:
+            for norm in (block.norm2, block.norm4):
+                nn.init.constant_(norm.weight, RESIDUAL)
         for module in self.modules():  # GPT-2's initialisation
-            if isinstance(module, nn.Linear | nn.Embedding):
+            if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=0.02)
                 if getattr(module, "bias", None) is not None:
                     nn.init.zeros_(module.bias)
@@ -110,13 +117,14 @@ class Planner(nn.Module):
         return self.norm(x)
 
     def loss(self, prompts: list[list[int]], preview: Tensor | None, large: Tensor,
-             parts: list[list[int | Grid]] | None = None) -> tuple[Tensor, dict]:
+             parts: list[list[int | Grid]] | None = None, words: float = 0.0) -> tuple[Tensor, dict]:
         """Cross-entropy of the grids and the end token that follow each prompt (teacher forcing).
 
         preview (B, p, q), or None as in editing, and large (B, h, w) are ids. A prompt ends with boi; if it
         holds the ids of source images, parts says where, as for `positions`. Shorter sequences are padded on
         the right, where the causal mask hides padding. The preview has a larger weight, `preview_weight`,
-        since it decides what the picture will be (GLM-Image's report mentions this).
+        since it decides what the picture will be (GLM-Image's report mentions this). words: the weight of
+        `word_loss`.
         """
         grids = [large] if preview is None else [preview, large]
         shapes = [tuple(grid.shape[1:]) for grid in grids]
@@ -138,7 +146,8 @@ class Planner(nn.Module):
         where = (first[:, None] + torch.arange(count)).to(device)                # (B, T)
         ids = ids.to(device).scatter(1, where[:, 1:], drawn)                     # the grids follow the prompt
         features = self(ids, place.to(device))                                   # (B, N, D)
-        # the head is needed at these T positions only, not for the prompt
+        told = self.word_loss(features, first.to(device), drawn) if words else None
+        # of the rest the head is needed at these T positions only
         features = features.gather(1, where[..., None].expand(-1, -1, features.shape[-1]))
         logits = self.head(features).float()                                     # (B, T, V)
         each = F.cross_entropy(logits.transpose(1, 2), target, reduction="none")
@@ -150,4 +159,20 @@ class Planner(nn.Module):
         stats = dict(large=each[:, coarse:-1].mean().detach(), right=right[:, :-1].mean())
         if coarse:
             stats = dict(preview=each[:, :coarse].mean().detach()) | stats
-        return (each * weight).sum() / (len(prompts) * weight.sum()), stats
+        value = (each * weight).sum() / (len(prompts) * weight.sum())
+        return (value + words * told, stats | dict(words=told.detach())) if words else (value, stats)
+
+    def word_loss(self, features: Tensor, first: Tensor, drawn: Tensor) -> Tensor:
+        """Cross-entropy of the ids of a plan, each counted once, at every token of its prompt.
+
+        features (B, N, D); first (B,), the place of boi; drawn (B, M) ids. A word for a thing thus learns
+        which ids show it where it stands; to find it from the place of such an id is left to the loss. This
+        stands in for the language model that GLM-Image's planner starts from.
+        """
+        times = (drawn[:, :, None] == drawn[:, None]).sum(-1)                    # (B, M)
+        share = 1 / (times * (1 / times).sum(1, keepdim=True))                   # of each id, its copies together
+        inside = torch.arange(int(first.max()) + 1, device=first.device) <= first[:, None]       # (B, P)
+        logits = self.head(features[:, :inside.shape[1]]).float()                # (B, P, V)
+        chosen = logits.gather(2, drawn[:, None].expand(-1, inside.shape[1], -1))                # (B, P, M)
+        each = logits.logsumexp(-1) - (chosen * share[:, None]).sum(-1)
+        return (each * inside).sum() / inside.sum()
