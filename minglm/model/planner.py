@@ -170,9 +170,9 @@ class Planner(nn.Module):
         stands in for the language model that GLM-Image's planner starts from.
         """
         times = (drawn[:, :, None] == drawn[:, None]).sum(-1)                    # (B, M)
-        share = 1 / (times * (1 / times).sum(1, keepdim=True))                   # of each id, its copies together
+        share = 1 / (times * (1 / times).sum(1, keepdim=True))                   # copies of an id share
         inside = torch.arange(int(first.max()) + 1, device=first.device) <= first[:, None]       # (B, P)
         logits = self.head(features[:, :inside.shape[1]]).float()                # (B, P, V)
         chosen = logits.gather(2, drawn[:, None].expand(-1, inside.shape[1], -1))                # (B, P, M)
         each = logits.logsumexp(-1) - (chosen * share[:, None]).sum(-1)
-        return (each * inside).sum() / inside.sum()
+        return ((each * inside).sum(1) / inside.sum(1)).mean()

@@ -76,4 +76,5 @@ def begin(planner: Planner, device: Device, bpe: BPE, tokenizer: Tokenizer, post
         weight = planner.embed.weight[rows]
         near = near.to(weight.device)
         weight.copy_(torch.where(near.any(1, keepdim=True), 0.2 * weight + length / size * near, weight))
-    planner.head.weight[:config.codebook] += (mean[0] / config.width ** 0.5 * v).to(planner.head.weight.device)
+    head = planner.head.weight
+    head[:config.codebook] += (mean[0] / config.width ** 0.5 * v).to(head.device)
