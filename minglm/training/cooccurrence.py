@@ -68,13 +68,11 @@ def begin(planner: Planner, device: Device, bpe: BPE, tokenizer: Tokenizer, post
         torch.manual_seed(0)                 # the decomposition starts from random vectors
         u, sizes, v = torch.svd_lowrank(table, min(config.width, *table.shape))
     u, v = (F.pad(t * sizes.sqrt(), (0, config.width - len(sizes))) for t in (u, v))  # (W, D), (K, D)
-    # in the embedding as long as other rows, which keep a part of what tells them apart; in the head
-    # such that the product with a normalised feature, of length sqrt(D), is the PMI
-    mean = [t.norm(dim=1)[t.any(1)].mean() for t in (u, v)]
-    length = EMBEDDING * config.width ** 0.5
-    for rows, near, size in zip((slice(config.vision_vocab, None), slice(config.codebook)), (u, v), mean):
-        weight = planner.embed.weight[rows]
-        near = near.to(weight.device)
-        weight.copy_(torch.where(near.any(1, keepdim=True), 0.2 * weight + length / size * near, weight))
+    # in the embedding about as long as its rows were, which keep a part of what tells them apart; in the
+    # head such that the product with a normalised feature, of length sqrt(D), is about the PMI
+    length = config.width ** 0.5
+    for rows, near in ((slice(config.vision_vocab, None), u), (slice(config.codebook), v)):
+        near = near * (EMBEDDING * length / near.norm(dim=1).mean())
+        planner.embed.weight[rows] = 0.2 * planner.embed.weight[rows] + near.to(planner.embed.weight.device)
     head = planner.head.weight
-    head[:config.codebook] += (mean[0] / config.width ** 0.5 * v).to(head.device)
+    head[:config.codebook] += (u.norm(dim=1).mean() / length * v).to(head.device)
