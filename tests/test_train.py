@@ -77,6 +77,27 @@ def test_resumed_equals_uninterrupted(tmp_path, recipe, stops):
     assert torch.equal(parameters(stage), parameters(whole))
 
 
+def test_what_a_stage_begins_with_is_done_once(tmp_path):
+    """Before the first step of a new run, and before the average is begun; a resumed run has it in its weights."""
+    begun = []
+
+    def begin(stage):
+        begun.append(stage)
+        with torch.no_grad():
+            for p in stage.model.parameters():
+                p.fill_(0.5)
+
+    for stop in (1, 5, None):
+        stage = toy()
+        stage.begin = lambda stage=stage: begin(stage)
+        losses(stage, tmp_path, stop, resume=True)
+    assert len(begun) == 1
+    other = toy()
+    begin(other)
+    losses(other)
+    assert torch.equal(parameters(stage), parameters(other))
+
+
 def test_random_numbers_drawn_elsewhere_change_nothing():
     wanted, found = losses(toy()), []
     for step in train(toy(), CPU):

@@ -22,6 +22,8 @@ from minglm.model.ops import attention, swiglu
 from minglm.model.rotary import frequencies, rotate
 
 Grid = tuple[int, int]
+EMBEDDING = 0.5                              # the deviation of a new embedding's entries
+RESIDUAL = 0.3                               # the weight of a new norm at the end of half a block
 
 
 def positions(parts: list[int | Grid]) -> Tensor:
@@ -85,8 +87,13 @@ class Planner(nn.Module):
         self.blocks = nn.ModuleList(PlannerBlock(config) for _ in range(config.depth))
         self.norm = RMSNorm(config.width, config.eps)
         self.head = nn.Linear(config.width, config.vision_vocab, bias=False)
+        # each half of a block ends in a norm: at weight 1 the first would drown what a token is
+        nn.init.normal_(self.embed.weight, std=EMBEDDING)
+        for block in self.blocks:
+            for norm in (block.norm2, block.norm4):
+                nn.init.constant_(norm.weight, RESIDUAL)
         for module in self.modules():  # GPT-2's initialisation
-            if isinstance(module, nn.Linear | nn.Embedding):
+            if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=0.02)
                 if getattr(module, "bias", None) is not None:
                     nn.init.zeros_(module.bias)
@@ -109,11 +116,11 @@ class Planner(nn.Module):
             x = block(x, rotary, mask, cache[i] if cache else None)
         return self.norm(x)
 
-    def predict(self, prompts: list[list[int]], preview: Tensor | None, large: Tensor,
-                parts: list[list[int | Grid]] | None = None,
-                sources: tuple[Tensor, list[list[int]]] | None = None) -> tuple[Tensor, Tensor]:
-        """The logits (B, T, V) of the grids and the end token that follow each prompt, each given all before
-        it (teacher forcing), and the ids (B, T) that they should predict.
+    def read(self, prompts: list[list[int]], preview: Tensor | None, large: Tensor,
+             parts: list[list[int | Grid]] | None = None,
+             sources: tuple[Tensor, list[list[int]]] | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """The features (B, N, D) of prompts and the grids that follow them, each given all before it (teacher
+        forcing), the place of each boi (B,), and the ids (B, T) that it and those after it should predict.
 
         preview (B, p, q), or None as in editing, and large (B, h, w) are ids. A prompt ends with boi; if it
         holds the ids of source images, parts says where, as for `positions`. sources: those ids (B, S),
@@ -142,20 +149,31 @@ class Planner(nn.Module):
         if sources:
             ids = filled(ids, *sources)
         features = self(ids, place.to(device))                                   # (B, N, D)
-        # the head is needed at these T positions only, not for the prompt
-        features = features.gather(1, where[..., None].expand(-1, -1, features.shape[-1]))
-        return self.head(features).float(), target                               # (B, T, V), (B, T)
+        return features, first.to(device), target
+
+    def logits(self, features: Tensor, first: Tensor, count: int) -> Tensor:
+        """The logits (B, T, V) of `count` ids from boi on; elsewhere the head is not needed."""
+        where = first[:, None] + torch.arange(count, device=first.device)        # (B, T)
+        return self.head(features.gather(1, where[..., None].expand(-1, -1, features.shape[-1]))).float()
+
+    def predict(self, prompts: list[list[int]], preview: Tensor | None, large: Tensor,
+                parts: list[list[int | Grid]] | None = None,
+                sources: tuple[Tensor, list[list[int]]] | None = None) -> tuple[Tensor, Tensor]:
+        """The logits (B, T, V) of grids and end token, and the ids (B, T) they should predict; see `read`."""
+        features, first, target = self.read(prompts, preview, large, parts, sources)
+        return self.logits(features, first, target.shape[1]), target
 
     def loss(self, prompts: list[list[int]], preview: Tensor | None, large: Tensor,
              parts: list[list[int | Grid]] | None = None,
-             sources: tuple[Tensor, list[list[int]]] | None = None) -> tuple[Tensor, dict]:
-        """Cross-entropy of what `predict` predicts.
+             sources: tuple[Tensor, list[list[int]]] | None = None, words: float = 0.0) -> tuple[Tensor, dict]:
+        """Cross-entropy of the grids and the end token that follow each prompt; arguments as for `read`.
 
         The preview has a larger weight, `preview_weight`, since it decides what the picture will be
-        (GLM-Image's report mentions this).
+        (GLM-Image's report mentions this). words: the weight of `word_loss`.
         """
-        logits, target = self.predict(prompts, preview, large, parts, sources)
+        features, first, target = self.read(prompts, preview, large, parts, sources)
         count = target.shape[1]
+        logits = self.logits(features, first, count)                             # (B, T, V)
         each = F.cross_entropy(logits.transpose(1, 2), target, reduction="none")
         # a weighted mean over all tokens: the preview's first
         weight = torch.ones(count, device=logits.device)
@@ -165,7 +183,26 @@ class Planner(nn.Module):
         stats = dict(large=each[:, coarse:-1].mean().detach(), right=right[:, :-1].mean())
         if coarse:
             stats = dict(preview=each[:, :coarse].mean().detach()) | stats
-        return (each * weight).sum() / (len(prompts) * weight.sum()), stats
+        value = (each * weight).sum() / (len(prompts) * weight.sum())
+        if not words:
+            return value, stats
+        told = self.word_loss(features[:, :max(map(len, prompts))], first, target[:, :-1])
+        return value + words * told, stats | dict(words=told.detach())
+
+    def word_loss(self, features: Tensor, first: Tensor, drawn: Tensor) -> Tensor:
+        """Cross-entropy of the ids of a plan, each counted once, at every token of its prompt.
+
+        features (B, P, D) of prompts; first (B,), the place of boi; drawn (B, M) ids. A word for a
+        thing thus learns which ids show it where it stands; to find it from the place of such an id is left
+        to the loss. This stands in for the language model that GLM-Image's planner starts from.
+        """
+        times = (drawn[:, :, None] == drawn[:, None]).sum(-1)                    # (B, M)
+        share = 1 / (times * (1 / times).sum(1, keepdim=True))                   # copies of an id share
+        inside = torch.arange(features.shape[1], device=first.device) <= first[:, None]          # (B, P)
+        logits = self.head(features).float()                                     # (B, P, V)
+        chosen = logits.gather(2, drawn[:, None].expand(-1, inside.shape[1], -1))                # (B, P, M)
+        each = logits.logsumexp(-1) - (chosen * share[:, None]).sum(-1)
+        return ((each * inside).sum(1) / inside.sum(1)).mean()
 
 
 def filled(ids: Tensor, given: Tensor, places: list[list[int]]) -> Tensor:

@@ -42,6 +42,7 @@ class Stage:
     muon: Callable[[str], bool] = lambda name: False  # names of the hidden matrices
     after: Callable[[], dict[str, Tensor]] = dict     # called once per step, after its losses; more to log
     rare: Callable[[str], bool] = lambda name: False  # names of tables of which a batch sees few rows
+    begin: Callable[[], None] = lambda: None          # called before the first step of a new run
 
 
 @dataclass
@@ -68,7 +69,7 @@ RECIPES = {
         "vae": Recipe(steps=5000, batch=16, lr=1e-3),
         "tokenizer": Recipe(steps=3500, batch=128, lr=1e-3, muon_lr=4e-3),
         "glyph": Recipe(steps=6000, batch=64, lr=2e-3, muon_lr=8e-3, weight_decay=0.0, decay=0.4),
-        "planner": Recipe(steps=12_000, batch=32, lr=1e-3, muon_lr=4e-3),
+        "planner": Recipe(steps=11_000, batch=32, lr=1e-3, muon_lr=4e-3),
         "decoder": Recipe(steps=9000, batch=32, lr=1e-3, muon_lr=4e-3),
         "decoder-large": Recipe(steps=3000, batch=32, lr=5e-4, muon_lr=2e-3),
         "edit-planner": Recipe(steps=3000, batch=32, lr=5e-4, muon_lr=2e-3),

@@ -17,10 +17,13 @@ from minglm.model.planner import Planner
 from minglm.model.prompt import preview_grid, prompt_ids, source_places, with_sources
 from minglm.model.tokenizer import Tokenizer
 from minglm.training.batches import WHOLE, alike, pixels
+from minglm.training.cooccurrence import begin
 from minglm.training.recipe import Recipe, Stage
 from minglm.training.references import references
 from minglm.world.layout import CELL
 from minglm.world.scenes import Edit
+
+WORDS = 0.5                                  # the weight of what the words of a prompt say of its plan
 
 
 def planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE, tokenizer: Tokenizer,
@@ -73,4 +76,9 @@ def planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE, toke
     def hidden(name: str) -> bool:
         return name.startswith("blocks")
 
-    return Stage("planner", model, batch, lambda b: model.loss(**b), recipe, hidden)
+    # a twentieth of the posters of its training, counted beforehand
+    def first_words() -> None:
+        begin(model, device, bpe, tokenizer, recipe.steps * recipe.batch // 20)
+
+    return Stage("planner", model, batch, lambda b: model.loss(**b, words=WORDS), recipe, hidden,
+                 rare=lambda name: name == "embed.weight", begin=first_words)
