@@ -165,7 +165,8 @@ class Planner(nn.Module):
 
     def loss(self, prompts: list[list[int]], preview: Tensor | None, large: Tensor,
              parts: list[list[int | Grid]] | None = None,
-             sources: tuple[Tensor, list[list[int]]] | None = None, words: float = 0.0) -> tuple[Tensor, dict]:
+             sources: tuple[Tensor, list[list[int]]] | None = None,
+             words: float = 0.0) -> tuple[Tensor, dict]:
         """Cross-entropy of the grids and the end token that follow each prompt; arguments as for `read`.
 
         The preview has a larger weight, `preview_weight`, since it decides what the picture will be
