@@ -56,6 +56,15 @@ def han_family() -> str:
     return entries[-1].name
 
 
+def show(figure, alt: str) -> None:
+    """Show a figure in a notebook, with what is to be seen in words (`alt`) for readers who cannot see it."""
+    from IPython.display import display
+
+    kinds = "image/png", "image/jpeg"
+    display(figure, metadata={kind: {"alt": alt} for kind in kinds})
+    pyplot().close(figure)
+
+
 @cache
 def known_characters() -> frozenset[int]:
     """The code points that figures can show."""

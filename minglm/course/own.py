@@ -39,8 +39,11 @@ def use(mine: Any, check: Callable[[Any], Any], theirs: Any) -> Any:
     except Wrong:
         print(f"{mine.__name__}: not right yet, so the library's {theirs.__qualname__} stands in")
         return theirs
-    keep(mine, theirs)
-    print(f"{mine.__name__}: yours, from here on")
+    try:
+        keep(mine, theirs)
+        print(f"{mine.__name__}: yours, from here on")
+    except (ValueError, OSError) as error:
+        print(f"{mine.__name__}: yours, in this notebook only ({error})")
     return mine
 
 
@@ -117,9 +120,8 @@ def module_of(piece: Any) -> str:
     imports, parts, seen = ["from __future__ import annotations"], [], set()
 
     def visit(thing: Any) -> None:
-        text = source(thing)
+        text, values = source(thing), functions(thing)[0].__globals__
         for name in sorted({node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}):
-            values = vars(sys.modules[thing.__module__])
             if name not in values or name in seen or values[name] is thing:
                 continue
             seen.add(name)
@@ -141,10 +143,7 @@ def module_of(piece: Any) -> str:
 
 def source(thing: Any) -> str:
     """The lines that defined a function or class, also in a notebook (where `inspect` finds no classes)."""
-    functions = [thing] if hasattr(thing, "__code__") else [f for f in vars(thing).values() if hasattr(f, "__code__")]
-    if not functions:
-        raise ValueError(f"{thing.__name__} has no method, so where it was written is not known")
-    text = "".join(linecache.getlines(functions[0].__code__.co_filename))
+    text = "".join(linecache.getlines(functions(thing)[0].__code__.co_filename))
     kinds = ast.FunctionDef | ast.ClassDef
     # the last of this name: a cell may hold an earlier try
     found = [node for node in ast.walk(ast.parse(text)) if isinstance(node, kinds) and node.name == thing.__name__]
@@ -153,3 +152,11 @@ def source(thing: Any) -> str:
     node = found[-1]
     first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
     return "\n".join(text.splitlines()[first - 1:node.end_lineno])
+
+
+def functions(thing: Any) -> list[Callable]:
+    """A function itself, or the methods of a class: they know their file and the names around them."""
+    found = [each for each in (thing, *vars(thing).values()) if hasattr(each, "__code__")]
+    if not found:
+        raise ValueError(f"where {thing.__name__} was written is not known")
+    return found
