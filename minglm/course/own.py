@@ -1,4 +1,4 @@
-"""Your own pieces: used as soon as they pass their check, kept for later notebooks, put in the library's place.
+"""Your own pieces: used once they pass their check, kept for later notebooks, put in the library's place.
 
     attention = own.use(my_attention, check.attention, ops.attention)     # yours, or the library's until then
     ...
@@ -25,7 +25,7 @@ from typing import Any
 from minglm.course.answers import Wrong
 
 FOLDER = "my_minglm"
-PLAIN = bool, int, float, str, tuple          # what a piece may use of the notebook and is written down as it is
+PLAIN = bool, int, float, str, tuple          # what a piece may use of the notebook; written down as it is
 
 
 def use(mine: Any, check: Callable[[Any], Any], theirs: Any) -> Any:
@@ -53,7 +53,7 @@ def address(piece: Any) -> str:
 
 
 def keep(mine: Any, theirs: Any, folder: str | Path = FOLDER) -> None:
-    """Write a learner's piece to a file that is named after its twin; the last line says which piece it is."""
+    """Write a learner's piece to a file that is named after its twin; its last line names the piece."""
     folder = Path(folder)
     folder.mkdir(exist_ok=True)
     path = folder / f"{address(theirs).removeprefix('minglm.')}.py"
@@ -63,7 +63,7 @@ def keep(mine: Any, theirs: Any, folder: str | Path = FOLDER) -> None:
 
 
 def load(folder: str | Path = FOLDER) -> dict[str, Any]:
-    """All pieces that were kept, by the address of their twin. One that cannot be read is named and left out."""
+    """All kept pieces, by the address of their twin. One that cannot be read is named and left out."""
     pieces = {}
     for path in sorted(Path(folder).glob("*.py")):
         spec = importlib.util.spec_from_file_location(f"{FOLDER}.{path.stem}", path)
@@ -88,7 +88,8 @@ def in_place(pieces: Mapping[str, Any]) -> Iterator[None]:
             for owner, key, theirs in holders(name):
                 undo.append((owner, key, theirs))
                 # a method keeps its kind: static, of the class, or plain
-                setattr(owner, key, type(theirs)(mine) if isinstance(theirs, staticmethod | classmethod) else mine)
+                bound = isinstance(theirs, staticmethod | classmethod)
+                setattr(owner, key, type(theirs)(mine) if bound else mine)
         yield
     finally:
         for owner, key, theirs in reversed(undo):
@@ -144,12 +145,11 @@ def module_of(piece: Any) -> str:
 def source(thing: Any) -> str:
     """The lines that defined a function or class, also in a notebook (where `inspect` finds no classes)."""
     text = "".join(linecache.getlines(functions(thing)[0].__code__.co_filename))
-    kinds = ast.FunctionDef | ast.ClassDef
-    # the last of this name: a cell may hold an earlier try
-    found = [node for node in ast.walk(ast.parse(text)) if isinstance(node, kinds) and node.name == thing.__name__]
+    nodes = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.ClassDef))
+    found = [node for node in nodes if node.name == thing.__name__]
     if not found:
         raise ValueError(f"the source of {thing.__name__} is not known")
-    node = found[-1]
+    node = found[-1]                                     # the last one: a cell may hold an earlier try
     first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
     return "\n".join(text.splitlines()[first - 1:node.end_lineno])
 
