@@ -1,6 +1,7 @@
 """A learner's pieces: used when they pass, kept as files that stand alone, and put in the library's place."""
 
 import linecache
+import subprocess
 import sys
 from types import ModuleType
 
@@ -127,3 +128,10 @@ def test_what_the_library_does_not_have_is_refused():
     for name in ("minglm.model.ops.nothing", "minglm.nowhere.attention", "minglm.model.bpe.BPE.nothing"):
         with pytest.raises(ValueError, match=name), own.in_place({name: print}):
             pass
+
+
+def test_a_module_that_nobody_has_imported_yet_is_found():
+    script = "import sys\nfrom minglm.course import own\nname = 'minglm.ascend.launches.replay'\n" \
+             "assert 'minglm.ascend.launches' not in sys.modules\n" \
+             "with own.in_place({name: print}):\n    from minglm.ascend import launches\n    assert launches.replay is print\n"
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -18,6 +18,7 @@ import linecache
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -99,8 +100,13 @@ def in_place(pieces: Mapping[str, Any]) -> Iterator[None]:
 def holders(name: str) -> list[tuple[Any, str, Any]]:
     """Where the library holds the piece of this address: owner, name there, and what stands there."""
     parts = name.split(".")
-    depth = max((i for i in range(1, len(parts)) if ".".join(parts[:i]) in sys.modules), default=0)
-    owner, path = sys.modules.get(".".join(parts[:depth])), parts[depth:]
+    owner, path = None, parts
+    for depth in range(len(parts) - 1, 0, -1):           # the module first: nobody may have imported it yet
+        try:
+            owner, path = import_module(".".join(parts[:depth])), parts[depth:]
+            break
+        except ModuleNotFoundError:
+            pass
     for part in path[:-1]:
         owner = getattr(owner, part, None)
     if owner is None or path[-1] not in vars(owner):
