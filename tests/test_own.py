@@ -46,6 +46,16 @@ def my_piece(self, piece):
 
 def mine_again(n):
     return n * mine_again(n - 1) if n else 1
+
+norm = my_norm                               # as own.use names it
+
+class MyBlock(nn.Module):
+    def __init__(self, width, eps):
+        super().__init__()
+        self.weight, self.eps = nn.Parameter(torch.ones(width)), eps
+
+    def forward(self, x):
+        return x + norm(x, self.weight, self.eps)
 """
 
 
@@ -89,6 +99,12 @@ def test_a_class_stands_alone_too(notebook, tmp_path):
     piece = own.load(tmp_path)["minglm.model.layers.RMSNorm"]
     x = answers.normal(2, 8)
     assert torch.allclose(piece(8, 1e-5)(x), layers.RMSNorm(8, 1e-5)(x), atol=1e-6)
+
+
+def test_a_piece_may_use_an_earlier_one_by_the_name_it_has_in_the_notebook(notebook, tmp_path):
+    own.keep(notebook.MyBlock, layers.RMSNorm, tmp_path)
+    piece, x = own.load(tmp_path)["minglm.model.layers.RMSNorm"], answers.normal(2, 8)
+    assert torch.allclose(piece(8, 1e-5)(x), x + layers.RMSNorm(8, 1e-5)(x), atol=1e-6)
 
 
 def test_a_piece_that_calls_itself_is_written_once(notebook):

@@ -138,6 +138,8 @@ def module_of(piece: Any) -> str:
                 imports.append(f"import {value.__name__} as {name}")
             elif home == thing.__module__:
                 visit(value)
+                if full != name:                             # attention = own.use(my_attention, ...)
+                    parts.append(f"{name} = {full}")
             elif home and full and home != "builtins":
                 imports.append(f"from {home} import {full} as {name}")
             elif isinstance(value, PLAIN):
