@@ -1,5 +1,12 @@
-"""Right and wrong answers to the checks of notebook 13; with each wrong one some words of its diagnosis."""
+"""Right and wrong answers to the checks of notebooks 13, 14 and 16; with each wrong one some words of its diagnosis.
 
+Those to planner_size and roofline, of notebook 14, are in test_check_real.py.
+"""
+
+import math
+import re
+
+import numpy as np
 import torch
 
 
@@ -53,7 +60,38 @@ def shards(gate_up, down, n, take=lambda i: i):
     return [(torch.cat([gate_up[own[i]], gate_up[down.shape[1] + own[i]]]), down[:, own[take(i)]]) for i in range(n)]
 
 
-RIGHT = dict(time_features=features, clip=clipped_in_place, fused_mask=mask, shard=shards)
+# ---------------------------------------------------------------- 14
+
+def renamed(name, table, sub=re.sub, rules=lambda table, name: table):
+    for pattern, replacement in rules(table, name):
+        name = sub(pattern, replacement, name)
+    return name
+
+
+def first_hit(table, name):
+    return [rule for rule in table if re.search(rule[0], name)][:1]
+
+
+def kept(c, positions, both=2, heads="kv_heads", size=2):
+    return np.float64(both * size * c.depth * getattr(c, heads) * c.head_dim * positions)
+
+
+def balance(n, bits, cache, flops, bandwidth):
+    """By bisection: the batch at which computing has caught up with reading."""
+    def ahead(b):
+        return 2 * n * b / flops - (n * bits / 8 + b * cache) / bandwidth
+
+    low, high = 0.0, 1e12
+    if ahead(high) < 0:
+        return math.inf
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (low, middle) if ahead(middle) > 0 else (middle, high)
+    return torch.tensor(low, dtype=torch.float64)
+
+
+RIGHT = dict(time_features=features, clip=clipped_in_place, fused_mask=mask, shard=shards,
+             published=renamed, cache_bytes=kept, break_even=balance)
 
 WRONG = [
     ("time_features", lambda t, w: features(t, w, "cpu"), r"another device.*in `.*at least two devices"),
@@ -91,4 +129,18 @@ WRONG = [
     ("shard", lambda gu, d, n: [(gu, d)] * n, "are expected"),
     ("shard", lambda gu, d, n: list(zip(gu.chunk(n), d.chunk(n))), "down by columns"),
     ("shard", lambda gu, d, n: shards(gu, d, 1), "are expected"),
+    ("published", lambda n, t: renamed(n, t, sub=lambda a, b, x: x.replace(a, b)), "regular expressions"),
+    ("published", lambda n, t: renamed(n, t, rules=first_hit), "after the first substitution"),
+    ("published", lambda n, t: renamed(n, t, rules=lambda t, n: t[::-1]), "order of the table"),
+    ("published", lambda n, t: [re.sub(a, b, n) for a, b in t if re.search(a, n)][-1], "before it returned"),
+    ("cache_bytes", lambda c, n: kept(c, n, both=1), "factor of 2"),
+    ("cache_bytes", lambda c, n: kept(c, n, heads="heads"), "only kv_heads"),
+    ("cache_bytes", lambda c, n: kept(c, n, size=1), "factor of 2|2 bytes"),
+    ("cache_bytes", lambda c, n: kept(c, n) / c.depth, "cache of its own"),
+    ("cache_bytes", lambda c, n: kept(c, 1), "every position is kept"),
+    ("break_even", lambda n, bits, cache, f, w: balance(n, bits, 0.0, f, w), "more caches"),
+    ("break_even", lambda n, bits, cache, f, w: balance(n, 8 * bits, cache, f, w), "8 to a byte"),
+    ("break_even", lambda n, bits, cache, f, w: balance(n, 16, cache, f, w), "not 16"),
+    ("break_even", lambda n, bits, cache, f, w: balance(n, bits, -cache, f, w), "other side"),
+    ("break_even", lambda n, bits, cache, f, w: n * bits / 8 / w / (2 * n / f - cache / w), "no such batch"),
 ]
