@@ -80,12 +80,17 @@ def roofline(learner: Callable[[float, float, float, float], float]) -> None:
     run("roofline", learner, *cases, tolerance=1e-9)
 
 
+def kept_bytes(c: PlannerConfig, positions: int) -> int:
+    """Bytes of the keys and values of `positions` tokens in bfloat16."""
+    return 2 * c.depth * c.kv_heads * c.head_dim * BYTES * positions
+
+
 def cache_bytes(learner: Callable[[PlannerConfig, int], int]) -> None:
     """Configuration, positions -> bytes of the cache of keys and values in bfloat16."""
     cases = []
     for name, positions in (("glm_image", 1408), ("mini", 100), ("tiny", 1)):
         c = preset(name).planner
-        right = 2 * c.depth * c.kv_heads * c.head_dim * BYTES * positions
+        right = kept_bytes(c, positions)
         cases.append(Case((c, positions), right, {
             "keys and values are both kept: a factor of 2": right // 2,
             "every block has a cache of its own: a factor of depth": right // c.depth,
