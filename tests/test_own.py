@@ -47,9 +47,6 @@ def my_piece(self, piece):
 def mine_again(n):
     return n * mine_again(n - 1) if n else 1
 
-def uses_norm(x):
-    return norm(x, 1.0, 1e-5)
-
 norm = my_norm                               # as own.use names it
 
 class MyBlock(nn.Module):
@@ -112,14 +109,6 @@ def test_a_piece_may_use_an_earlier_one_by_the_name_it_has_in_the_notebook(noteb
 
 def test_a_piece_that_calls_itself_is_written_once(notebook):
     assert own.module_of(notebook.mine_again).count("def mine_again") == 1
-
-
-def test_a_piece_that_uses_another_by_the_name_own_use_gave_it_stands_alone(notebook, tmp_path):
-    notebook.norm = notebook.my_norm                 # norm = own.use(my_norm, ...)
-    own.keep(notebook.uses_norm, layers.round_up, tmp_path)
-    piece = own.load(tmp_path)["minglm.model.layers.round_up"]
-    x = answers.normal(2, 8)
-    assert torch.allclose(piece(x), notebook.my_norm(x, 1.0, 1e-5))
 
 
 def test_a_broken_file_is_named_and_left_out(notebook, tmp_path, capsys):

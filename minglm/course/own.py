@@ -138,8 +138,6 @@ def module_of(piece: Any) -> str:
                 imports.append(f"import {value.__name__} as {name}")
             elif home == thing.__module__:
                 visit(value)
-                if value.__name__ != name:           # own.use gave it another: merge = my_merge
-                    parts.append(f"{name} = {value.__name__}")
                 if full != name:                             # attention = own.use(my_attention, ...)
                     parts.append(f"{name} = {full}")
             elif home and full and home != "builtins":
