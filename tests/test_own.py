@@ -48,6 +48,7 @@ def mine_again(n):
     return n * mine_again(n - 1) if n else 1
 
 norm = my_norm                               # as own.use names it
+x = MyNorm(2, 1e-5)                          # an object, of the name of an argument below
 
 class MyBlock(nn.Module):
     def __init__(self, width, eps):

@@ -136,7 +136,7 @@ def module_of(piece: Any) -> str:
             home, full = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
             if isinstance(value, ModuleType):
                 imports.append(f"import {value.__name__} as {name}")
-            elif home == thing.__module__:
+            elif home == thing.__module__ and full:              # a function or class, no object of a class
                 visit(value)
                 if full != name:                             # attention = own.use(my_attention, ...)
                     parts.append(f"{name} = {full}")
