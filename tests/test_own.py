@@ -49,6 +49,7 @@ def mine_again(n):
 
 norm = my_norm                               # as own.use names it
 x = MyNorm(2, 1e-5)                          # an object, of the name of an argument below
+width = (1, 2)                               # this too
 
 class MyBlock(nn.Module):
     def __init__(self, width, eps):
@@ -104,6 +105,7 @@ def test_a_class_stands_alone_too(notebook, tmp_path):
 
 def test_a_piece_may_use_an_earlier_one_by_the_name_it_has_in_the_notebook(notebook, tmp_path):
     own.keep(notebook.MyBlock, layers.RMSNorm, tmp_path)
+    assert "width = " not in (tmp_path / "model.layers.RMSNorm.py").read_text(encoding="utf-8")
     piece, x = own.load(tmp_path)["minglm.model.layers.RMSNorm"], answers.normal(2, 8)
     assert torch.allclose(piece(8, 1e-5)(x), x + layers.RMSNorm(8, 1e-5)(x), atol=1e-6)
 

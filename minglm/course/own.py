@@ -15,6 +15,7 @@ import ast
 import importlib.util
 import io
 import linecache
+import symtable
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
@@ -128,7 +129,7 @@ def module_of(piece: Any) -> str:
 
     def visit(thing: Any) -> None:
         text, values = source(thing), functions(thing)[0].__globals__
-        for name in sorted({node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}):
+        for name in sorted(around(text)):
             if name not in values or name in seen or values[name] is thing:
                 continue
             seen.add(name)
@@ -142,12 +143,23 @@ def module_of(piece: Any) -> str:
                     parts.append(f"{name} = {full}")
             elif home and full and home != "builtins":
                 imports.append(f"from {home} import {full} as {name}")
-            elif isinstance(value, PLAIN):
+            elif type(value) in PLAIN:
                 parts.append(f"{name} = {value!r}")
         parts.append(text)
 
     visit(piece)
     return "\n".join(imports) + "\n\n" + "\n\n\n".join(parts)
+
+
+def around(text: str) -> set[str]:
+    """The names that a text takes from the module around it; its own variables are not among them."""
+    names, tables = set(), [symtable.symtable(text, "piece", "exec")]
+    while tables:
+        table = tables.pop()
+        tables += table.get_children()
+        names |= {symbol.get_name() for symbol in table.get_symbols()
+                  if symbol.is_referenced() and symbol.is_global()}
+    return names
 
 
 def source(thing: Any) -> str:
