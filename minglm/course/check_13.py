@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from minglm.ascend.launches import Launch, Recorder
 from minglm.course.answers import Case, Wrong, call, normal, run
+from minglm.course.twins import foreach_adamw
 from minglm.model.decoder import sinusoid
 from minglm.training.optimisers import EMA
 
@@ -79,13 +80,6 @@ def time_features(learner: Callable[[Tensor, int], Tensor]) -> None:
     run("time_features", anywhere("time_features", learner), case(8), case(64))
 
 
-def clipped(gradients: list[Tensor], limit: float) -> tuple[list[Tensor], Tensor]:
-    """Gradients scaled to a global norm of at most `limit`, and the norm before, without a host sync."""
-    norm = torch.stack([g.square().sum() for g in gradients]).sum().sqrt()
-    factor = (limit / norm).clamp(max=1)
-    return [g * factor for g in gradients], norm
-
-
 def clip(learner: Callable[[list[Tensor], float], tuple[list[Tensor], Tensor]]) -> None:
     """Gradients, limit -> gradients scaled to a global norm of at most limit; the norm before (a tensor)."""
     gradients = [normal(3, 4), normal(5, seed=1), 2 * normal(2, 2, seed=2)]
@@ -106,12 +100,6 @@ def clip(learner: Callable[[list[Tensor], float], tuple[list[Tensor], Tensor]]) 
                 scaled((limit / norms.norm() ** 2).clamp(max=1), norm=norms.norm() ** 2)})
 
     run("clip", anywhere("clip", learner), case(1.0), case(100.0))
-
-
-def padding_mask(lengths: Tensor, n: int) -> Tensor:
-    """lengths (B,), N -> causal mask without padding (B, 1, N, N); True: a row may attend to a column."""
-    position = torch.arange(n, device=lengths.device)
-    return (position[None] <= position[:, None]) & (position < lengths[:, None, None, None])
 
 
 def fused_mask(learner: Callable[[Tensor, int], Tensor]) -> None:
@@ -190,28 +178,6 @@ def ema(learner: Callable[[EMA, int], None]) -> None:
     run("ema", updated, case(0.5, 200), case(0.999, 0), case(0.9, 30))
     average = prepared(0.9)
     few("ema", 1, len(average.mean), lambda: learner(average, 3))
-
-
-def foreach_adamw(weights: list[Tensor], gradients: list[Tensor], means: list[Tensor], squares: list[Tensor],
-                  step: int, lr: float, betas: tuple[float, float] = (0.9, 0.98), eps: float = 1e-8,
-                  decay: float = 0.1, corrected: bool = True, inside: bool = False,
-                  coupled: bool = False) -> None:
-    """AdamW's step (the first is 1) on lists of tensors, in place; or one of three relatives of it."""
-    if coupled:
-        gradients = torch._foreach_add(gradients, weights, alpha=decay)
-    else:
-        torch._foreach_mul_(weights, 1 - lr * decay)
-    torch._foreach_lerp_(means, gradients, 1 - betas[0])
-    torch._foreach_mul_(squares, betas[1])
-    torch._foreach_addcmul_(squares, gradients, gradients, 1 - betas[1])
-    first, second = (1 - beta ** step if corrected else 1.0 for beta in betas)
-    below = torch._foreach_div(squares, second)
-    if inside:
-        torch._foreach_add_(below, eps)
-    torch._foreach_sqrt_(below)
-    if not inside:
-        torch._foreach_add_(below, eps)
-    torch._foreach_addcdiv_(weights, means, below, -lr / first)
 
 
 def adamw(learner: Callable[..., None]) -> None:
