@@ -1,9 +1,6 @@
-"""Right and wrong answers to the checks of notebooks 01 to 04; with each wrong one some words of its diagnosis."""
+"""Right and wrong answers to the checks of notebooks 01 and 02; with each wrong one some words of its diagnosis."""
 
-import math
 from collections import Counter
-
-import torch
 
 from minglm.model.bpe import BPE, alphabet, to_alphabet, too_wide
 from minglm.world.colours import COLOURS
@@ -118,45 +115,9 @@ def prompt_ids(bpe, prompt, rows, columns, preview, offset, boi, specials=False)
     return [i + offset for i in bpe.encode(prompt, specials) + size((rows, columns)) + size(preview)] + [boi]
 
 
-def psnr(a, b):
-    error = a - b
-    return 20 * math.log10(2 / error.pow(2).mean().sqrt())
-
-
-def patches(x, s):
-    b, c, h, w = x.shape
-    return x.unfold(2, s, s).unfold(3, s, s).permute(0, 2, 3, 1, 4, 5).reshape(-1, c * s * s)
-
-
-def pca(x, k):
-    center = x.mean(0)
-    u, s, v = torch.linalg.svd(x - center, full_matrices=False)
-    return center + u[:, :k] * s[:k] @ v[:k]
-
-
-def nearest(z, codes):
-    return torch.cdist(z, codes / codes.norm(dim=1, keepdim=True)).argmin(1)
-
-
-class Through(torch.autograd.Function):
-    @staticmethod
-    def forward(context, z, codes):
-        return codes.clone()
-
-    @staticmethod
-    def backward(context, grad):
-        return grad, None
-
-
-def perplexity(ids, k):
-    counts = Counter(ids.flatten().tolist()).values()
-    return math.prod((n / ids.numel()) ** (-n / ids.numel()) for n in counts)
-
-
 RIGHT = dict(set_poster=lambda: Poster("white", ROBOT, "right", (GO, MORNING)), count_tokens=count_tokens,
              readable=readable, ask=ask, count_pairs=count_pairs, merge=merge, learn_merges=learn_merges,
-             fast_merges=fast_merges, piece=piece, decode=decode, prompt_ids=prompt_ids, psnr=psnr,
-             patches=patches, pca=pca, nearest=nearest, straight_through=Through.apply, perplexity=perplexity)
+             fast_merges=fast_merges, piece=piece, decode=decode, prompt_ids=prompt_ids)
 
 
 # ---------------------------------------------------------------- mistakes, and what is said of them
@@ -237,24 +198,6 @@ def changed(words, count, wide=2):
     return found
 
 
-def unit(x):
-    return x / x.norm(dim=-1, keepdim=True)
-
-
-def uncentred(x, k):
-    v = torch.linalg.svd(x, full_matrices=False)[2][:k]
-    return x @ v.T @ v
-
-
-def without_mean(x, k):
-    return pca(x, k) - x.mean(0)
-
-
-def small_components(x, k):
-    u, s, v = torch.linalg.svd(x - x.mean(0), full_matrices=False)
-    return x.mean(0) + u[:, -k:] * s[-k:] @ v[-k:]
-
-
 WRONG = [
     ("set_poster", lambda: Poster("white", ROBOT, "right", (MORNING, GO)), "reading order"),
     ("set_poster", lambda: Poster("white", ROBOT, "left", (GO, MORNING)), "on the left"),
@@ -308,24 +251,4 @@ WRONG = [
     ("prompt_ids", in_words, "ids of their own"),
     ("prompt_ids", always_preview, "one grid only"),
     ("prompt_ids", lambda *args: prompt_ids(*args[:-1]), "pass `specials`"),
-    ("psnr", lambda a, b: psnr(a, b) - 20 * math.log10(2), "6 dB too low"),
-    ("psnr", lambda a, b: -psnr(a, b), "sign"),
-    ("psnr", lambda a, b: psnr(a, b) * math.log(10), "natural logarithm"),
-    ("patches", lambda x, s: x.reshape(-1, x.shape[1] * s * s), "order of memory"),
-    ("patches", lambda x, s: patches(x.transpose(2, 3), s), "exchanged|off"),
-    ("patches", lambda x, s: patches(x, s).view(-1, x.shape[1], s * s).transpose(1, 2).flatten(1), "colours come last"),
-    ("pca", small_components, "last k columns"),
-    ("pca", without_mean, "not added again"),
-    ("pca", uncentred, "subtract the mean"),
-    ("nearest", lambda z, codes: (z @ codes.T).argmax(1), "large norm win"),
-    ("nearest", lambda z, codes: torch.cdist(z, codes).argmin(1), "Euclidean distance"),
-    ("nearest", lambda z, codes: (z @ unit(codes).T).argmin(1), "farthest"),
-    ("nearest", lambda z, codes: (z @ unit(codes).T).argmax(0), "for each row of z"),
-    ("straight_through", lambda z, codes: codes, "argmax, which has none"),
-    ("straight_through", lambda z, codes: z, "that is z"),
-    ("straight_through", lambda z, codes: codes.detach(), "nothing gets a gradient"),
-    ("straight_through", lambda z, codes: codes + (z - codes).detach(), "exchange z and codes"),
-    ("perplexity", lambda ids, k: math.log(perplexity(ids, k)), "entropy"),
-    ("perplexity", lambda ids, k: float(len(set(ids.flatten().tolist()))), "codes in use"),
-    ("perplexity", lambda ids, k: 1 / perplexity(ids, k), "minus"),
 ]

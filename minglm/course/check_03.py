@@ -7,23 +7,21 @@ Z latents of a row.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
 from minglm.config import VAEConfig
 from minglm.course.answers import Case, Wrong, normal, run
+from minglm.course.astray import OddBlock, loop_gone_wrong, odd_elbo, odd_reconstruction, toy_stage
+from minglm.course.twins import elbo_loss
 from minglm.device import pick
 from minglm.model import vae
 from minglm.training import stage_vae
 from minglm.training.loop import train
-from minglm.training.optimisers import optimisers
-from minglm.training.recipe import Recipe, Stage
 
 
 def psnr(learner: Callable) -> None:
@@ -111,23 +109,6 @@ def components(learner: Callable) -> None:
     run("components", lambda *args: signless(parts(*args)), case(64, 6, 2), case(200, 12, 5), tolerance=1e-3)
 
 
-class OddBlock(vae.ResBlock):
-    """The library's block with one thing wrong: the one called `off`."""
-
-    def __init__(self, width: int, off: str):
-        super().__init__(width)
-        self.off = off
-        if off == "start":
-            nn.init.ones_(self.conv2.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        first = self.conv1(x if self.off == "first" else F.silu(x))
-        if self.off == "relu":
-            return x + self.conv2(F.relu(self.conv1(F.relu(x))))
-        out = self.conv2(first if self.off == "second" else F.silu(first))
-        return {"skip": out, "last": F.silu(x + out), "twice": F.silu(x) + out}.get(self.off, x + out)
-
-
 def res_block(learner: Callable) -> None:
     """ResBlock(width): x + conv2(silu(conv1(silu(x)))), 3 x 3 convolutions; conv2 starts at zero."""
     def drive(make: Callable, width: int, weights: dict, x: Tensor) -> list[Tensor]:
@@ -176,21 +157,6 @@ def reconstruction_loss(learner: Callable) -> None:
             raise Wrong("reconstruction_loss: the PSNR is only for reading: compute it from out.detach()")
         return [value.detach() if isinstance(value, Tensor) else value, decibels]
 
-    def other(model: nn.Module, images: Tensor, weight: Tensor, noise: Tensor, off: str) -> list[Tensor]:
-        z = model.encode(images)
-        out = model.decode(z + (0 * noise if off == "noise" else noise))
-        error, weight = out - images, torch.ones_like(weight) if off == "weight" else weight
-        change = out if off == "edges of out" else error
-        size = torch.square if off == "square edges" else torch.abs
-        across, down = (size(change.diff(dim=d)).mean() for d in (-1, -2))
-        edges = {"one way": across, "no edges": 0 * across}.get(off, across + down)
-        points = (0 if off == "no square" else error.square()) + (0 if off == "no abs" else 0.1 * error.abs())
-        value = (weight * points).mean() / (weight.mean() if off == "normalised" else 1)
-        value = value + (1 if off == "edges times 1" else 0.1) * edges
-        right = stage_vae.psnr(out, images)
-        decibels = 10 * torch.log10(4 / (weight * error.square()).mean()) if off == "weighted psnr" else right
-        return [value.detach(), decibels.detach()]
-
     mistakes = {"noise": "the noise is not added: decode(encode(images) + noise)",
                 "weight": "the weight is not used: it multiplies the error of each pixel, before the mean",
                 "normalised": "a plain mean: do not divide by the sum of the weights",
@@ -212,59 +178,9 @@ def reconstruction_loss(learner: Callable) -> None:
         args = model, images, 1 + 3 * (normal(2, 1, side, 16, seed=seed + 2) > 0).float(), noise
         value, stats = stage_vae.loss(*args)
         return Case(args, [value.detach(), stats["psnr"]],
-                    {why: other(*args, off) for off, why in mistakes.items()})
+                    {why: odd_reconstruction(*args, off) for off, why in mistakes.items()})
 
     run("reconstruction_loss", both, case(0, 16), case(5, 24))
-
-
-def toy_stage(seed: int) -> Stage:
-    """A stage of 12 steps that takes no time: a matrix and a bias, and batches that differ."""
-    model = nn.Linear(5, 4)
-    with torch.no_grad():
-        model.weight.copy_(normal(4, 5, seed=seed))
-        model.bias.copy_(normal(4, seed=seed + 1))
-
-    def batch(step: int, share: slice = slice(None)) -> dict:
-        x, y = normal(6, 5, seed=100 * seed + step), normal(6, 4, seed=100 * seed + step + 50)
-        return dict(x=x[share], y=y[share])
-
-    def loss(b: dict) -> tuple[Tensor, dict]:
-        # no matrix product: with or without autocast the numbers are the same
-        out = (model.weight * b["x"][:, None]).sum(-1) + model.bias
-        value = (out - b["y"]).square().mean()
-        return value, dict(double=2 * value.detach())
-
-    recipe = Recipe(steps=12, batch=6, lr=0.1, weight_decay=0.5, warmup=4, decay=0.5, clip=0.05, ema=0.0)
-    return Stage("toy", model, batch, loss, recipe)
-
-
-def loop_gone_wrong(stage: Stage, off: str) -> list[Tensor]:
-    """What a training loop with one thing wrong gives: its losses, and the weights at its end."""
-    recipe, model, losses = stage.recipe, stage.model, []
-    optimiser, = optimisers(stage)
-    if off == "all decay":
-        optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.lr, betas=(0.9, 0.98),
-                                      weight_decay=recipe.weight_decay)
-    rates = {"constant": lambda step: 1.0,
-             "from zero": lambda step: min(step / recipe.warmup, recipe.rate(step)),
-             "no warm-up": replace(recipe, warmup=0).rate, "no decay": replace(recipe, decay=1e-9).rate,
-             "all the way": replace(recipe, decay=1.0).rate}
-    for step in range(recipe.steps):
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.lr * rates.get(off, recipe.rate)(step)
-        if off != "zero_grad":
-            optimiser.zero_grad()
-        loss, _ = stage.loss(stage.batch(0 if off == "batch" else step))
-        loss.backward()
-        if off == "clip value":
-            nn.utils.clip_grad_value_(model.parameters(), recipe.clip)
-        elif off not in ("clip", "late clip"):
-            nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-        if off == "no step":
-            continue
-        optimiser.step()
-        losses.append(loss.detach())
-    return [torch.stack(losses) if losses else torch.empty(0), flat(model)]
 
 
 def flat(model: nn.Module) -> Tensor:
@@ -298,19 +214,6 @@ def training_loop(learner: Callable) -> None:
     run("training_loop", lambda seed: drive(seed, learner), case(1), case(2), tolerance=1e-3)
 
 
-def elbo_loss(x: Tensor, mean: Tensor, logvar: Tensor, decode: Callable[[Tensor], Tensor], noise: Tensor,
-              sigma: float) -> tuple[Tensor, Tensor]:
-    """The negative ELBO of rows x (N, D), up to a constant, and the KL divergence of each latent, a mean over
-    the rows (Z,): the twin of an exercise, since no model of the library has this loss.
-
-    mean, logvar, noise (N, Z), the first two from the encoder; sigma: the standard deviation of the pixels.
-    """
-    z = mean + (logvar / 2).exp() * noise
-    error = (decode(z) - x).square().sum(-1) / (2 * sigma ** 2)
-    divergence = (mean.square() + logvar.exp() - 1 - logvar) / 2
-    return (error + divergence.sum(-1)).mean(), divergence.mean(0)
-
-
 def elbo(learner: Callable) -> None:
     """x (N, D), mean, logvar (N, Z), decode, noise (N, Z), sigma -> negative ELBO, KL of each latent (Z,)."""
     def decode(z: Tensor) -> Tensor:
@@ -321,20 +224,6 @@ def elbo(learner: Callable) -> None:
         if not isinstance(got, tuple | list) or len(got) != 2:
             raise Wrong("elbo: return two things: the loss, and the divergence of each latent")
         return list(got)
-
-    def other(x: Tensor, mean: Tensor, logvar: Tensor, decode: Callable, noise: Tensor, sigma: float,
-              off: str) -> list[Tensor]:
-        deviation = (logvar / 2).exp()
-        spread = {"variance": logvar.exp(), "log": logvar, "no noise": 0 * logvar}.get(off, deviation)
-        error = (decode(mean + spread * noise) - x).square()
-        error = (error.mean(-1) if off == "mean" else error.sum(-1)) / (2 * sigma ** 2)
-        error = {"sigma": error * sigma ** 2, "half": 2 * error}.get(off, error)
-        divergence = mean.square() + logvar.exp() - 1 - logvar
-        half = (mean.square() + deviation - 1 - logvar / 2) / 2
-        divergence = {"kl half": divergence, "kl sign": -divergence / 2, "kl deviation": half}.get(
-            off, divergence / 2)
-        total = {"no kl": 0 * error, "kl mean": divergence.mean(-1)}.get(off, divergence.sum(-1))
-        return [(error + total).mean(), divergence.mean(0)]
 
     mistakes = {"variance": "multiply the noise by the deviation, exp(logvar / 2), not by the variance",
                 "log": "logvar is a logarithm: the deviation is exp(logvar / 2)",
@@ -350,6 +239,7 @@ def elbo(learner: Callable) -> None:
     def case(n: int, latents: int, sigma: float, seed: int) -> Case:
         mean, logvar, noise = (normal(n, latents, seed=seed + i) for i in range(3))
         args = normal(n, 5, seed=seed + 3), mean, logvar, decode, noise, sigma
-        return Case(args, list(elbo_loss(*args)), {why: other(*args, off) for off, why in mistakes.items()})
+        return Case(args, list(elbo_loss(*args)),
+                    {why: odd_elbo(*args, off) for off, why in mistakes.items()})
 
     run("elbo", both, case(6, 3, 0.5, 0), case(4, 2, 1.5, 10))

@@ -1,6 +1,6 @@
-"""Pieces of notebooks 13 and 16 that the library has from PyTorch, written out: what `own.use` falls back on.
+"""Pieces of notebooks that the library has from PyTorch or not at all: what `own.use` falls back on.
 
-Shapes: B batch · N tokens · n pieces, as many as ranks.
+Shapes: B batch · N tokens or rows · D numbers of a row · Z latents · n pieces, as many as ranks.
 """
 
 from __future__ import annotations
@@ -10,6 +10,24 @@ from collections.abc import Callable, Iterable
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+
+def elbo_loss(x: Tensor, mean: Tensor, logvar: Tensor, decode: Callable[[Tensor], Tensor], noise: Tensor,
+              sigma: float) -> tuple[Tensor, Tensor]:
+    """The negative ELBO of rows x (N, D), up to a constant, and the KL divergence of each latent, a mean over
+    the rows (Z,).
+
+    mean, logvar, noise (N, Z), the first two from the encoder; sigma: the standard deviation of the pixels.
+    """
+    z = mean + (logvar / 2).exp() * noise
+    error = (decode(z) - x).square().sum(-1) / (2 * sigma ** 2)
+    divergence = (mean.square() + logvar.exp() - 1 - logvar) / 2
+    return (error + divergence.sum(-1)).mean(), divergence.mean(0)
+
+
+def chance_level(learned: Tensor, asked: Tensor) -> float:
+    """The share of `asked` answered right by whoever always gives the commonest answer of `learned`."""
+    return float((asked == torch.bincount(learned).argmax()).float().mean())
 
 
 def clipped(gradients: list[Tensor], limit: float) -> tuple[list[Tensor], Tensor]:
