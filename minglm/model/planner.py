@@ -146,7 +146,8 @@ class Planner(nn.Module):
         where = (first[:, None] + torch.arange(count)).to(device)                # (B, T)
         ids = ids.to(device).scatter(1, where[:, 1:], drawn)                     # the grids follow the prompt
         features = self(ids, place.to(device))                                   # (B, N, D)
-        told = self.word_loss(features, first.to(device), drawn) if words else None
+        if words:
+            told = self.word_loss(features[:, :max(map(len, prompts))], first.to(device), drawn)
         # of the rest the head is needed at these T positions only
         features = features.gather(1, where[..., None].expand(-1, -1, features.shape[-1]))
         logits = self.head(features).float()                                     # (B, T, V)
@@ -165,14 +166,14 @@ class Planner(nn.Module):
     def word_loss(self, features: Tensor, first: Tensor, drawn: Tensor) -> Tensor:
         """Cross-entropy of the ids of a plan, each counted once, at every token of its prompt.
 
-        features (B, N, D); first (B,), the place of boi; drawn (B, M) ids. A word for a thing thus learns
-        which ids show it where it stands; to find it from the place of such an id is left to the loss. This
-        stands in for the language model that GLM-Image's planner starts from.
+        features (B, P, D) of prompts; first (B,), the place of boi; drawn (B, M) ids. A word for a
+        thing thus learns which ids show it where it stands; to find it from the place of such an id is left
+        to the loss. This stands in for the language model that GLM-Image's planner starts from.
         """
         times = (drawn[:, :, None] == drawn[:, None]).sum(-1)                    # (B, M)
         share = 1 / (times * (1 / times).sum(1, keepdim=True))                   # copies of an id share
-        inside = torch.arange(int(first.max()) + 1, device=first.device) <= first[:, None]       # (B, P)
-        logits = self.head(features[:, :inside.shape[1]]).float()                # (B, P, V)
+        inside = torch.arange(features.shape[1], device=first.device) <= first[:, None]          # (B, P)
+        logits = self.head(features).float()                                     # (B, P, V)
         chosen = logits.gather(2, drawn[:, None].expand(-1, inside.shape[1], -1))                # (B, P, M)
         each = logits.logsumexp(-1) - (chosen * share[:, None]).sum(-1)
         return ((each * inside).sum(1) / inside.sum(1)).mean()
