@@ -488,7 +488,7 @@ def test_the_decoder_learns_the_right_picture_from_a_careless_plan(config, monke
             return encode(images)
         monkeypatch.setattr(part, "encode", watch)
     recipe = replace(RECIPE, batch=64)
-    batch = stage_decoder.decoder_stage(config, CPU, recipe, vae, tokenizer, GlyphEncoder(config.glyph)).batch(0)
+    batch = stage_decoder.decoder_stage("decoder", config, CPU, recipe, vae, tokenizer, GlyphEncoder(config.glyph)).batch(0)
     drawn = batches.alike("decoder", 0, recipe, batches.text_bytes)
     assert torch.equal(seen["vae"], batches.pixels(drawn))
     careless = (seen["tokenizer"] != seen["vae"]).flatten(1).any(1)

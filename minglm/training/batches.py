@@ -29,11 +29,13 @@ OTHERS = ((96, 96), (96, 160), (160, 96), (160, 160), (96, 256), (256, 96), (160
 SIZES = dict(vae=SMALL * 6 + CANVASES + OTHERS[:4], tokenizer=SMALL * 6 + CANVASES + OTHERS[:4],
              planner=SMALL * 5 + CANVASES + OTHERS[:4], decoder=SMALL)
 SIZES["decoder-large"] = SMALL * 4 + CANVASES + OTHERS
+SIZES["decoder-long"] = SMALL * 36 + CANVASES + OTHERS
 # one stream of posters per stage
-SEEDS = {"vae": 1, "tokenizer": 2, "planner": 3, "decoder": 4, "glyph": 5, "decoder-large": 6}
+SEEDS = {"vae": 1, "tokenizer": 2, "planner": 3, "decoder": 4, "glyph": 5, "decoder-large": 6,
+         "decoder-long": 7}
 # the share of posters that are full of text: a letter is learned by how often it is seen, and an object too,
 # but letters sooner, so early on, in a part of the stage's steps, the share is larger
-FULL = {"vae": 0.2, "decoder": 0.2, "decoder-large": 0.2}
+FULL = {"vae": 0.2, "decoder": 0.2, "decoder-large": 0.2, "decoder-long": 0.3}
 FULL_EARLY = {"decoder": 0.5}
 # the share of captions that tell everything: nothing about their posters has to be guessed, so what each word
 # means for the ids is learned from them first, and from people's captions what may be left out, and how

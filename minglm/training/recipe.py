@@ -72,6 +72,7 @@ RECIPES = {
         "planner": Recipe(steps=11_000, batch=32, lr=1e-3, muon_lr=4e-3),
         "decoder": Recipe(steps=9000, batch=32, lr=1e-3, muon_lr=4e-3),
         "decoder-large": Recipe(steps=3000, batch=32, lr=5e-4, muon_lr=2e-3),
+        "decoder-long": Recipe(steps=9000, batch=32, lr=1e-3, muon_lr=4e-3),
     },
     "tiny": {
         "vae": Recipe(steps=200, batch=8, lr=1e-3, warmup=10),
@@ -80,5 +81,6 @@ RECIPES = {
         "planner": Recipe(steps=300, batch=32, lr=2e-3, muon_lr=4e-3, warmup=10),
         "decoder": Recipe(steps=300, batch=16, lr=2e-3, muon_lr=4e-3, warmup=10),
         "decoder-large": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
+        "decoder-long": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
     },
 }

@@ -194,11 +194,11 @@ def train_stage(name: str, folder: Path, options: argparse.Namespace, recipe: Re
     return True
 
 
-STAGES = ("vae", "tokenizer", "glyph", "planner", "decoder", "decoder-large")
+STAGES = ("vae", "tokenizer", "glyph", "planner", "decoder", "decoder-large", "decoder-long")
 NEEDS = {"planner": ("tokenizer",), "decoder": ("vae", "tokenizer", "glyph"),
-         "decoder-large": ("vae", "tokenizer", "glyph", "decoder")}
+         **dict.fromkeys(("decoder-large", "decoder-long"), ("vae", "tokenizer", "glyph", "decoder"))}
 OUTPUTS = {"vae": ("vae",), "tokenizer": ("tokenizer",), "glyph": ("glyph",), "planner": ("planner",),
-           "decoder": ("decoder", "glyph"), "decoder-large": ("decoder", "glyph")}
+           **dict.fromkeys(("decoder", "decoder-large", "decoder-long"), ("decoder", "glyph"))}
 
 
 def known(name: str) -> str:
@@ -227,8 +227,8 @@ def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Pat
     if name == "planner":
         return planner_stage(config, device, recipe, weights.load_text(folder, config), tokenizer)
     vae, glyph = (weights.load_part(folder, part, config) for part in ("vae", "glyph"))
-    decoder = weights.load_part(folder, "decoder", config) if name == "decoder-large" else None
-    return decoder_stage(config, device, recipe, vae, tokenizer, glyph, decoder)
+    decoder = None if name == "decoder" else weights.load_part(folder, "decoder", config)
+    return decoder_stage(name, config, device, recipe, vae, tokenizer, glyph, decoder)
 
 
 def finish(stage: Stage, config: Config, folder: Path) -> None:

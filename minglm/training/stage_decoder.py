@@ -1,6 +1,7 @@
 """Stage `decoder`: flow matching on latents, given ids and words.
 
-Stage `decoder-large` is the same on canvases of many sizes, from the weights of stage `decoder`.
+Stage `decoder-large` is the same on canvases of many sizes, from the weights of stage `decoder`, and
+`decoder-long`, from those of `decoder-large`, mostly on small ones again, where steps are cheap.
 
 Shapes: B batch · S glyph tokens · N image tokens of the decoder.
 """
@@ -50,9 +51,9 @@ def begin(config: Config, tokenizer: Tokenizer) -> Decoder:
     return decoder
 
 
-def decoder_stage(config: Config, device: Device, recipe: Recipe, vae: VAE, tokenizer: Tokenizer,
+def decoder_stage(name: str, config: Config, device: Device, recipe: Recipe, vae: VAE, tokenizer: Tokenizer,
                   glyph: GlyphEncoder, decoder: Decoder | None = None) -> Stage:
-    """Flow matching on latents, given ids and words.
+    """Flow matching on latents, given ids and words; from the weights of `decoder`, or a new one.
 
     The ids are not those of the picture itself but of one with some texts misspelt, because planners often
     add or omit a letter: the decoder should learn spelling from the words, only position and colour from ids.
@@ -63,7 +64,6 @@ def decoder_stage(config: Config, device: Device, recipe: Recipe, vae: VAE, toke
     under text and objects have larger weights. Ids and words are dropped at random, for the unconditional
     branch of guidance.
     """
-    name = "decoder-large" if decoder else "decoder"
     model = DecoderTraining(decoder or begin(config, tokenizer), glyph).to(device.device).requires_grad_(True)
     vae, tokenizer = vae.to(device.device).eval(), tokenizer.to(device.device).eval()
     scale, heads, patch = config.vae.scale, config.decoder.heads, config.decoder.patch
