@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import time
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
@@ -12,6 +14,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib import font_manager, patches
+from PIL import Image
 
 from minglm.files import DATA, whole_file
 
@@ -31,7 +34,7 @@ def pyplot():
     return plt
 
 
-def notebook():
+def notebook(quality: int = 68):
     """pyplot for a notebook with many painted pictures: its figures are stored as JPEG.
 
     Painted pictures contain invisible noise, which makes PNG four times as large as JPEG. For rendered
@@ -42,7 +45,7 @@ def notebook():
 
     plt = pyplot()
     backend = InlineBackend.instance(parent=get_ipython())
-    backend.print_figure_kwargs = dict(bbox_inches="tight", pil_kwargs=dict(quality=68, subsampling=0))
+    backend.print_figure_kwargs = dict(bbox_inches="tight", pil_kwargs=dict(quality=quality, subsampling=0))
     backend.figure_formats = {"jpeg"}
     return plt
 
@@ -54,6 +57,33 @@ def han_family() -> str:
     entries = font_manager.fontManager.ttflist
     entries.append(replace(entries[-1], weight=400))  # bold, declared normal, or matplotlib would warn
     return entries[-1].name
+
+
+def show(figure, alt: str) -> None:
+    """Show a figure in a notebook, with what is to be seen in words (`alt`) for readers who cannot see it."""
+    from IPython import get_ipython
+    from IPython.display import display
+
+    kinds = "image/png", "image/jpeg"
+    about = {kind: {"alt": alt} for kind in kinds}
+    if shell := get_ipython():
+        data, more = shell.display_formatter.format(figure)
+        if "image/png" in data:
+            data["image/png"] = with_palette(data["image/png"])
+        display(data, raw=True, metadata={kind: more.get(kind, {}) | text for kind, text in about.items()})
+    else:
+        display(figure, metadata=about)
+    pyplot().close(figure)
+
+
+def with_palette(png: str | bytes, colours: int = 128) -> str | bytes:
+    """A PNG, or one in base64, with a palette: of a chart a third of the size, and no other to the eye."""
+    raw = b64decode(png) if isinstance(png, str) else png
+    out = io.BytesIO()
+    image = Image.open(io.BytesIO(raw)).convert("RGB")
+    image = image.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    image.save(out, "png", optimize=True)
+    return b64encode(out.getvalue()).decode() if isinstance(png, str) else out.getvalue()
 
 
 @cache

@@ -4,10 +4,12 @@ import contextlib
 import copy
 import io
 import json
+import linecache
 import os
 import subprocess
 import symtable
 import sys
+import tempfile
 import types
 from pathlib import Path
 
@@ -244,11 +246,15 @@ def of_exercise(cell: dict) -> bool:
 
 
 def borrowed(notebook: dict) -> list[str]:
-    """Names that a cell takes from an earlier cell that does not pass in a student copy."""
+    """Names that a cell takes from an earlier cell that does not pass in a student copy.
+
+    A cell with own.use( may: it takes the library's piece while the learner's is not right.
+    """
     origin, found = {}, []
     for cell in (c for c in notebook["cells"] if c["cell_type"] == "code"):
         bound, needed = names(cell["source"])
-        found += [name for name in sorted(needed) if name in origin and of_exercise(origin[name])]
+        if "own.use(" not in cell["source"]:
+            found += [name for name in sorted(needed) if name in origin and of_exercise(origin[name])]
         origin |= dict.fromkeys(bound, cell)
     return found
 
@@ -268,11 +274,13 @@ def execute(notebook: dict) -> list[tuple[str, str, Exception | None]]:
     """Run the relevant cells here, without a kernel: (source, printed, error) of each exercise's cell."""
     plt.switch_backend("Agg")
     module, done = types.ModuleType("notebook"), []
-    for cell in relevant(notebook):
-        printed, error = io.StringIO(), None
-        with contextlib.redirect_stdout(printed):
+    for number, cell in enumerate(relevant(notebook)):
+        printed, error, path = io.StringIO(), None, f"<cell {number} of {id(module)}>"
+        lines = cell["source"].splitlines(keepends=True)
+        linecache.cache[path] = len(cell["source"]), None, lines, path              # own.keep looks for it there
+        with contextlib.redirect_stdout(printed), contextlib.chdir(tempfile.gettempdir()):
             try:
-                exec(compile(cell["source"], "cell", "exec"), vars(module))
+                exec(compile(cell["source"], path, "exec"), vars(module))
             except Exception as raised:
                 if not of_exercise(cell):
                     raise

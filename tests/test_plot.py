@@ -1,7 +1,10 @@
 """The figures: Chinese shows, unknown characters do not break a title, every drawing function draws."""
 
+import io
 import warnings
+from base64 import b64encode
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -31,6 +34,17 @@ def test_titles_in_chinese_raise_no_warning(plt):
         figure = plot.pictures([Image.new("RGB", (8, 8))] * 3, ["你好", "two\nlines", "\u9f98"], columns=2)
         figure.canvas.draw()
     assert [axis.get_title() for axis in figure.axes] == ["你好", "two\nlines", "\u25a1"]
+
+
+def test_a_palette_keeps_a_chart_and_makes_it_small(plt):
+    figure, axis = plt.subplots(figsize=(3, 2))
+    axis.plot([1, 2, 1], color=plot.BLUE)
+    whole = io.BytesIO()
+    figure.savefig(whole, format="png")
+    small = plot.with_palette(whole.getvalue())
+    pictures = [np.int16(Image.open(io.BytesIO(png)).convert("RGB")) for png in (whole.getvalue(), small)]
+    assert np.abs(pictures[0] - pictures[1]).max() <= 24 and len(small) < len(whole.getvalue()) / 1.5
+    assert plot.with_palette(b64encode(whole.getvalue()).decode()) == b64encode(small).decode()
 
 
 def test_drawing_over_a_picture(plt):

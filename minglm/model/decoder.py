@@ -34,6 +34,16 @@ def sinusoid(values: Tensor, width: int) -> Tensor:
     return torch.cat([angles.cos(), angles.sin()], -1)
 
 
+def patchify(latents: Tensor, p: int) -> Tensor:
+    """Latents (B, C, h, w) -> tokens (B, N, C p p), row by row; one is a patch of p x p places."""
+    return rearrange(latents, "b c (h p) (w q) -> b (h w) (c p q)", p=p, q=p)
+
+
+def unpatchify(tokens: Tensor, rows: int, p: int) -> Tensor:
+    """The inverse: tokens (B, N, C p p), in `rows` rows, -> latents (B, C, h, w)."""
+    return rearrange(tokens, "b (h w) (c p q) -> b c (h p) (w q)", h=rows, p=p, q=p)
+
+
 def mlp(inner: int, middle: int, activation: nn.Module, outer: int | None = None) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inner, middle), activation, nn.Linear(middle, outer or middle))
 
@@ -84,7 +94,6 @@ class DecoderBlock(nn.Module):
         # gates start at 0, so that an untrained block is the identity
         x = x + gate1[:, None] * h[:, size:]
         c = c + c_gate1[:, None] * h[:, :size]
-        # the feed-forward likewise
         h = torch.cat([modulate(c, c_shift2, c_scale2), modulate(x, shift2, scale2)], 1)
         h = self.fc2(self.fc1(h, gelu=True))
         x = x + gate2[:, None] * h[:, size:]
@@ -102,8 +111,8 @@ class Decoder(nn.Module):
         self.image_in = nn.Linear(patch, width)
         self.glyph_in = mlp(config.glyph_width, width, nn.GELU())
         self.prior = nn.Embedding(config.codebook, width)
-        # the released model says the same to the 2x2 tokens of an id, which must find out from their
-        # neighbours which quarter they are; a small model learns objects much sooner if it is told
+        # the released model says the same to the 2x2 tokens of an id; a small one learns objects much sooner
+        # if they are told which quarter they are
         self.prior_in = mlp(width, width, nn.SiLU(), 4 * width if config.quarters else width)
         self.time_in = mlp(config.time_width, config.time_width, nn.SiLU())
         self.size_in = mlp(4 * config.size_width, config.time_width, nn.SiLU())
@@ -165,9 +174,8 @@ class Decoder(nn.Module):
         return self.unpatch(x, m, rows), seen
 
     def remember(self, latents: Tensor, ids: Tensor) -> Memory:
-        """Keys and values of a reference image: clean latents at time 0, without glyph tokens.
-
-        They do not depend on the picture being painted, so they are computed once, not at every step."""
+        """Keys and values of a reference image, which do not depend on the picture being painted: they are
+        computed once, from clean latents at time 0, without glyph tokens."""
         rows, columns = (side // self.config.patch for side in latents.shape[2:])
         x, kept = self.embed(latents, ids), []
         scale = self.config.patch * self.config.scale
@@ -180,9 +188,7 @@ class Decoder(nn.Module):
 
     def embed(self, latents: Tensor, ids: Tensor, keep: Tensor | None = None) -> Tensor:
         """Patches of the latents plus the embedding of each id, added to its 2x2 tokens: (B, N, D)."""
-        p = self.config.patch
-        x = self.image_in(rearrange(latents, "b c (h p) (w q) -> b (h w) (c p q)", p=p, q=p))
-        return x + self.heard(ids, keep)
+        return self.image_in(patchify(latents, self.config.patch)) + self.heard(ids, keep)
 
     def heard(self, ids: Tensor, keep: Tensor | None = None) -> Tensor:
         """What each image token is told by its id: (B, N, D)."""
@@ -197,9 +203,7 @@ class Decoder(nn.Module):
     def unpatch(self, x: Tensor, m: Tensor, rows: int) -> Tensor:
         """Image tokens -> (B, C, h, w)."""
         scale, shift = self.modulation(m).chunk(2, dim=-1)
-        p = self.config.patch
-        return rearrange(self.image_out(modulate(x, shift, scale)),
-                         "b (h w) (c p q) -> b c (h p) (w q)", h=rows, p=p, q=p)
+        return unpatchify(self.image_out(modulate(x, shift, scale)), rows, self.config.patch)
 
 
 def join(parts: Memory) -> tuple[Tensor, Tensor]:

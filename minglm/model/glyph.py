@@ -1,6 +1,6 @@
 """The glyph encoder: quoted words, byte by byte, become the tokens that tell the decoder what to write.
 
-Shapes: R strings · L bytes of the longest · D width · H heads · B pictures · S glyph tokens.
+Shapes: R strings · L bytes of the longest · D width · H heads · E head width · B pictures · S glyph tokens.
 
 A byte-level T5 encoder, as in ByT5 and Glyph-ByT5: each string is encoded on its own, and the tokens of a
 picture's strings are concatenated. With `places` in the config, learned vectors encode which string a byte
@@ -28,6 +28,12 @@ def glyph_ids(texts: list[str]) -> list[list[int]]:
     return [[byte + 3 for byte in text.encode("utf-8")] + [1] for text in texts]
 
 
+def biased_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """T5's attention: q, k, v (R, H, L, E); bias (R, H, L, L), added to the unscaled logits. (R, H, L, E)"""
+    logits = (q @ k.transpose(-1, -2)).float() + bias
+    return logits.softmax(-1).to(v.dtype) @ v
+
+
 class GlyphBlock(nn.Module):
     """T5 block: unscaled attention with a relative-position bias, then a gated feed-forward."""
 
@@ -51,8 +57,7 @@ class GlyphBlock(nn.Module):
         h = self.norm1(x)
         q, k, v = (rearrange(t, "r l (h d) -> r h l d", h=self.heads)
                    for t in side_by_side(h, self.q, self.k, self.v))
-        scores = (q @ k.transpose(-1, -2)).float() + bias                        # (R, H, L, L)
-        out = scores.softmax(-1).to(v.dtype) @ v
+        out = biased_attention(q, k, v, bias)                                    # (R, H, L, E)
         x = x + self.o(rearrange(out, "r h l d -> r l (h d)"))
         h = self.norm2(x)
         gate, up = side_by_side(h, self.gate, self.up)

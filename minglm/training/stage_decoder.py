@@ -3,7 +3,7 @@
 Stage `decoder-large` is the same on canvases of many sizes, from the weights of stage `decoder`, and
 `decoder-long`, from those of `decoder-large`, mostly on small ones again, where steps are cheap.
 
-Shapes: B batch · S glyph tokens · N image tokens of the decoder.
+Shapes: B batch · H heads · S glyph tokens · N image tokens of the decoder.
 """
 
 from __future__ import annotations
@@ -49,6 +49,17 @@ def begin(config: Config, tokenizer: Tokenizer) -> Decoder:
     spread = codes @ torch.randn(codes.shape[1], config.decoder.width)           # (K, D)
     decoder.prior.weight.copy_(0.5 * spread / spread.std())
     return decoder
+
+
+def alignment(seen: Tensor, align: Tensor, total: Tensor) -> Tensor:
+    """Cross-entropy between where letters are and what attention says: half of the heads learn the upper
+    halves of letters, half of them the lower ones.
+
+    seen (B, H, N, S): log attention weights from image tokens to glyph tokens; align (B, 2, N, S): the token
+    that each should attend to, see `lettering`; total: the sum of align over the whole batch.
+    """
+    shown = rearrange(seen.clamp_min(-20), "b (t h) n s -> b t h n s", t=2)
+    return -(align[:, :, None] * shown).sum() / shown.shape[2] / total.clamp_min(1e-6)
 
 
 def decoder_stage(name: str, config: Config, device: Device, recipe: Recipe, vae: VAE, tokenizer: Tokenizer,
@@ -108,9 +119,7 @@ def decoder_stage(name: str, config: Config, device: Device, recipe: Recipe, vae
         sums = b["sums"]
         flow_loss = flow.loss(velocity, b["latents"], b["noise"], b["weight"], sums["weight"])
         text_loss = flow.loss(velocity.detach(), b["latents"], b["noise"], b["text"], sums["text"])
-        # attention: half of the heads for upper, half for lower halves of letters
-        shown = rearrange(seen.clamp_min(-20), "b (t h) n s -> b t h n s", t=2)
-        align = -(b["align"][:, :, None] * shown).sum() / (heads // 2) / sums["align"].clamp_min(1e-6)
+        align = alignment(seen, b["align"], sums["align"])
         # rasters: not for end tokens and padding, which have none
         has = b["rasters"].amax(-1) > 0
         drawing = F.binary_cross_entropy_with_logits(model.glyph.draw(features).float(), b["rasters"],

@@ -82,6 +82,33 @@ def word_loss(scores: Tensor, words: Tensor, rarity: Tensor) -> Tensor:
     return (-(share * scores.float().log_softmax(1)).sum(1) - entropy).mean()
 
 
+def straight_through(z: Tensor, codes: Tensor) -> Tensor:
+    """The values of `codes`, with a gradient that goes to z as if it had been passed on itself."""
+    return z + (codes - z).detach()
+
+
+def objective(tokenizer: Tokenizer, alignment: Alignment, b: dict,
+              rarity: Tensor) -> tuple[Tensor, dict, Tensor, Tensor]:
+    """The loss of a batch b of `tokenizer_stage`, its parts, the features z (B, h, w, E), the ids (B, h, w).
+
+    Words of the caption, the half-size pixels of each cell, the part of an object in it, and the commitment
+    of features to their codes.
+    """
+    quantiser = tokenizer.quantiser
+    z = tokenizer.features(b["images"])
+    ids = quantiser.nearest(z.detach())
+    codes = quantiser.lookup(ids)
+    commitment = (1 - (z * codes).sum(-1)).mean()                               # pulls features to their code
+    scores, reconstruction, parts = alignment(straight_through(z, codes), b["shown"])
+    words = word_loss(scores, b["words"], rarity)
+    cells = F.cross_entropy(parts.float().movedim(-1, 1), b["which"], reduction="none") * b["covered"]
+    cells = cells.sum() / b["covered"].sum().clamp_min(1e-6)
+    error = ((reconstruction.float() - b["targets"]).square() * b["weight"]).mean()
+    value = 0.3 * words + 10 * error + cells + 0.5 * commitment
+    return value, dict(words=words.detach(), pixels=error.detach(), parts=cells.detach(),
+                       commitment=commitment.detach()), z, ids
+
+
 @torch.no_grad()
 def revise_codes(quantiser: VectorQuantiser, usage: Tensor, z: Tensor, ids: Tensor,
                  generator: torch.Generator, decay: float = 0.95, twin: float = 0.96) -> None:
@@ -165,22 +192,10 @@ def tokenizer_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE) ->
         return data | dict(generator=generator("tokenizer", step))
 
     def loss(b: dict) -> tuple[Tensor, dict]:
-        quantiser = model.tokenizer.quantiser
-        z = model.tokenizer.features(b["images"])                                # (B, h, w, E)
-        ids = quantiser.nearest(z.detach())
-        codes = quantiser.lookup(ids)
-        commitment = (1 - (z * codes).sum(-1)).mean()                           # pulls features to their code
-        # straight-through estimator
-        scores, reconstruction, parts = model.alignment(z + (codes - z).detach(), b["shown"])
-        words = word_loss(scores, b["words"], rarity)
-        cells = F.cross_entropy(parts.float().movedim(-1, 1), b["which"], reduction="none") * b["covered"]
-        cells = cells.sum() / b["covered"].sum().clamp_min(1e-6)
-        error = (reconstruction.float() - b["targets"]).square() * b["weight"]
+        value, stats, z, ids = objective(model.tokenizer, model.alignment, b, rarity)
         if model.training:
             seen.append((z.detach(), ids, b["generator"]))
-        value = 0.3 * words + 10 * error.mean() + cells + 0.5 * commitment
-        return value, dict(words=words.detach(), pixels=error.mean().detach(), parts=cells.detach(),
-                           commitment=commitment.detach())
+        return value, stats
 
     def after() -> dict:
         """Revise the codes from the features of the whole batch, over all its parts and ranks."""

@@ -17,6 +17,11 @@ from minglm.world.draw import draw
 from minglm.world.masks import text_mask
 
 
+def psnr(a: Tensor, b: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of images in [-1, 1], in dB."""
+    return 10 * torch.log10(4 / (a - b).float().square().mean())         # 4: the range of 2, squared
+
+
 def loss(vae: VAE, images: Tensor, weight: Tensor, noise: Tensor) -> tuple[Tensor, dict]:
     """Reconstruction loss of `images` from latents with a little noise added; stats: PSNR in dB.
 
@@ -28,8 +33,7 @@ def loss(vae: VAE, images: Tensor, weight: Tensor, noise: Tensor) -> tuple[Tenso
     # squared error for the PSNR, absolute error and its gradients for sharp strokes
     edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
     value = (weight * (error.square() + 0.1 * error.abs())).mean() + 0.1 * edges
-    psnr = 10 * torch.log10(4 / error.detach().square().mean())          # 4: the range of 2, squared
-    return value, dict(psnr=psnr)
+    return value, dict(psnr=psnr(out.detach(), images))
 
 
 def vae_stage(config: Config, device: Device, recipe: Recipe) -> Stage:

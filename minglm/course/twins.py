@@ -1,0 +1,91 @@
+"""Pieces of notebooks that the library has from PyTorch or not at all: what `own.use` falls back on.
+
+Shapes: B batch · N tokens or rows · D numbers of a row · Z latents · n pieces, as many as ranks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+def elbo_loss(x: Tensor, mean: Tensor, logvar: Tensor, decode: Callable[[Tensor], Tensor], noise: Tensor,
+              sigma: float) -> tuple[Tensor, Tensor]:
+    """The negative ELBO of rows x (N, D), up to a constant, and the KL divergence of each latent, a mean over
+    the rows (Z,).
+
+    mean, logvar, noise (N, Z), the first two from the encoder; sigma: the standard deviation of the pixels.
+    """
+    z = mean + (logvar / 2).exp() * noise
+    error = (decode(z) - x).square().sum(-1) / (2 * sigma ** 2)
+    divergence = (mean.square() + logvar.exp() - 1 - logvar) / 2
+    return (error + divergence.sum(-1)).mean(), divergence.mean(0)
+
+
+def chance_level(learned: Tensor, asked: Tensor) -> float:
+    """The share of `asked` answered right by whoever always gives the commonest answer of `learned`."""
+    return float((asked == torch.bincount(learned).argmax()).float().mean())
+
+
+def clipped(gradients: list[Tensor], limit: float) -> tuple[list[Tensor], Tensor]:
+    """Gradients scaled to a global norm of at most `limit`, and the norm before, without a host sync."""
+    norm = torch.stack([g.square().sum() for g in gradients]).sum().sqrt()
+    factor = (limit / norm).clamp(max=1)
+    return [g * factor for g in gradients], norm
+
+
+def padding_mask(lengths: Tensor, n: int) -> Tensor:
+    """lengths (B,), N -> causal mask without padding (B, 1, N, N); True: a row may attend to a column."""
+    position = torch.arange(n, device=lengths.device)
+    return (position[None] <= position[:, None]) & (position < lengths[:, None, None, None])
+
+
+def foreach_adamw(weights: list[Tensor], gradients: list[Tensor], means: list[Tensor], squares: list[Tensor],
+                  step: int, lr: float, betas: tuple[float, float] = (0.9, 0.98), eps: float = 1e-8,
+                  decay: float = 0.1, corrected: bool = True, inside: bool = False,
+                  coupled: bool = False) -> None:
+    """AdamW's step (the first is 1) on lists of tensors, in place; or one of three relatives of it."""
+    if coupled:
+        gradients = torch._foreach_add(gradients, weights, alpha=decay)
+    else:
+        torch._foreach_mul_(weights, 1 - lr * decay)
+    torch._foreach_lerp_(means, gradients, 1 - betas[0])
+    torch._foreach_mul_(squares, betas[1])
+    torch._foreach_addcmul_(squares, gradients, gradients, 1 - betas[1])
+    first, second = (1 - beta ** step if corrected else 1.0 for beta in betas)
+    below = torch._foreach_div(squares, second)
+    if inside:
+        torch._foreach_add_(below, eps)
+    torch._foreach_sqrt_(below)
+    if not inside:
+        torch._foreach_add_(below, eps)
+    torch._foreach_addcdiv_(weights, means, below, -lr / first)
+
+
+def mean_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Replace every gradient by its mean over all ranks."""
+    for p in parameters:
+        if p.grad is not None:
+            dist.all_reduce(p.grad)
+            p.grad /= dist.get_world_size()
+
+
+def ring_sum(pieces: list[Tensor], rank: int, swap: Callable[[Tensor], Tensor]) -> list[Tensor]:
+    """The sums of all ranks' pieces, on every rank, in 2 (n - 1) swaps of one piece."""
+    n, pieces = len(pieces), list(pieces)
+    for step in range(n - 1):                # reduce-scatter: then rank r has the whole sum of piece r + 1
+        got = swap(pieces[(rank - step) % n])
+        pieces[(rank - step - 1) % n] = pieces[(rank - step - 1) % n] + got
+    for step in range(n - 1):                # all-gather: whole sums go around
+        pieces[(rank - step) % n] = swap(pieces[(rank + 1 - step) % n])
+    return pieces
+
+
+def scatter_sum(gradient: Tensor) -> Tensor:
+    """Reduce-scatter: gradient (ranks n, ...) of every rank -> the sum of this rank's piece (n, ...)."""
+    total = gradient.clone()
+    dist.all_reduce(total)
+    return total.chunk(dist.get_world_size())[dist.get_rank()]
