@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from minglm.course import check_08
+from minglm.course import slipped
 
 
 def mixed(data, noise, sigma):
@@ -254,7 +254,7 @@ WRONG = [
     ("rotary_2d", partial(turns, slowing=2), "frequencies of their own"),
     ("rotary_2d", partial(turns, theta=10000.0), "not always"),
     ("rotary_2d", lambda *a: [t[:, :t.shape[1] // 2] for t in turns(*a)], "written twice"),
-    *[("decoder_block", partial(check_08.Slipped, off=off), re.escape(check_08.SLIPS[off])) for off in check_08.SLIPS],
+    *[("decoder_block", partial(slipped.Slipped, off=off), re.escape(slipped.SLIPS[off])) for off in slipped.SLIPS],
     ("decoder_block", partial(Block, off="named"), "should be named modulation.weight"),
     ("decoder_block", partial(Block, off="twelve"), "off"),
     ("first_learners", lambda m, loss: [*dict(m.named_parameters())], "clear them first"),

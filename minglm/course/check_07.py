@@ -7,16 +7,17 @@ M pictures of the data set.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from minglm.config import FlowConfig, preset
 from minglm.course.answers import Case, Wrong, normal, run
+from minglm.course.slipped import Line, Slip, train_with
+from minglm.course.twins import exact, heun_steps, trained
 from minglm.model import flow
 
 
@@ -65,15 +66,6 @@ def flow_loss(learner: Callable) -> None:
     run("flow_loss", learner, case(0, None, 3, 2, 4, 5), case(2, 40.0, 2, 3, 2, 2))
 
 
-def exact(x: Tensor, sigma: Tensor, data: Tensor) -> Tensor:
-    """The velocity that a perfect network would give at x (B, C, h, w) and sigma (B,), if the data are the
-    M pictures `data` (M, C, h, w): the mean over all lines through x, (B, C, h, w)."""
-    s, points = sigma[:, None, None], data.flatten(1)
-    noise = (x.flatten(1)[:, None] - (1 - s) * points) / s                       # (B, M, C h w)
-    weights = (-noise.square().sum(-1) / 2).softmax(1)
-    return torch.einsum("bm, bmd -> bd", weights, noise - points).view(x.shape)
-
-
 def exact_velocity(learner: Callable) -> None:
     """exact(x (B, C, h, w), sigma (B,), data (M, C, h, w)): the mean velocity of all lines through x."""
     def case(seed: int, batch: int, many: int, *shape: int) -> Case:
@@ -102,54 +94,6 @@ def exact_velocity(learner: Callable) -> None:
                 mean((-(x.flatten(1)[:, None] - points).square().sum(-1) / 2).softmax(1))})
 
     run("exact_velocity", learner, case(0, 3, 6, 2, 1, 1), case(2, 2, 5, 2, 2, 1))
-
-
-@dataclass(frozen=True)
-class Slip:
-    """One thing that a training loop can do wrong."""
-
-    clear: bool = True
-    learn: bool = True
-    swapped: bool = False
-    told: Callable[[Tensor], Tensor] = lambda sigma: sigma
-    target: int = 1
-    first: bool = False
-
-
-def trained(field: nn.Module, optimiser: torch.optim.Optimizer, batches: Iterable[tuple]) -> list[float]:
-    """One training step for each batch (data, noise, sigma, k) of `batches`; the loss of each."""
-    return train_with(Slip(), field, optimiser, batches)
-
-
-def train_with(slip: Slip, field: nn.Module, optimiser: torch.optim.Optimizer,
-               batches: Iterable[tuple]) -> list[float]:
-    """`trained`, with one thing wrong."""
-    losses = []
-    for data, noise, sigma, k in batches:
-        x = flow.mix(noise, data, sigma) if slip.swapped else flow.mix(data, noise, sigma)
-        ends = (data, noise) if slip.target > 0 else (noise, data)
-        loss = flow.loss(field(x, slip.told(sigma), k), *ends, torch.ones(len(x), 1, 1, 1))
-        if slip.clear:
-            optimiser.zero_grad()
-        loss.backward()
-        if slip.learn:
-            optimiser.step()
-        losses.append(loss.item())
-        if slip.first:
-            break
-    return losses
-
-
-class Line(nn.Module):
-    """A field with six numbers in it, to see what a training loop does to them."""
-
-    def __init__(self):
-        super().__init__()
-        self.map = nn.Linear(4, 2)
-
-    def forward(self, x: Tensor, sigma: Tensor, k: Tensor) -> Tensor:
-        inputs = torch.cat([x.flatten(1), sigma[:, None], k[:, None].float()], 1)
-        return self.map(inputs).view(x.shape)
 
 
 def flow_training(learner: Callable) -> None:
@@ -227,19 +171,6 @@ def sample(learner: Callable) -> None:
             "yield the latents after each step, not before it": [start, *right[:-1]]})
 
     run("sample", partial(states, learner), case(4, 5), case(5, 2))
-
-
-def heun_steps(velocity: Callable[[Tensor, float], Tensor], latents: Tensor, times: list[float],
-               sigmas: list[float]) -> Iterator[Tensor]:
-    """`flow.sample` by Heun's method: each step takes the mean of the velocities at its two ends; the last
-    one, to sigma 0, is Euler's."""
-    for i, (sigma, following) in enumerate(zip(sigmas, sigmas[1:])):
-        first = velocity(latents, times[i])
-        ahead = latents + (following - sigma) * first
-        if i + 1 < len(times):
-            ahead = latents + (following - sigma) * (first + velocity(ahead, times[i + 1])) / 2
-        latents = ahead
-        yield latents
 
 
 def heun(learner: Callable) -> None:

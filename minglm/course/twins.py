@@ -5,11 +5,14 @@ Shapes: B batch · N tokens or rows · D numbers of a row · Z latents · n piec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+from minglm.config import DecoderConfig
+from minglm.model import decoder, flow
 
 
 def elbo_loss(x: Tensor, mean: Tensor, logvar: Tensor, decode: Callable[[Tensor], Tensor], noise: Tensor,
@@ -89,3 +92,53 @@ def scatter_sum(gradient: Tensor) -> Tensor:
     total = gradient.clone()
     dist.all_reduce(total)
     return total.chunk(dist.get_world_size())[dist.get_rank()]
+
+
+def exact(x: Tensor, sigma: Tensor, data: Tensor) -> Tensor:
+    """The velocity that a perfect network would give at x (B, C, h, w) and sigma (B,), if the data are the
+    M pictures `data` (M, C, h, w): the mean over all lines through x, (B, C, h, w)."""
+    s, points = sigma[:, None, None], data.flatten(1)
+    noise = (x.flatten(1)[:, None] - (1 - s) * points) / s                       # (B, M, C h w)
+    weights = (-noise.square().sum(-1) / 2).softmax(1)
+    return torch.einsum("bm, bmd -> bd", weights, noise - points).view(x.shape)
+
+
+def trained(field: nn.Module, optimiser: torch.optim.Optimizer, batches: Iterable[tuple]) -> list[float]:
+    """One training step for each batch (data, noise, sigma, k) of `batches`; the loss of each."""
+    losses = []
+    for data, noise, sigma, k in batches:
+        velocity = field(flow.mix(data, noise, sigma), sigma, k)
+        loss = flow.loss(velocity, data, noise, torch.ones(len(data), 1, 1, 1))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    return losses
+
+
+def heun_steps(velocity: Callable[[Tensor, float], Tensor], latents: Tensor, times: list[float],
+               sigmas: list[float]) -> Iterator[Tensor]:
+    """`flow.sample` by Heun's method: each step takes the mean of the velocities at its two ends; the last
+    one, to sigma 0, is Euler's."""
+    for i, (sigma, following) in enumerate(zip(sigmas, sigmas[1:])):
+        first = velocity(latents, times[i])
+        ahead = latents + (following - sigma) * first
+        if i + 1 < len(times):
+            ahead = latents + (following - sigma) * (first + velocity(ahead, times[i + 1])) / 2
+        latents = ahead
+        yield latents
+
+
+def awake(model: nn.Module, loss: Tensor) -> list[str]:
+    """The names of the parameters that get a gradient other than zero from this loss."""
+    model.zero_grad()
+    loss.backward()
+    return [name for name, p in model.named_parameters() if p.grad is not None and bool(p.grad.any())]
+
+
+def size_of(config: DecoderConfig, streams: int) -> int:
+    """The parameters of a decoder block; with 2 streams all but the modulation exists twice."""
+    with torch.device("meta"):
+        block = decoder.DecoderBlock(config)
+    return sum(p.numel() * (1 if name.startswith("modulation") else streams)
+               for name, p in block.named_parameters())

@@ -23,7 +23,6 @@ SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
          r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")  # GLM-4's pre-tokeniser
 GPT2_SPLIT = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
-
 Word = tuple[str, ...]                       # the tokens of a piece of text
 Pair = tuple[str, str]                       # two of them that are neighbours
 
@@ -88,11 +87,10 @@ def learn_merges(words: Mapping[Word, int], count: int, wide: int = 2) -> list[P
 
     Fewer if no pair is left that occurs twice. No merge makes a token that is `too_wide`.
     """
-    words, pairs, where = dict(words), count_pairs(words), defaultdict(set)
+    words, pairs, where, merges = dict(words), count_pairs(words), defaultdict(set), []
     for word in words:
         for pair in zip(word, word[1:]):
             where[pair].add(word)                        # the words that contain the pair
-    merges = []
     while pairs and len(merges) < count:
         most = max(pairs.values())
         if most < 2:                                     # a pair seen once is no pattern
@@ -163,9 +161,8 @@ class BPE:
         if specials and self.specials:
             # longest first, lest one special match the beginning of another
             longest = sorted(self.specials, key=len, reverse=True)
-            parts = re.split("(" + "|".join(map(re.escape, longest)) + ")", text)
-            return [i for part in parts for i in ([self.specials[part]] if part in self.specials
-                                                  else self.encode(part))]
+            parts, known = re.split("(" + "|".join(map(re.escape, longest)) + ")", text), self.specials
+            return [i for part in parts for i in ([known[part]] if part in known else self.encode(part))]
         return [i for piece in splitter(self.split).findall(text) for i in self.piece(piece)]
 
     def piece(self, piece: str) -> list[int]:
@@ -186,19 +183,18 @@ class BPE:
     def decode(self, ids: Iterable[int]) -> str:
         """Ids -> text; invalid UTF-8 becomes U+FFFD."""
         names, place = {i: name for name, i in self.specials.items()}, alphabet().index
-        data = b"".join(names[i].encode() if i in names else bytes(map(place, self.tokens[i]))
-                        for i in ids)
+        data = b"".join(names[i].encode() if i in names else bytes(map(place, self.tokens[i])) for i in ids)
         return data.decode("utf-8", errors="replace")
 
     def save(self, path: str | Path) -> None:
         """Write `tokenizer.json` in the format of the `tokenizers` library."""
-        added = [dict(id=i, content=name, single_word=False, lstrip=False, rstrip=False,
-                      normalized=False, special=True) for name, i in self.specials.items()]
+        added = [dict(id=i, content=name, single_word=False, lstrip=False, rstrip=False, normalized=False,
+                      special=True) for name, i in self.specials.items()]
         level = dict(type="ByteLevel", add_prefix_space=False, trim_offsets=True, use_regex=False)
         split = dict(type="Split", pattern=dict(Regex=self.split), behavior="Isolated", invert=False)
-        model = dict(type="BPE", vocab=self.vocab, merges=[list(pair) for pair in self.merges],
-                     dropout=None, unk_token=None, continuing_subword_prefix=None,
-                     end_of_word_suffix=None, fuse_unk=False, byte_fallback=False, ignore_merges=self.whole)
+        model = dict(type="BPE", vocab=self.vocab, merges=[list(pair) for pair in self.merges], dropout=None,
+                     unk_token=None, continuing_subword_prefix=None, end_of_word_suffix=None, fuse_unk=False,
+                     byte_fallback=False, ignore_merges=self.whole)
         file = dict(version="1.0", truncation=None, padding=None, added_tokens=added,
                     normalizer=None, pre_tokenizer=dict(type="Sequence", pretokenizers=[split, level]),
                     post_processor=None, decoder=level, model=model)
@@ -223,8 +219,7 @@ class BPE:
             splitter(bpe.split)
         except FileNotFoundError:
             raise ValueError(f"incomplete weights: {path} is missing") from None
-        except (KeyError, TypeError, AttributeError, RecursionError, json.JSONDecodeError, UnicodeDecodeError,
-                re.error) as error:
+        except (KeyError, TypeError, AttributeError, RecursionError, ValueError, re.error) as error:
             raise ValueError(f"{path} is not a tokenizer.json of a BPE: {error!r}") from error
         return bpe
 
