@@ -66,6 +66,20 @@ def test_language_and_numbers_can_be_chosen(language, objects):
     assert draw(0, 0, language=language, count=0).regions == ()
 
 
+@pytest.mark.parametrize("objects", (None, 3))
+@pytest.mark.parametrize("height, width", SIZES)
+def test_full_posters_leave_no_row_empty(height, width, objects):
+    """Text in every row of cells, or objects: most of an ordinary poster is ground, of which nothing is learned."""
+    several = 0
+    for i in range(20):
+        poster = draw(1, i, height, width, full=True, objects=objects)
+        rows = {y // 32 for _, _, letters in poster.lines for y in [letters[0].y]}
+        rows |= {y // 32 for _, (_, y0, _, y1) in poster.boxes for y in range(y0, y1, 32)}
+        assert rows == set(range(height // 32)) and bool(poster.groups) == bool(objects)
+        several += len(poster.boxes) > 1
+    assert bool(several) == bool(objects and width >= 128)
+
+
 @pytest.mark.parametrize("height, width", [(100, 128), (128, 130), (64, 128), (128, 288), (0, 0), (-128, 128)])
 def test_a_bad_size_is_named(height, width):
     with pytest.raises(ValueError, match=f"size {height}x{width}"):

@@ -21,26 +21,24 @@ from minglm.images import to_tensor
 from minglm.training.recipe import Recipe
 from minglm.world.characters import han_characters, is_han
 from minglm.world.draw import EXPLICIT, draw, has_room
-from minglm.world.posters import CANVASES, Poster
+from minglm.world.posters import CANVASES, MOST_THINGS, Poster
 
 SMALL = ((128, 128),)
 OTHERS = ((96, 96), (96, 160), (160, 96), (160, 160), (96, 256), (256, 96), (160, 224))
 # what a stage is shown, each size as often as it stands here; height, width
 SIZES = dict(vae=SMALL * 6 + CANVASES + OTHERS[:4], tokenizer=SMALL * 6 + CANVASES + OTHERS[:4],
              planner=SMALL * 5 + CANVASES + OTHERS[:4], decoder=SMALL)
-SIZES["decoder-large"] = SMALL * 4 + CANVASES + OTHERS
-SIZES["decoder-long"] = SMALL * 36 + CANVASES + OTHERS
+SIZES["decoder-large"] = SMALL * 14 + CANVASES + OTHERS
 # one stream of posters per stage
-SEEDS = {"vae": 1, "tokenizer": 2, "planner": 3, "decoder": 4, "glyph": 5, "decoder-large": 6,
-         "decoder-long": 7}
-# the share of posters that are full of text: a letter is learned by how often it is seen, and an object too,
-# but letters sooner, so early on, in a part of the stage's steps, the share is larger
-FULL = {"vae": 0.2, "decoder": 0.2, "decoder-large": 0.2, "decoder-long": 0.3}
-FULL_EARLY = {"decoder": 0.5}
+SEEDS = {"vae": 1, "tokenizer": 2, "planner": 3, "decoder": 4, "glyph": 5, "decoder-large": 6}
+# the share of posters that are full: letters and objects are learned by how often they are seen, and most of
+# an ordinary poster is empty ground. Of full ones, the share with a row of objects, else there is only text
+FULL, FULL_EARLY = {"vae": 0.2, "decoder": 0.3, "decoder-large": 0.3}, {"decoder": 0.9}
+ROWS = {"decoder": 0.5, "decoder-large": 0.5}
 # the share of captions that tell everything: nothing about their posters has to be guessed, so what each word
 # means for the ids is learned from them first, and from people's captions what may be left out, and how
 TOLD, TOLD_EARLY = {"planner": 0.4}, {"planner": 0.8}
-EARLY = {"decoder": 0.2, "planner": 0.4}     # which part of a stage's steps that is
+EARLY = {"decoder": 0.75, "planner": 0.4}    # which part of a stage's steps that is
 POOL = 4                                     # batches that are sorted by length together
 WHOLE = slice(None)                          # all samples of a batch
 
@@ -70,8 +68,10 @@ def drawn(stage: str, step: int, batch: int, size: tuple[int, int], share: slice
     first = step * batch
 
     def one(index: int) -> Poster:
-        full = random.Random(f"full/{stage}/{index}").random() < much
-        return draw(SEEDS[stage], index, *size, full=full, told=told)
+        rng = random.Random(f"full/{stage}/{index}")
+        full = rng.random() < much
+        row = full and rng.random() < ROWS.get(stage, 0.0)
+        return draw(SEEDS[stage], index, *size, full=full, objects=MOST_THINGS if row else None, told=told)
 
     return [one(first + i) for i in range(batch)[share]]
 

@@ -194,11 +194,11 @@ def train_stage(name: str, folder: Path, options: argparse.Namespace, recipe: Re
     return True
 
 
-STAGES = ("vae", "tokenizer", "glyph", "planner", "decoder", "decoder-large", "decoder-long")
+STAGES = ("vae", "tokenizer", "glyph", "planner", "decoder", "decoder-large")
 NEEDS = {"planner": ("tokenizer",), "decoder": ("vae", "tokenizer", "glyph"),
-         **dict.fromkeys(("decoder-large", "decoder-long"), ("vae", "tokenizer", "glyph", "decoder"))}
+         "decoder-large": ("vae", "tokenizer", "glyph", "decoder")}
 OUTPUTS = {"vae": ("vae",), "tokenizer": ("tokenizer",), "glyph": ("glyph",), "planner": ("planner",),
-           **dict.fromkeys(("decoder", "decoder-large", "decoder-long"), ("decoder", "glyph"))}
+           "decoder": ("decoder", "glyph"), "decoder-large": ("decoder", "glyph")}
 
 
 def known(name: str) -> str:

@@ -1,7 +1,6 @@
 """Stage `decoder`: flow matching on latents, given ids and words.
 
-Stage `decoder-large` is the same on canvases of many sizes, from the weights of stage `decoder`, and
-`decoder-long`, from those of `decoder-large`, mostly on small ones again, where steps are cheap.
+Stage `decoder-large` is the same on canvases of many sizes, from the weights of stage `decoder`.
 
 Shapes: B batch · H heads · S glyph tokens · N image tokens of the decoder.
 """

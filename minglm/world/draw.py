@@ -63,9 +63,10 @@ def draw(seed: int, index: int, height: int = 128, width: int = 128, split: str 
     """Poster number `index` of stream `seed`; the same arguments always give the same poster.
 
     height, width: pixels, multiples of 32. split: "train", or what evaluation draws its texts from.
-    language: "en" or "zh"; count: 0 to 5 texts; objects: 0 or 1 of them; random if None. full: no object,
-    and text from top to bottom, for more letters a poster. told: how often a training caption tells
-    everything, as the enhancer's do. Raises ValueError for an invalid size or split.
+    language: "en" or "zh"; count: 0 to 5 texts; objects: 0 or 1 of them; random if None. full: no ground is
+    left empty, which shows most per picture: text from top to bottom, or, with `objects`, a row of so many
+    and text in what is left. told: how often a training caption tells everything, as the enhancer's do.
+    Raises ValueError for an invalid size or split.
     """
     if height % CELL or width % CELL or min(height, width) < 3 * CELL or max(height, width) > LARGEST_SIDE:
         raise ValueError(f"size {height}x{width}: both sides must be multiples of {CELL} "
@@ -76,13 +77,18 @@ def draw(seed: int, index: int, height: int = 128, width: int = 128, split: str 
     language = language or rng.choice(("en", "zh"))
     roomy = height * width > 128 * 192
     texts = rng.choices(range(6), (5, 45, 30, 12, 5, 3) if roomy else (5, 55, 30, 10, 0, 0))[0]
-    texts = height // CELL if full else texts if count is None else count
+    row = min(objects or 0, width // (2 * CELL)) if full else 0
+    big = row > 0 and rng.random() < 0.3         # one object in place of a row
+    if full:
+        texts = height // CELL - (3 if big else 2 if row else 0)
+    elif count is not None:
+        texts = count
     for tries in itertools.count():          # until everything has room and nothing held out is paired
         if count is None and tries % 40 == 39:
             texts = max(1, texts - 1)        # it is a small sheet
         groups = choose_groups(rng, width)
         if full:
-            groups = ()
+            groups = tuple(Group(thing) for thing in rng.sample(tuple(things()), 1 if big else row))
         elif objects is not None:
             groups = (Group(rng.choice(tuple(things()))),)[:objects]
         if not groups and not texts:
@@ -90,6 +96,8 @@ def draw(seed: int, index: int, height: int = 128, width: int = 128, split: str 
         background = choose_background(rng, groups)
         place = rng.choices(tuple(PLACES), (22, 22, 36, 10, 10))[0] if groups else "centre"
         size = rng.choices(("normal", "big", "small"), (72, 22, 6))[0] if groups else "normal"
+        if full and groups:
+            place, size = rng.choice(("top", "centre", "bottom")), "big" if big else "normal"
         # English captions may quote Chinese and vice versa
         spoken = [{"en": "zh", "zh": "en"}[language] if training and rng.random() < 0.12 else language
                   for _ in range(texts)]
@@ -98,6 +106,9 @@ def draw(seed: int, index: int, height: int = 128, width: int = 128, split: str 
             colours = colours[:1] * texts                                        # as people do who name one
         slots = slots_for(rng, place, bool(groups), texts)
         if full:                             # a text a line, mostly Chinese, which has more to learn
+            if groups:
+                above = {"top": 0, "bottom": texts}.get(place, texts // 2)
+                slots = ["top"] * above + ["bottom"] * (texts - above)
             spoken = rng.choices(("zh", "en"), (7, 3), k=texts)
         room = width if full else None
         regions = tuple(Region(slot, choose_text(rng, tongue, split, room), colour)
