@@ -59,12 +59,9 @@ def merge(word: Word, pair: Pair) -> Word:
     """`word` with every adjacent `pair` merged, from the left."""
     out, i = [], 0
     while i < len(word):
-        if word[i:i + 2] == pair:
-            out.append(word[i] + word[i + 1])
-            i += 2
-        else:
-            out.append(word[i])
-            i += 1
+        size = 1 + (word[i:i + 2] == pair)
+        out.append("".join(word[i:i + size]))
+        i += size
     return tuple(out)
 
 
