@@ -69,8 +69,8 @@ RECIPES = {
         "vae": Recipe(steps=5000, batch=16, lr=1e-3),
         "tokenizer": Recipe(steps=3500, batch=128, lr=1e-3, muon_lr=4e-3),
         "glyph": Recipe(steps=6000, batch=64, lr=2e-3, muon_lr=8e-3, weight_decay=0.0, decay=0.4),
-        "planner": Recipe(steps=6000, batch=32, lr=1e-3, muon_lr=4e-3),
-        "decoder": Recipe(steps=6000, batch=32, lr=1e-3, muon_lr=4e-3),
+        "planner": Recipe(steps=5500, batch=32, lr=1e-3, muon_lr=4e-3),
+        "decoder": Recipe(steps=5500, batch=32, lr=1e-3, muon_lr=4e-3),
         "decoder-large": Recipe(steps=2000, batch=32, lr=1e-3, muon_lr=4e-3, decay=0.5),
     },
     "tiny": {
