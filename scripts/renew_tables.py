@@ -50,7 +50,7 @@ def share(scores: dict, *path: str) -> str:
 def miniposter(chinese: bool) -> str:
     """Every metric by language, four columns."""
     scores = report("miniposter")
-    head = (["720 条留出的提示词", "标准图", "VAE", "解码器（真实编号）", "完整流程"] if chinese else
+    head = (["720 条留出的提示词", "标准图", "VAE", "解码器（真实 id）", "整条流水线"] if chinese else
             ["720 prompts, held out", "gold drawing", "VAE", "decoder, true ids", "whole pipeline"])
     columns, colon = ("gold", "vae", "decoder", "pipeline"), "：" if chinese else ": "
     return table(head, [[f"{LANGUAGES['zh' if chinese else 'en'][i]}{colon}{names[chinese]}",
@@ -84,7 +84,7 @@ def others(chinese: bool) -> str:
                 for c in columns}
         rows.append([f"MiniCompose：{hanzi}" if chinese else f"MiniCompose: {english}",
                      *(share(dict(mean=sum(v) / 2), "mean") if None not in v else "–" for v in both.values())])
-    return table([""] + (["标准图", "VAE", "解码器（真实编号）", "完整流程"] if chinese else
+    return table([""] + (["标准图", "VAE", "解码器（真实 id）", "整条流水线"] if chinese else
                          ["gold drawing", "VAE", "decoder, true ids", "whole pipeline"]), rows)
 
 
