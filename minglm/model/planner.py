@@ -149,7 +149,7 @@ class Planner(nn.Module):
         if sources:
             ids = filled(ids, *sources)
         features = self(ids, place.to(device))                                   # (B, N, D)
-        return features, first.to(device), target
+        return features, where[:, 0], target
 
     def logits(self, features: Tensor, first: Tensor, count: int) -> Tensor:
         """The logits (B, T, V) of `count` ids from boi on; elsewhere the head is not needed."""
