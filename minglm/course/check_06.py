@@ -29,7 +29,9 @@ def planner() -> Planner:
     """A small one whose predictions depend on everything: ids, their order, their positions."""
     config = replace(preset("tiny").planner, codebook=12, vision_vocab=15, vocab=40, width=32)
     made = Planner(config).requires_grad_(False)
-    for i, parameter in enumerate(made.parameters()):
+    for i, (name, parameter) in enumerate(made.named_parameters()):
+        if "norm" in name:
+            parameter.fill_(1)                                    # a new one lets little through
         if parameter.ndim > 1:
             parameter.copy_(normal(*parameter.shape, seed=i) * (1.5 if i else 1) / parameter.shape[1] ** 0.5)
     made.head.weight[config.codebook:] *= 1.5                     # ids that are no codes are often likely
