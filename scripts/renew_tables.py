@@ -1,4 +1,5 @@
-"""Write the tables of the READMEs from the reports and logs beside the weights, so that no number is typed.
+"""Write the tables of the READMEs from the reports and logs beside the weights, so that no number is typed; and
+count the exercises.
 
     python scripts/renew_tables.py           # what stands between <!-- table: NAME --> and <!-- end --> is replaced
     python scripts/renew_tables.py --check   # only say which file would change; exit status 1 if one would
@@ -13,6 +14,7 @@ import re
 import sys
 from pathlib import Path
 
+from minglm.course.notebooks import exercises, read
 from minglm.files import whole_file
 from minglm.training.recipe import RECIPES
 
@@ -121,7 +123,16 @@ def renewed(page: Path) -> str:
     def one(found: re.Match) -> str:
         return f"<!-- table: {found[1]} -->\n{TABLES[found[1]](chinese)}\n<!-- end -->"
 
-    return re.sub(r"<!-- table: (\w+) -->\n.*?<!-- end -->", one, page.read_text(encoding="utf-8"), flags=re.S)
+    return counted(re.sub(r"<!-- table: (\w+) -->\n.*?<!-- end -->", one, page.read_text(encoding="utf-8"), flags=re.S))
+
+
+def counted(text: str) -> str:
+    """The exercises of each notebook in the table of the course, and of all."""
+    total = 0
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        total += (count := len(exercises(read(path))))
+        text = re.sub(rf"(\(notebooks/{path.name}\) \|.*\|) \d+ \|", rf"\1 {count} |", text)
+    return re.sub(r"The \d+ exercises|\d+ 道练习", lambda found: re.sub(r"\d+", str(total), found[0]), text)
 
 
 def main() -> None:

@@ -184,8 +184,46 @@ def test_exercises_and_checks_belong_together():
         assert teacher.mistakes(function) or "raise Wrong" in inspect.getsource(function), f"{name} knows no mistakes"
 
 
-def test_there_are_enough_exercises():
-    assert sum(len(notebooks.exercises(notebooks.read(path))) for path in NOTEBOOKS) >= 25
+def test_there_are_enough_exercises_and_the_readmes_count_them():
+    tasks = {path.stem: notebooks.exercises(notebooks.read(path)) for path in NOTEBOOKS}
+    used = sum(len({*re.findall(r"own\.use\((\w+)", cell["source"])})
+               for path in NOTEBOOKS for _, cell in cells(notebooks.read(path), "code"))
+    total = sum(map(len, tasks.values()))
+    assert total >= 60 and used >= 20
+    for page, words in (("README.md", f"The {total} exercises"), ("README.zh-CN.md", f"{total} 道练习")):
+        text = (classroom.REPOSITORY / page).read_text(encoding="utf-8")
+        assert words in text
+        for name, mine in tasks.items():
+            assert re.search(rf"\(notebooks/{name}\.ipynb\) .*\| {len(mine)} \|", text), (page, name)
+
+
+def solutions(notebook: dict) -> Iterator[tuple[int, list[str]]]:
+    """The number of each cell with a solution, and its lines, without indentation and comments."""
+    for n, cell in cells(notebook, "code"):
+        lines = [line.strip() for line, kind, end in notebooks.marked(cell["source"]) if kind == "SOLUTION" and not end]
+        lines = [re.sub(r"\s+#.*", "", line) for line in lines]
+        if lines := [line for line in lines if line and not line.startswith(("#", '"""'))]:
+            yield n, lines
+
+
+def given_away(notebook: dict) -> Iterator[str]:
+    """Solutions that can be read in the next cells up to the check's, or in an earlier one, of a student copy."""
+    copy = notebooks.student(notebook)
+    for n, lines in solutions(notebook):
+        for m, cell in cells(copy, "code"):
+            text = "\n".join(re.sub(r"\s+#.*", "", line.strip()) for line in cell["source"].splitlines())
+            if m <= n + 2 and m != n and "\n".join(lines) in text and len("".join(lines)) > 20:
+                yield f"cell {m} shows the solution of cell {n}: {lines[0]}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_student_copy_gives_a_solution_away(path):
+    notebook = notebooks.read(path)
+    assert not [*given_away(notebook)]
+    # and it would be seen
+    n, lines = next(one for one in solutions(notebook) if len("".join(one[1])) > 20)
+    notebook["cells"].insert(0, dict(cell_type="code", source="\n".join(lines), metadata={}, outputs=[], execution_count=None))
+    assert [*given_away(notebook)]
 
 
 def test_notebooks_are_numbered_and_each_has_its_week():
