@@ -106,12 +106,13 @@ jupyter nbconvert --to notebook NOTEBOOK --output COPY --ClearSolutions.enforce_
 
 Six weeks. Each notebook is read and run in class, its exercises are done there or at home; they can be
 chosen by their stars: ★ warms up, ★★ builds, ★★★ is an experiment or goes further. Times are the course's own
-estimates. Where time is short, set the ★★ exercises of 02, 03, 05, 07 and 08, which build what trains and paints, and run
-the other notebooks as they are: the library's pieces stand in."""
+estimates. Where time is short, set the ★★ exercises of 02, 03, 05, 07 and 08, which build what trains and
+paints, and run the other notebooks as they are: the library's pieces stand in."""
 
 SYLLABUS = """\
 ## Syllabus
 
-To hand out. You need Python and the basics of PyTorch (tensors, `nn.Module`, `backward`); a laptop with two cores is
-enough, and nothing is downloaded. Every notebook runs by itself. In each you write pieces of an image generator, check
-them, and train or paint with them at once; pieces you have solved are kept in the folder `my_minglm` and used later."""
+To hand out. You need Python and the basics of PyTorch (tensors, `nn.Module`, `backward`); a laptop with two
+cores is enough, and nothing is downloaded. Every notebook runs by itself. In each you write pieces of an image
+generator, check them, and train or paint with them at once; pieces you have solved are kept in the folder
+`my_minglm` and used later."""
