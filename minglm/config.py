@@ -53,7 +53,7 @@ class TokenizerConfig:
     code_width: int = 32
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)  # subtracted from red, green and blue in 0..1
     std: tuple[float, ...] = (0.5, 0.5, 0.5)   # divided by
-    sides: tuple[int, int] = (96, 192)       # smallest and largest side to which pictures to edit are resized
+    sides: tuple[int, int] = (96, 256)       # smallest and largest side to which pictures to edit are resized
     post_conv: bool = False                  # hold the convolution after the codebook, which is unused
 
 

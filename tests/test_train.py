@@ -30,7 +30,8 @@ from minglm.training.checkpoint import load
 from minglm.training.loop import train
 from minglm.training.optimisers import EMA, optimisers
 from minglm.training.recipe import RECIPES, Recipe, Stage
-from minglm.training.run import STAGES, build, check_needs, finish
+from minglm.training.run import check_needs
+from minglm.training.stages import STAGES, build, finish
 from minglm.world import quotes
 from minglm.world.characters import han_characters, is_han, unknown_characters
 from minglm.world.draw import draw
@@ -160,7 +161,7 @@ from dataclasses import replace
 from pathlib import Path
 import torch
 from minglm.training.recipe import RECIPES
-from minglm.training.run import build
+from minglm.training.stages import build
 from minglm.config import preset
 from minglm.device import pick
 from minglm.training.loop import train

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from minglm.course.answers import Case, run
-from minglm.generate.pipeline import Output, Pipeline
+from minglm.generate.pipeline import Pipeline
+from minglm.generate.request import Output
 
 
 def greedy_plan(learner: Callable[[Pipeline, str, int], Tensor]) -> None:

@@ -29,11 +29,16 @@ OTHERS = ((96, 96), (96, 160), (160, 96), (160, 160), (96, 256), (256, 96), (160
 SIZES = dict(vae=SMALL * 6 + CANVASES + OTHERS[:4], tokenizer=SMALL * 6 + CANVASES + OTHERS[:4],
              planner=SMALL * 5 + CANVASES + OTHERS[:4], decoder=SMALL)
 SIZES["decoder-large"] = SMALL * 14 + CANVASES + OTHERS
+SIZES["edit-planner"] = SIZES["planner"]
+SIZES["grpo-planner"] = SIZES["grpo-decoder"] = SMALL * 3 + CANVASES[:3]
 # one stream of posters per stage
-SEEDS = {"vae": 1, "tokenizer": 2, "planner": 3, "decoder": 4, "glyph": 5, "decoder-large": 6}
+SEEDS = {"vae": 1, "tokenizer": 2, "planner": 3, "decoder": 4, "glyph": 5, "decoder-large": 6,
+         "edit-planner": 7, "grpo-planner": 8, "grpo-decoder": 9, "edit-decoder": 10,
+         "finetune-planner": 11, "finetune-decoder": 12}
 # the share of posters that are full: letters and objects are learned by how often they are seen, and most of
 # an ordinary poster is empty ground. Of full ones, the share with a row of objects, else there is only text
-FULL, FULL_EARLY = {"vae": 0.2, "decoder": 0.3, "decoder-large": 0.3}, {"decoder": 0.9}
+FULL = {"vae": 0.2, "decoder": 0.3, "decoder-large": 0.3, "edit-decoder": 0.2, "finetune-decoder": 0.2}
+FULL_EARLY = {"decoder": 0.9}
 ROWS = {"decoder": 0.5, "decoder-large": 0.5}
 # the share of captions that tell everything: nothing about their posters has to be guessed, so what each word
 # means for the ids is learned from them first, and from people's captions what may be left out, and how
@@ -117,7 +122,9 @@ def misspell(rng: random.Random, text: str) -> str:
 
 def planned(rng: random.Random, poster: Poster, share: float = 0.5) -> Poster:
     """The poster as an imperfect planner would plan it: each text misspelt with probability `share`, in as
-    many lines as before."""
+    many lines as before. A person's own picture stays as it is, since where its texts stand is not known."""
+    if not poster.regions:
+        return poster
     wrong = replace(
         poster,
         regions=tuple(

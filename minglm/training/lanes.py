@@ -18,7 +18,8 @@ from pathlib import Path
 
 from minglm.device import cores
 
-LANES = (("tokenizer", "planner"), ("vae", "glyph", "decoder", "decoder-large"))
+LANES = (("tokenizer", "planner", "edit-planner"),
+         ("vae", "glyph", "decoder", "decoder-large", "edit-decoder"))
 LOOK = 2.0                                   # seconds between looks at what the other lane has done
 
 
