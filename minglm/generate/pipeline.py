@@ -24,17 +24,7 @@ from minglm.generate import paint, sources
 from minglm.generate.adapters import Adapters
 from minglm.generate.plan import Generators, sample_ids
 from minglm.generate.request import (
-    MOST_PROMPT_IDS,
-    Output,
-    Understood,
-    as_list,
-    edits,
-    given_ids,
-    one_each,
-    posters,
-    repeat,
-    sampling,
-    validate,
+    MOST_PROMPT_IDS, Output, Understood, as_list, edits, given_ids, one_each, posters, repeat, sampling, validate,
 )
 from minglm.images import open_image, to_images, to_tensor
 from minglm.model import flow
