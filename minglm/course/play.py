@@ -25,7 +25,8 @@ from torch import Tensor
 
 from minglm import plot
 from minglm.device import usual_defaults
-from minglm.generate.pipeline import Output, Pipeline
+from minglm.generate.pipeline import Pipeline
+from minglm.generate.request import Output
 from minglm.measure.patches import POSTERS, mean_patches, mosaic
 from minglm.model.planner import positions
 from minglm.model.prompt import prompt_ids, text_offset

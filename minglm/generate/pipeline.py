@@ -24,7 +24,17 @@ from minglm.generate import paint, sources
 from minglm.generate.adapters import Adapters
 from minglm.generate.plan import Generators, sample_ids
 from minglm.generate.request import (
-    MOST_PROMPT_IDS, Output, Understood, as_list, edits, given_ids, one_each, posters, repeat, sampling, validate,
+    MOST_PROMPT_IDS,
+    Output,
+    Understood,
+    as_list,
+    edits,
+    given_ids,
+    one_each,
+    posters,
+    repeat,
+    sampling,
+    validate,
 )
 from minglm.images import open_image, to_images, to_tensor
 from minglm.model import flow
@@ -78,8 +88,6 @@ class Pipeline:
         """Take all adapters off: the weights are what they were, to the last bit."""
         self.adapters.unload()
 
-    # ------------------------------------------------------------ from pictures
-
     @torch.no_grad()
     def encode_ids(self, images: list[Image.Image]) -> list[Tensor]:
         """Pictures of one size -> their ids, (h, w) each."""
@@ -105,10 +113,8 @@ class Pipeline:
 
     def read(self, image: Image.Image) -> sources.Source:
         """The ids and latents of a picture to edit."""
-        how = sources.read_poster if self.config.posters else sources.read
-        return how(self.fit(image), self.tokenizer, self.vae)
-
-    # ------------------------------------------------------------ from prompts
+        read = sources.read_poster if self.config.posters else sources.read
+        return read(self.fit(image), self.tokenizer, self.vae)
 
     @torch.no_grad()
     def __call__(self, prompt: str | list[str], height: int | None = None, width: int | None = None,
@@ -123,12 +129,12 @@ class Pipeline:
         height, width: pixels, multiples of 32; None: the smallest size in which a poster's texts and objects
         fit, or that of the first picture to edit. enhance: let the prompt enhancer of the poster world
         rewrite the prompt; it leaves instructions to edit alone. image: a picture to edit, up to four, or a
-        list of some for each prompt. guidance: 1 disables it. temperature, top_p,
-        top_k (None: all ids) are the planner's; temperature 0 takes the most probable id. seed: picture i
-        uses seed + i, or the i-th of a sequence, so that it is the same alone and in a batch; what the
-        enhancer chooses depends on it too; planner_seed likewise (None: as seed). prior_ids: (h, w) ids per
-        picture, which skips the planner. latents: (B, C, H/8, W/8) noise to start from. on_step(i,
-        latents) is called after every step. images_per_prompt: the pictures of a prompt are consecutive.
+        list of some for each prompt. guidance: 1 disables it. temperature, top_p, top_k (None: all ids) are
+        the planner's; temperature 0 takes the most probable id. seed: picture i uses seed + i, or the i-th of
+        a sequence, so that it is the same alone and in a batch; the enhancer uses it too; planner_seed
+        likewise (None: as seed). prior_ids: (h, w) ids per picture, which skips the planner. latents:
+        (B, C, H/8, W/8) noise to start from. on_step(i, latents) is called after every step.
+        images_per_prompt: the pictures of a prompt are consecutive.
         Raises ValueError for bad input.
         """
         with usual_defaults():
@@ -146,8 +152,8 @@ class Pipeline:
                                     repeat(images, each))
             rows, columns = asked.height // cell, asked.width // cell
             planner_seed = seed if planner_seed is None else seed_or_seeds(planner_seed, count)
-            scale, channels = self.config.vae.scale, self.config.vae.channels
-            shape = (channels, asked.height // scale, asked.width // scale)
+            scale = self.config.vae.scale
+            shape = (self.config.vae.channels, asked.height // scale, asked.width // scale)
             if latents is not None and tuple(latents.shape) != (count, *shape):
                 raise ValueError(f"latents of shape {tuple(latents.shape)}: {(count, *shape)} is needed")
             if prior_ids is not None:
@@ -226,8 +232,6 @@ class Pipeline:
                  memory: list[list[Memory]] | None = None) -> paint.Velocity:
         """The function that gives the guided velocity: see generate/paint.py."""
         return paint.velocity(self.decoder, self.glyph, texts, plan, guidance, memory)
-
-    # ------------------------------------------------------------ what can be painted
 
     def quoted(self, prompt: str) -> list[str]:
         return quoted(prompt)
