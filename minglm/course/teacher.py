@@ -113,6 +113,6 @@ SYLLABUS = """\
 ## Syllabus
 
 To hand out. You need Python and the basics of PyTorch (tensors, `nn.Module`, `backward`); a laptop with two
-cores is enough, and nothing is downloaded. Every notebook runs by itself. In each you write pieces of an image
-generator, check them, and train or paint with them at once; pieces you have solved are kept in the folder
-`my_minglm` and used later."""
+cores is enough, and nothing is downloaded. Every notebook runs by itself. In each you write pieces of an
+image generator, check them, and train or paint with them at once; pieces you have solved are kept in the
+folder `my_minglm` and used later."""
