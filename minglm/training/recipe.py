@@ -71,7 +71,7 @@ RECIPES = {
         "glyph": Recipe(steps=6000, batch=64, lr=2e-3, muon_lr=8e-3, weight_decay=0.0, decay=0.4),
         "planner": Recipe(steps=5500, batch=32, lr=1e-3, muon_lr=4e-3),
         "decoder": Recipe(steps=5500, batch=32, lr=1e-3, muon_lr=4e-3),
-        "decoder-large": Recipe(steps=2000, batch=32, lr=1e-3, muon_lr=4e-3, decay=0.5),
+        "decoder-large": Recipe(steps=800, batch=32, lr=1e-3, muon_lr=4e-3, decay=0.5),
     },
     "tiny": {
         "vae": Recipe(steps=200, batch=8, lr=1e-3, warmup=10),
