@@ -1,40 +1,10 @@
-"""Right and wrong answers to the checks of notebooks 01 and 02; with each wrong one some words of its diagnosis."""
+"""Right and wrong answers to the checks of notebook 02; with each wrong one some words of its diagnosis."""
 
 from collections import Counter
 
 from minglm.model.bpe import BPE, alphabet, to_alphabet, too_wide
-from minglm.world.colours import COLOURS
-from minglm.world.posters import Group, Poster, Region
-from minglm.world.quotes import quotations, quote
-
-GO, MORNING = Region("left", "Go!", "green"), Region("bottom", "早上", "black")
-ROBOT = (Group("robot"),)
-
 
 # ---------------------------------------------------------------- right answers, written anew
-
-def count_tokens(height, width):
-    cells = height * width // 64
-    return cells, cells // 4, cells // 16
-
-
-def luminance(colour, haze=0.05):
-    channels = [v / 255 for v in COLOURS[colour][0]]
-    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in channels]
-    return sum(weight * v for weight, v in zip((0.2126, 0.7152, 0.0722), linear)) + haze
-
-
-def readable(background, least=3.0):
-    def contrast(colour):
-        dark, light = sorted((luminance(colour), luminance(background)))
-        return light / dark
-    return tuple(colour for colour in COLOURS if contrast(colour) >= least)
-
-
-def ask(poster, order=1):
-    things = " and ".join(f"{g.thing} (number: {g.count})" for g in poster.groups)
-    said = "".join(f", {quote(r.text)} in {r.colour} at {r.slot}" for r in poster.regions[::order])
-    return f"{poster.background} card, {things} at {poster.place}{said}"
 
 
 def count_pairs(words):
@@ -115,17 +85,11 @@ def prompt_ids(bpe, prompt, rows, columns, preview, offset, boi, specials=False)
     return [i + offset for i in bpe.encode(prompt, specials) + size((rows, columns)) + size(preview)] + [boi]
 
 
-RIGHT = dict(set_poster=lambda: Poster("white", ROBOT, "right", (GO, MORNING)), count_tokens=count_tokens,
-             readable=readable, ask=ask, count_pairs=count_pairs, merge=merge, learn_merges=learn_merges,
-             fast_merges=fast_merges, piece=piece, decode=decode, prompt_ids=prompt_ids)
+RIGHT = dict(count_pairs=count_pairs, merge=merge, learn_merges=learn_merges, fast_merges=fast_merges, piece=piece,
+             decode=decode, prompt_ids=prompt_ids)
 
 
 # ---------------------------------------------------------------- mistakes, and what is said of them
-
-def without_haze(background):
-    ratios = {colour: luminance(colour, 0) / luminance(background, 0) for colour in COLOURS}
-    return tuple(colour for colour, ratio in ratios.items() if max(ratio, 1 / ratio) >= 3)
-
 
 def preview_first(bpe, prompt, rows, columns, preview, *rest):
     return prompt_ids(bpe, prompt, *preview, (rows, columns), *rest)
@@ -142,13 +106,6 @@ def always_preview(bpe, prompt, rows, columns, preview, *rest):
 def in_words(bpe, prompt, rows, columns, preview, offset, boi, specials=False):
     text = prompt + "".join(f"<sop>{p} {q}<eop>" for p, q in [(rows, columns), preview])
     return [offset + i for i in bpe.encode(text)] + [boi]
-
-
-def unmarked(poster):
-    caption = ask(poster)
-    for start, end in reversed(quotations(caption)):
-        caption = caption[:start] + caption[start + 1:end - 1] + caption[end:]
-    return caption
 
 
 def joined_once(word, pair):
@@ -199,21 +156,6 @@ def changed(words, count, wide=2):
 
 
 WRONG = [
-    ("set_poster", lambda: Poster("white", ROBOT, "right", (MORNING, GO)), "reading order"),
-    ("set_poster", lambda: Poster("white", ROBOT, "left", (GO, MORNING)), "on the left"),
-    ("set_poster", lambda: Poster("white", ROBOT[0], "right", (GO, MORNING)), "even if there is only one"),
-    ("set_poster", lambda: Poster("white", "robot", "right", (GO, MORNING)), "is a name"),
-    ("set_poster", lambda: Poster("black", ROBOT, "right", (GO, MORNING)), "is not"),
-    ("count_tokens", lambda h, w: count_tokens(h, w)[::-1], "finest grid first"),
-    ("count_tokens", lambda h, w: (h // 8, h // 16, h // 32), "rows times columns"),
-    ("readable", lambda b: readable(b, 4.5), "4.5"),
-    ("readable", lambda b: tuple(c for c in COLOURS if luminance(c) / luminance(b) >= 3), "only lighter"),
-    ("readable", without_haze, "0.05 is missing"),
-    ("ask", lambda p: ask(p, -1), "not top, left, centre"),
-    ("ask", unmarked, "quotation marks"),
-    ("ask", lambda p: ask(p).replace("number: 2", "several"), "does not name the number"),
-    ("ask", lambda p: ask(p).replace(p.place, "there", 1), "does not name the (place|slot)"),
-    ("ask", lambda p: ask(p).lower(), "letters changed"),
     ("merge", joined_once, "only the first"),
     ("merge", reused, "used twice"),
     ("merge", lambda word, pair: merge(word, pair)[:-1], "last token"),

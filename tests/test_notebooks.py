@@ -221,7 +221,9 @@ def test_no_student_copy_gives_a_solution_away(path):
     notebook = notebooks.read(path)
     assert not [*given_away(notebook)]
     # and it would be seen
-    n, lines = next(one for one in solutions(notebook) if len("".join(one[1])) > 20)
+    lines = next((lines for _, lines in solutions(notebook) if len("".join(lines)) > 20), None)
+    if lines is None:                                    # 15 has no exercises
+        return
     notebook["cells"].insert(0, dict(cell_type="code", source="\n".join(lines), metadata={}, outputs=[], execution_count=None))
     assert [*given_away(notebook)]
 

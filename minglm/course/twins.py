@@ -15,6 +15,30 @@ from minglm.config import DecoderConfig
 from minglm.model import decoder, flow
 
 
+def mean_patches(ids: Tensor, patches: Tensor, count: int) -> Tensor:
+    """The mean of all patches (N, 3, p, p) that have an id, for ids 0 to count - 1: (count, 3, p, p), zeros
+    for an id that none of ids (N,) is."""
+    total = patches.new_zeros(count, *patches.shape[1:]).index_add_(0, ids, patches)
+    return total / torch.bincount(ids, minlength=count).clamp_min(1).view(-1, 1, 1, 1)
+
+
+def greedy_plan(pipe: Callable, prompt: str, seed: int) -> Tensor:
+    """The plan of the most probable ids, of the prompt as it stands."""
+    return pipe(prompt, enhance=False, temperature=0, seed=seed, steps=1, progress=False).plan[0]
+
+
+def move_right(plan: Tensor) -> Tensor:
+    """A plan with rows 1 and 2 moved one column to the right, wrapping around."""
+    return torch.cat([plan[:1], plan[1:3].roll(1, 1), plan[3:]])
+
+
+def nearest_ids(picture: Tensor, patches: Tensor) -> Tensor:
+    """For each patch of a picture (3, h p, w p) the number of the nearest of patches (K, 3, p, p): (h, w)."""
+    p = patches.shape[-1]
+    cells = picture.unfold(1, p, p).unfold(2, p, p).permute(1, 2, 0, 3, 4)       # (h, w, 3, p, p)
+    return torch.cdist(cells.reshape(-1, 3 * p * p), patches.flatten(1)).argmin(-1).view(cells.shape[:2])
+
+
 def elbo_loss(x: Tensor, mean: Tensor, logvar: Tensor, decode: Callable[[Tensor], Tensor], noise: Tensor,
               sigma: float) -> tuple[Tensor, Tensor]:
     """The negative ELBO of rows x (N, D), up to a constant, and the KL divergence of each latent, a mean over
