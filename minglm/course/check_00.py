@@ -13,11 +13,6 @@ from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
-<<<<<<< HEAD
-from minglm.course.answers import Case, run
-from minglm.generate.pipeline import Pipeline
-from minglm.generate.request import Output
-=======
 from minglm.course import twins
 from minglm.course.answers import Case, Wrong, normal, run
 from minglm.generate.pipeline import Output, Pipeline
@@ -79,7 +74,6 @@ def numbers(words: str, most: int = 4096) -> Tensor:
     """20 whole numbers that depend on some words."""
     generator = torch.Generator().manual_seed(zlib.crc32(words.encode()))
     return torch.randint(0, most, (20,), generator=generator)
->>>>>>> land
 
 
 def greedy_plan(learner: Callable[[Pipeline, str, int], Tensor]) -> None:

@@ -71,8 +71,7 @@ RECIPES = {
         "glyph": Recipe(steps=6000, batch=64, lr=2e-3, muon_lr=8e-3, weight_decay=0.0, decay=0.4),
         "planner": Recipe(steps=5500, batch=32, lr=1e-3, muon_lr=4e-3),
         "decoder": Recipe(steps=5500, batch=32, lr=1e-3, muon_lr=4e-3),
-<<<<<<< HEAD
-        "decoder-large": Recipe(steps=2000, batch=32, lr=1e-3, muon_lr=4e-3, decay=0.5),
+        "decoder-large": Recipe(steps=800, batch=32, lr=1e-3, muon_lr=4e-3, decay=0.5),
         "edit-planner": Recipe(steps=3000, batch=32, lr=5e-4, muon_lr=2e-3),
         "edit-decoder": Recipe(steps=3000, batch=32, lr=5e-4, muon_lr=2e-3),
         # on a person's own pictures: all weights by small steps, or adapters by larger ones
@@ -82,9 +81,6 @@ RECIPES = {
         "lora-decoder": Recipe(steps=400, batch=16, lr=2e-3, weight_decay=0.0, warmup=20, ema=0.99),
         "grpo-planner": Recipe(steps=300, batch=64, lr=3e-5, warmup=10, ema=0.95),
         "grpo-decoder": Recipe(steps=300, batch=64, lr=3e-5, warmup=10, ema=0.95),
-=======
-        "decoder-large": Recipe(steps=800, batch=32, lr=1e-3, muon_lr=4e-3, decay=0.5),
->>>>>>> land
     },
     "tiny": {
         "vae": Recipe(steps=200, batch=8, lr=1e-3, warmup=10),
