@@ -6,7 +6,7 @@ import csv
 import io
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -59,8 +59,11 @@ def han_family() -> str:
     return entries[-1].name
 
 
-def show(figure, alt: str) -> None:
-    """Show a figure in a notebook, with what is to be seen in words (`alt`) for readers who cannot see it."""
+def show(figure, alt: str, chart: bool = False) -> None:
+    """Show a figure in a notebook, with what is to be seen in words (`alt`) for readers who cannot see it.
+
+    chart: as PNG, which is small for lines and plain areas, even where figures are JPEG.
+    """
     from IPython import get_ipython
     from IPython.display import display
 
@@ -68,6 +71,10 @@ def show(figure, alt: str) -> None:
     about = {kind: {"alt": alt} for kind in kinds}
     if shell := get_ipython():
         data, more = shell.display_formatter.format(figure)
+        if chart and "image/jpeg" in data:
+            out = io.BytesIO()
+            figure.savefig(out, format="png", bbox_inches="tight")
+            data = {"image/png": b64encode(out.getvalue()).decode(), "text/plain": data["text/plain"]}
         if "image/png" in data:
             data["image/png"] = with_palette(data["image/png"])
         display(data, raw=True, metadata={kind: more.get(kind, {}) | text for kind, text in about.items()})
@@ -222,3 +229,19 @@ def loss_curve(log: str | Path, out: str | Path) -> None:
             figure.savefig(temporary, format="png")
     finally:
         plt.close(figure)
+
+
+def errors(axis, names: Sequence[str], series: dict[str, list[tuple[float, int]]],
+           interval: Callable) -> None:
+    """The share that is wrong of each (right, of how many), one per name and label of `series`, as points
+    between the ends of interval(right, count)."""
+    for i, (label, pairs) in enumerate(series.items()):
+        x = np.arange(len(names)) + 0.6 * ((i + 0.5) / len(series) - 0.5)
+        wrong = np.array([1 - right / count for right, count in pairs])
+        high, low = np.array([interval(right, count) for right, count in pairs]).T[::-1]
+        least, most = 1 - high, 1 - low
+        bars = (wrong - least).clip(0), (most - wrong).clip(0)
+        axis.errorbar(x, wrong, yerr=bars, fmt="o", ms=3, lw=1, capsize=2, label=label)
+    axis.set_xticks(range(len(names)), names, fontsize=8)
+    axis.set_ylim(0, None)
+    axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=len(series))

@@ -1,6 +1,5 @@
-"""Right and wrong answers to the checks of notebooks 00, 09 and 10; with each wrong one some words of its diagnosis."""
+"""Right and wrong answers to the checks of notebooks 00 and 09; with each wrong one some words of its diagnosis."""
 
-import difflib
 import math
 
 import torch
@@ -99,22 +98,6 @@ def alignment(seen, align, total, sign=-1.0, least=-20.0):
     return sign * ((align[:, 0] * upper).sum() + (align[:, 1] * lower).sum()) / total
 
 
-def noise_of_seeds(seed, count, shape):
-    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed + i)) for i in range(count)])
-
-
-def edit_distance(a, b):
-    if not a or not b:
-        return len(a) + len(b)
-    return min(edit_distance(a[1:], b) + 1, edit_distance(a, b[1:]) + 1, edit_distance(a[1:], b[1:]) + (a[0] != b[0]))
-
-
-def word_accuracy(pictures, read=lambda line: line.lower().split()):
-    found = [word.lower() in [w for line in lines for w in read(line)]
-             for targets, lines in pictures for target in targets for word in target.split()]
-    return sum(found) / len(found)
-
-
 def greedy_plan(pipe, prompt, seed):
     return pipe([prompt] * 2, enhance=False, temperature=0, planner_seed=7, seed=seed, steps=1, progress=False).plan[1]
 
@@ -124,13 +107,7 @@ def move_right(plan):
 
 
 RIGHT = dict(greedy_plan=greedy_plan, move_right=move_right, glyph_ids=glyph_ids, owners=owners,
-             relative_buckets=relative_buckets, biased_attention=biased_attention, glyph_block=Block, alignment=alignment,
-             noise_of_seeds=noise_of_seeds, edit_distance=edit_distance,
-             word_accuracy=word_accuracy)
-
-
-def one_generator(seed, count, shape):
-    return torch.randn(count, *shape, generator=torch.Generator().manual_seed(seed))
+             relative_buckets=relative_buckets, biased_attention=biased_attention, glyph_block=Block, alignment=alignment)
 
 
 def planned(pipe, prompt, grid="plan", enhance=False, **how):
@@ -183,18 +160,4 @@ WRONG = [
     ("alignment", lambda seen, align, total: alignment(seen, align, total) * seen.shape[1] / 2, "H / 2"),
     ("alignment", lambda seen, align, total: alignment(seen, align, seen[:, 0, :, 0].numel()), "not by the number"),
     ("alignment", lambda seen, align, total: alignment(seen.exp(), align, total), "holds logarithms"),
-    ("noise_of_seeds", one_generator, "neighbours"),
-    ("noise_of_seeds", lambda seed, count, shape: noise_of_seeds(seed, 1, shape).repeat(count, 1, 1, 1), "same noise"),
-    ("noise_of_seeds", lambda seed, count, shape: noise_of_seeds(seed + 1, count, shape), r"not seed \+ 1"),
-    ("edit_distance", lambda a, b: sum(x != y for x, y in zip(a, b)) + abs(len(a) - len(b)), "shifts all letters"),
-    ("edit_distance", lambda a, b: sum(x != y for x, y in zip(a, b)), "additional letters"),
-    ("edit_distance", lambda a, b: sum(j1 - i1 + j2 - i2 for tag, i1, j1, i2, j2 in
-        difflib.SequenceMatcher(None, a, b).get_opcodes() if tag != "equal"), "counts once"),
-    ("word_accuracy", lambda some: sum(word_accuracy([one]) for one in some) / len(some), "pool"),
-    ("word_accuracy", lambda some: word_accuracy(some, lambda line: line.split()), "capitals"),
-    ("word_accuracy", lambda some: word_accuracy(some, lambda line: [line.lower()]), "split"),
-    ("word_accuracy", lambda some: word_accuracy([(sum((s[0] for s in some), []), sum((s[1] for s in some), []))]),
-     "own picture"),
-    ("word_accuracy", lambda some: sum(w.lower() in " ".join(lines).lower() for targets, lines in some for t in targets
-        for w in t.split()) / sum(len(t.split()) for targets, _ in some for t in targets), "CATS"),
 ]

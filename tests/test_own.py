@@ -11,6 +11,7 @@ import torch
 
 from minglm.course import answers, own
 from minglm.generate.pipeline import Pipeline
+from minglm.model import bpe as bpe_module
 from minglm.model import layers, ops
 from minglm.model.bpe import BPE
 
@@ -20,6 +21,7 @@ import torch
 from torch import nn
 from einops import rearrange as arranged
 from minglm.model import layers
+from minglm.model.bpe import BPE
 
 LIMIT = 1e-5
 SIZES = {"not": "written"}
@@ -50,6 +52,10 @@ def mine_again(n):
 norm = my_norm                               # as own.use names it
 x = MyNorm(2, 1e-5)                          # an object, of the name of an argument below
 width = (1, 2)                               # this too
+piece_ids = BPE.piece                        # the library's, where the learner's is not right yet
+
+def my_ids(bpe, text):
+    return piece_ids(bpe, text)
 
 class MyBlock(nn.Module):
     def __init__(self, width, eps):
@@ -108,6 +114,24 @@ def test_a_piece_may_use_an_earlier_one_by_the_name_it_has_in_the_notebook(noteb
     assert "width = " not in (tmp_path / "model.layers.RMSNorm.py").read_text(encoding="utf-8")
     piece, x = own.load(tmp_path)["minglm.model.layers.RMSNorm"], answers.normal(2, 8)
     assert torch.allclose(piece(8, 1e-5)(x), x + layers.RMSNorm(8, 1e-5)(x), atol=1e-6)
+
+
+def test_a_piece_may_use_a_method_of_the_library(notebook, bpe, tmp_path):
+    own.keep(notebook.my_ids, bpe_module.merge, tmp_path)
+    piece = own.load(tmp_path)["minglm.model.bpe.merge"]
+    assert piece(bpe, "red") == bpe.piece("red")
+
+
+def test_pieces_use_each_other_but_never_themselves(notebook, tmp_path):
+    """What a piece imported is replaced, too; its own twin is not, or a piece that calls it would never end."""
+    (tmp_path / "model.ops.attention.py").write_text(
+        "from minglm.model.ops import attention, rms_norm\n\n\ndef piece():\n    return attention, rms_norm\n")
+    own.keep(notebook.my_norm, ops.rms_norm, tmp_path)
+    theirs, pieces = (ops.attention, ops.rms_norm), own.load(tmp_path)
+    attention = pieces["minglm.model.ops.attention"]
+    with own.in_place(pieces):
+        assert attention() == (theirs[0], pieces["minglm.model.ops.rms_norm"])
+    assert attention() == theirs
 
 
 def test_a_piece_that_calls_itself_is_written_once(notebook):

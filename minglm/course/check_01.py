@@ -250,12 +250,12 @@ def caption(learner: Callable) -> None:
     print(f"caption: right, {6 * len(different)} captions")
 
 
-def made_caption(learner: Callable, seed: str, poster: Poster) -> str:
+def made_caption(write: Callable, seed: str, poster: Poster) -> str:
     """A learner's caption; raises Wrong unless the seed decides it and it quotes what it has to."""
-    text = call("caption", learner, random.Random(seed), poster)
+    text = call("caption", write, random.Random(seed), poster)
     if not isinstance(text, str):
         raise Wrong(f"caption: a string is wanted, and this is a {type(text).__name__}")
-    if text != call("caption", learner, random.Random(seed), poster):
+    if text != call("caption", write, random.Random(seed), poster):
         raise Wrong("caption: the same rng gives another caption; take all chance from rng, none from random")
     if re.match(r"On an? \w+ poster (there|stand)", text):
         raise Wrong("caption: 'On a red poster there is' is how evaluation asks; training must not")

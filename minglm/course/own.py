@@ -73,6 +73,7 @@ def load(folder: str | Path = FOLDER) -> dict[str, Any]:
         try:
             spec.loader.exec_module(module)
             pieces[f"minglm.{path.stem}"] = module.piece
+            sys.modules[spec.name] = module              # so that `holders` sees what it imported
         except Exception as error:                       # a learner's code can fail in every way there is
             print(f"{path}: {type(error).__name__}: {error}; the library's piece stays")
     return pieces
@@ -80,7 +81,7 @@ def load(folder: str | Path = FOLDER) -> dict[str, Any]:
 
 @contextmanager
 def in_place(pieces: Mapping[str, Any]) -> Iterator[None]:
-    """Let the library use these pieces instead of its own, in every module that knows them.
+    """Let the library, and other pieces, use these instead of the library's, in every module that knows them.
 
     Raises ValueError for an address where the library has nothing.
     """
@@ -115,7 +116,9 @@ def holders(name: str) -> list[tuple[Any, str, Any]]:
     theirs = vars(owner)[path[-1]]
     if not isinstance(owner, ModuleType):
         return [(owner, path[-1], theirs)]
-    modules = [module for key, module in list(sys.modules.items()) if key.split(".")[0] == "minglm"]
+    # what a piece itself imports stays: it may call its twin
+    modules = [module for key, module in list(sys.modules.items())
+               if key.split(".")[0] in ("minglm", FOLDER) and key.partition(".")[2] != name.partition(".")[2]]
     return [(module, key, theirs) for module in modules
             for key, value in list(vars(module).items()) if value is theirs]
 
@@ -142,7 +145,9 @@ def module_of(piece: Any) -> str:
                 if full != name:                             # attention = own.use(my_attention, ...)
                     parts.append(f"{name} = {full}")
             elif home and full and home != "builtins":
-                imports.append(f"from {home} import {full} as {name}")
+                first, inside, _ = full.partition(".")           # noise = Pipeline.noise
+                imports.append(f"from {home} import {first}" + f" as {name}" * (not inside))
+                parts.extend([f"{name} = {full}"] * bool(inside))
             elif type(value) in PLAIN:
                 parts.append(f"{name} = {value!r}")
         parts.append(text)

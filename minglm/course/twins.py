@@ -6,12 +6,15 @@ Shapes: B batch · N tokens or rows · D numbers of a row · Z latents · n piec
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from math import comb
 
 import torch
 import torch.distributed as dist
+from PIL import Image
 from torch import Tensor, nn
 
 from minglm.config import DecoderConfig
+from minglm.generate.pipeline import Pipeline
 from minglm.model import decoder, flow
 
 
@@ -166,3 +169,31 @@ def size_of(config: DecoderConfig, streams: int) -> int:
         block = decoder.DecoderBlock(config)
     return sum(p.numel() * (1 if name.startswith("modulation") else streams)
                for name, p in block.named_parameters())
+
+
+def one_picture(pipe: Pipeline, prompt: str, height: int | None = None, width: int | None = None,
+                steps: int = 20, guidance: float = 1.5, seed: int = 0) -> Image.Image:
+    """The picture that the library paints for one prompt."""
+    return pipe(prompt, height, width, steps=steps, guidance=guidance, seed=seed, progress=False).images[0]
+
+
+def pooled_accuracy(pictures: list[tuple[list[str], list[str]]]) -> float:
+    """(texts asked for, lines read) of each picture -> the share of all words asked for that were read."""
+    right = []
+    for texts, lines in pictures:
+        read = {word for line in lines for word in line.casefold().split()}
+        right += [word.casefold() in read for text in texts for word in text.split()]
+    return sum(right) / len(right)
+
+
+def wilson(right: int, count: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's interval of a share, `right` of `count`: those p whose z-test does not refuse it."""
+    share, pull = right / count, z ** 2 / count
+    middle = (share + pull / 2) / (1 + pull)
+    half = (share * (1 - share) * pull + pull ** 2 / 4) ** 0.5 / (1 + pull)
+    return middle - half, middle + half
+
+
+def best_of(values: list[float], k: int) -> float:
+    """The mean of the largest of k values, over all choices of k of them."""
+    return sum(comb(i, k - 1) * value for i, value in enumerate(sorted(values))) / comb(len(values), k)
