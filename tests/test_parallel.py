@@ -224,7 +224,7 @@ def test_no_poster_is_seen_twice(monkeypatch, name):
     batches.drawn_once.cache_clear()
     for step in range(recipe.steps):
         for share in cuts:
-            if name in ("planner", "decoder", "decoder-large"):
+            if name in ("planner", "planner-large", "decoder", "decoder-large"):
                 seen += batches.alike(name, step, recipe, lambda index: index * 7 % 5)[share]
             else:
                 seen += batches.drawn(name, step, recipe.batch, (128, 128), share)

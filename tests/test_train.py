@@ -431,7 +431,7 @@ def test_a_stage_is_shown_its_sizes_and_squares_most_often():
     assert set(batches.SIZES["decoder"]) == {(128, 128)}         # first squares alone, other sizes in the next stage
 
 
-@pytest.mark.parametrize("stage", ("planner", "decoder", "decoder-large"))
+@pytest.mark.parametrize("stage", ("planner", "planner-large", "decoder", "decoder-large"))
 def test_batches_of_alike_length_hold_every_poster_of_their_pool_once(stage):
     recipe = Recipe(steps=40, batch=3)
     for group in range(3):
@@ -556,21 +556,25 @@ def test_the_decoder_begins_with_the_encoder_of_the_glyph_stage(trained, config)
     assert all(torch.equal(value, kept[name]) for name, value in stage.model.glyph.state_dict().items())
 
 
-def test_decoder_large_goes_on_with_the_decoder_and_trains_all_of_it(trained, config):
+@pytest.mark.parametrize("name, parts", [("planner-large", ["planner"]), ("decoder-large", ["decoder", "glyph"])])
+def test_a_large_stage_goes_on_with_the_weights_before_it_and_trains_all_of_them(trained, config, name, parts):
     folder, _, before = trained
-    stage = build("decoder-large", config, CPU, STEPS["decoder-large"], before["decoder-large"])
-    assert stage.name == "decoder-large" and all(p.requires_grad for p in stage.model.parameters())
-    for part in ("decoder", "glyph"):
-        kept = weights.load_part(before["decoder-large"], part, config).state_dict()
+    stage = build(name, config, CPU, STEPS[name], before[name])
+    stage.begin()                                                # which changes nothing that was trained
+    assert stage.name == name and all(p.requires_grad for p in stage.model.parameters())
+    for part in parts:
+        kept = weights.load_part(before[name], part, config).state_dict()
         new = weights.load_part(folder, part, config).state_dict()
-        assert all(torch.equal(value, kept[name]) for name, value in getattr(stage.model, part).state_dict().items())
+        model = getattr(stage.model, part, stage.model)
+        assert all(torch.equal(value, kept[key]) for key, value in model.state_dict().items())
         assert any(not torch.equal(new[name], kept[name]) for name in kept)      # and wrote what it had trained
 
 
 def test_a_command_s_needs_are_named_before_it_begins(tmp_path):
     check_needs(("vae", "tokenizer", "glyph", "decoder", "decoder-large", "planner"), tmp_path)
     for names, part in ((("planner",), "tokenizer"), (("vae", "tokenizer", "decoder"), "glyph"),
-                        (("vae", "tokenizer", "glyph", "decoder-large"), "decoder")):
+                        (("vae", "tokenizer", "glyph", "decoder-large"), "decoder"),
+                        (("tokenizer", "planner-large"), "planner")):
         with pytest.raises(ValueError, match=f"{part}.model.safetensors is missing: train stage {part} first"):
             check_needs(names, tmp_path)
 
@@ -585,7 +589,7 @@ def test_unquoted_leaves_the_rest_in():
 
 
 def test_unknown_stage_and_missing_stage_are_named(tmp_path, config):
-    with pytest.raises(ValueError, match="'vea'.*vae, tokenizer, glyph, planner, decoder, decoder-large"):
+    with pytest.raises(ValueError, match="'vea'.*vae, tokenizer, glyph, planner, planner-large, decoder, decoder-large"):
         build("vea", config, CPU, RECIPE, tmp_path)
     for name in ("planner", "decoder"):
         with pytest.raises(ValueError, match=str(tmp_path)):

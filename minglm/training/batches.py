@@ -28,17 +28,20 @@ OTHERS = ((96, 96), (96, 160), (160, 96), (160, 160), (96, 256), (256, 96), (160
 # what a stage is shown, each size as often as it stands here; height, width
 SIZES = dict(vae=SMALL * 6 + CANVASES + OTHERS[:4], tokenizer=SMALL * 6 + CANVASES + OTHERS[:4],
              planner=SMALL * 5 + CANVASES + OTHERS[:4], decoder=SMALL)
+SIZES["planner-large"] = SMALL * 8 + CANVASES + OTHERS
 SIZES["decoder-large"] = SMALL * 14 + CANVASES + OTHERS
 # one stream of posters per stage
-SEEDS = {"vae": 1, "tokenizer": 2, "planner": 3, "decoder": 4, "glyph": 5, "decoder-large": 6}
+SEEDS = {"vae": 1, "tokenizer": 2, "planner": 3, "decoder": 4, "glyph": 5, "decoder-large": 6,
+         "planner-large": 13}
 # the share of posters that are full: letters and objects are learned by how often they are seen, and most of
 # an ordinary poster is empty ground. Of full ones, the share with a row of objects, else there is only text
-FULL, FULL_EARLY = {"vae": 0.2, "decoder": 0.3, "decoder-large": 0.3}, {"decoder": 0.9}
+FULL = {"vae": 0.2, "decoder": 0.3, "decoder-large": 0.3}
+FULL_EARLY = {"decoder": 0.9, "decoder-large": 0.6}
 ROWS = {"decoder": 0.5, "decoder-large": 0.5}
 # the share of captions that tell everything: nothing about their posters has to be guessed, so what each word
 # means for the ids is learned from them first, and from people's captions what may be left out, and how
-TOLD, TOLD_EARLY = {"planner": 0.4}, {"planner": 0.8}
-EARLY = {"decoder": 0.75, "planner": 0.4}    # which part of a stage's steps that is
+TOLD, TOLD_EARLY = {"planner": 0.4, "planner-large": 0.4}, {"planner": 0.8}
+EARLY = {"decoder": 0.75, "decoder-large": 0.5, "planner": 0.4}  # which part of a stage's steps that is
 POOL = 4                                     # batches that are sorted by length together
 WHOLE = slice(None)                          # all samples of a batch
 

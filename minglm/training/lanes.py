@@ -18,7 +18,7 @@ from pathlib import Path
 
 from minglm.device import cores
 
-LANES = (("tokenizer", "planner"), ("vae", "glyph", "decoder", "decoder-large"))
+LANES = (("tokenizer", "planner", "planner-large"), ("vae", "glyph", "decoder", "decoder-large"))
 LOOK = 2.0                                   # seconds between looks at what the other lane has done
 
 

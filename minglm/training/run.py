@@ -194,10 +194,11 @@ def train_stage(name: str, folder: Path, options: argparse.Namespace, recipe: Re
     return True
 
 
-STAGES = ("vae", "tokenizer", "glyph", "planner", "decoder", "decoder-large")
-NEEDS = {"planner": ("tokenizer",), "decoder": ("vae", "tokenizer", "glyph"),
-         "decoder-large": ("vae", "tokenizer", "glyph", "decoder")}
+STAGES = ("vae", "tokenizer", "glyph", "planner", "planner-large", "decoder", "decoder-large")
+NEEDS = {"planner": ("tokenizer",), "planner-large": ("tokenizer", "planner"),
+         "decoder": ("vae", "tokenizer", "glyph"), "decoder-large": ("vae", "tokenizer", "glyph", "decoder")}
 OUTPUTS = {"vae": ("vae",), "tokenizer": ("tokenizer",), "glyph": ("glyph",), "planner": ("planner",),
+           "planner-large": ("planner",),
            "decoder": ("decoder", "glyph"), "decoder-large": ("decoder", "glyph")}
 
 
@@ -224,8 +225,10 @@ def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Pat
     if name == "glyph":
         return glyph_stage(config, device, recipe)
     tokenizer = weights.load_part(folder, "tokenizer", config)
-    if name == "planner":
-        return planner_stage(config, device, recipe, weights.load_text(folder, config), tokenizer)
+    if name in ("planner", "planner-large"):
+        planner = None if name == "planner" else weights.load_part(folder, "planner", config)
+        bpe = weights.load_text(folder, config)
+        return planner_stage(name, config, device, recipe, bpe, tokenizer, planner)
     vae, glyph = (weights.load_part(folder, part, config) for part in ("vae", "glyph"))
     decoder = None if name == "decoder" else weights.load_part(folder, "decoder", config)
     return decoder_stage(name, config, device, recipe, vae, tokenizer, glyph, decoder)
