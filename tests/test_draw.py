@@ -12,7 +12,7 @@ from minglm.world.colours import COLOURS
 from minglm.world.draw import SPLITS, caption, draw
 from minglm.world.explicit import article, explicit, explicit_en
 from minglm.world.layout import wrap
-from minglm.world.mentions import PLACES as CALLED_PLACES
+from minglm.world.names import PLACES as CALLED_PLACES
 from minglm.world.objects import COLUMNS, TILE, backgrounds, sheet, sprite, things
 from minglm.world.posters import CANVASES, PLACES, Group, Poster, Region, arrange, canvas, fits
 from minglm.world.quotes import unquoted

@@ -28,6 +28,7 @@ class Request:
     texts: list[Asked] = field(default_factory=list)
     groups: tuple[Group, ...] = ()
     background: str | None = None
+    shade: str | None = None                 # of a background whose colour is open: dark or light
     place: str | None = None                 # of the objects
     size: str | None = None
     language: str = "en"

@@ -16,8 +16,8 @@ from itertools import product
 
 from minglm.world.asked import Request
 from minglm.world.characters import tidy
-from minglm.world.colours import COLOURS, text_colours
-from minglm.world.explicit import explicit
+from minglm.world.colours import COLOURS, luminance, text_colours
+from minglm.world.explicit import PLACES_EN, explicit
 from minglm.world.layout import divided
 from minglm.world.objects import backgrounds
 from minglm.world.posters import CANVASES, SLOTS, Poster, Region, arrange
@@ -66,16 +66,30 @@ def enhance(prompt: str, seed: int = 0, height: int | None = None, width: int | 
     places = (
         [asked.place] if asked.place else [first, *(p for p in ("centre", "left", "right") if p != first)]
     )
-    open_slots = [slots(rng, one.slot, bool(asked.groups)) for one in asked.texts]
+    open_slots = [slots(rng, one.slot, asked) for one in asked.texts]
+    told_slots = [options[:1] if one.slot else options for one, options in zip(asked.texts, open_slots)]
     some = canvases(height, width)
-    for canvas in some:
-        last = canvas == some[-1]            # rather a larger canvas than a divided word or smaller objects
+    tries = [(told_slots, canvas) for canvas in some]
+    if asked.groups and any(one.slot == "centre" for one in asked.texts):
+        # objects and texts share no row: next to it is as near to the middle as there is room for
+        places = [asked.place] if asked.place else ["left", "right", "centre"]
+    tries += [(open_slots, canvas) for canvas in some]
+    for options, canvas in tries:            # what is told is kept on a larger canvas rather than dropped
+        last = canvas == some[-1]            # nor is a word divided or an object made smaller where it fits
         for divide in (False, True)[:1 + last]:
-            poster = place_all(asked, background, colours, places, open_slots, canvas, divide, last)
+            poster = place_all(asked, background, colours, places, options, canvas, divide, last)
             if poster:
-                return Enhanced(captioned(poster), tuple(notes))
+                return Enhanced(captioned(poster), (*notes, *moved(asked, poster)))
     raise ValueError(f"{' / '.join(one.text for one in asked.texts)!r} does not fit "
                      f"{'x'.join(map(str, some[-1]))}" + ("" if height and width else ", the largest size"))
+
+
+def moved(asked: Request, poster: Poster) -> list[str]:
+    """A note for each text that does not stand where it was asked for."""
+    stands = {(region.text, region.slot): None for region in poster.regions}
+    return [f"no room {PLACES_EN[one.slot]}: {one.text!r} is {PLACES_EN[slot]}"
+            for one in asked.texts if one.slot and (one.text, one.slot) not in stands
+            for slot in [next(slot for text, slot in stands if text == one.text)]]
 
 
 def canvases(height: int | None, width: int | None) -> list[tuple[int, int]]:
@@ -88,18 +102,30 @@ def canvases(height: int | None, width: int | None) -> list[tuple[int, int]]:
 
 def choose_background(rng: random.Random, asked: Request) -> str:
     """A background on which the objects stand out and the colours of the texts can be read."""
-    good = [c for c in PLAIN if all(c in backgrounds(group.thing) for group in asked.groups)
+    shaded = [c for c in COLOURS if has_shade(c, asked.shade)]
+    good = [c for c in PLAIN if c in shaded and all(c in backgrounds(group.thing) for group in asked.groups)
             and all(one.colour is None or one.colour in text_colours(c) for one in asked.texts)]
-    return rng.choice(good or [c for c in COLOURS if all(one.colour != c for one in asked.texts)])
+    return rng.choice(good or [c for c in shaded if all(one.colour != c for one in asked.texts)]
+                      or list(COLOURS))
 
 
-def slots(rng: random.Random, told: str | None, objects: bool) -> list[str]:
+def has_shade(colour: str, shade: str | None) -> bool:
+    """Whether a colour is dark or light, if it has to be."""
+    light = luminance(COLOURS[colour][0])
+    return shade is None or (light < 0.15 if shade == "dark" else light > 0.45)
+
+
+def slots(rng: random.Random, told: str | None, asked: Request) -> list[str]:
     """The slots to try for a text, the told one first."""
-    usual = ["top", "bottom"] if objects else ["centre", "top", "bottom"]
-    if not objects and told is None:
+    usual = ["top", "bottom"] if asked.groups else ["centre", "top", "bottom"]
+    if not asked.groups and told is None:
         return usual
     if rng.random() < 0.4:
         usual = usual[::-1]
+    if asked.groups and asked.place in ("top", "bottom"):    # opposite to the objects
+        usual = ["bottom", "top"] if asked.place == "top" else ["top", "bottom"]
+    if asked.groups and told == "centre":
+        usual = ["right", "left", *usual]
     return ([told] if told else []) + [slot for slot in usual if slot != told]
 
 

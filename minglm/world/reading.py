@@ -3,8 +3,8 @@
     read('a red poster, two cats and "Hello" in white at the top')
     -> background red, two cats, the text Hello in white at the top; the place of the cats is left open
 
-A number belongs to the object it stands before, a place to what stands before or after it in its clause; for
-colours see whose_colour.py.
+A number belongs to the object it stands before, a place to what stands before or after it in its clause; see
+whose_colour.py and whose_place.py.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from minglm.world.mentions import Mention, mentions
 from minglm.world.objects import things
 from minglm.world.posters import MOST_THINGS, Group
 from minglm.world.quotes import unquoted
-from minglm.world.whose_colour import colours, fruit
+from minglm.world.whose_colour import colours, shade
+from minglm.world.whose_place import places
 
 CHATTER = re.compile(
     r"\b(for|at|from|to|into|on|near) (my|our|the|your|his|her|their|this)( \w+)? $", re.IGNORECASE
@@ -31,8 +32,6 @@ NOT = re.compile(
 LIKE = re.compile(r"\blike (an? |the |on |in )[^,.]{0,24}$", re.IGNORECASE)
 FORM = re.compile(r"(一样|似的|样子|形状|造型)")
 VESSEL = re.compile(r" of (an? |the |some |hot |fresh )?$", re.IGNORECASE)
-ELSE = re.compile(r"\b(and|with|plus)\b", re.IGNORECASE)
-KINDS = ("place", "text", "thing")
 # what follows the name of an object that is a business or an event and no picture: coffee shop, 火锅店
 TRADE = re.compile(
     r" ?(shops?|stores?|bars?|clubs?|class(es)?|part(y|ies)|fairs?|contests?|competitions?|lessons?|"
@@ -55,6 +54,7 @@ def read(prompt: str) -> Request:
     request = Request(language="zh" if is_han(unquoted(prompt)) else "en")
     request.texts = [Asked(m.value) for m in said if m.kind == "text"]
     colours(prompt, said, request)
+    request.shade = shade(prompt, found)
     shown = objects(prompt, said, request)
     places(prompt, said, shown, request)
     sizes = [
@@ -68,7 +68,30 @@ def read(prompt: str) -> Request:
     return request
 
 
-# ---------------------------------------------------------------- objects and places
+# ---------------------------------------------------------------- objects
+
+def fruit(prompt: str, found: list[Mention]) -> list[Mention]:
+    """The mentions, with "orange" as a fruit where it stands like one: an orange and a pear."""
+    out = list(found)
+    for i, m in enumerate(found):
+        if m.kind == "colour" and prompt[m.start:m.end].lower() == "orange":
+            after = found[i + 1] if i + 1 < len(found) else None
+            gap = between(prompt, m, after) if after else ""
+            noun = re.match(
+                r" (?!and\b|on\b|with\b|in\b|at\b|next\b|or\b|for\b|under\b|over\b|beside\b)[a-z]+",
+                prompt[m.end :],
+            )
+            named = after and (
+                gap == " "
+                or after.kind in ("sheet", "letters", "text")
+                and joined(prompt, m, after, 14)
+                and " on " not in gap
+                and " and " not in gap
+            )
+            if re.search(r"\b(an|one|the|1|single|and) $", prompt[:m.start].lower()) and not named:
+                out[i] = m if noun else replace(m, kind="thing", value="orange")
+    return out
+
 
 def objects(prompt: str, said: list[Mention], request: Request) -> list[Mention]:
     """Count the objects; returns their mentions."""
@@ -137,37 +160,3 @@ def how_many(prompt: str, said: list[Mention], i: int) -> tuple[int, bool]:
         if said[j].kind not in ("colour", "size"):
             break
     return (2 if m.plural else 1), False
-
-
-def places(prompt: str, said: list[Mention], shown: list[Mention], request: Request) -> None:
-    """Give each place to the text or the object that stands there."""
-    texts = [m for m in said if m.kind == "text"]
-    owners = sorted(texts + shown, key=lambda m: m.start)
-    first = next((m for m in said if m.kind == "place" or m in owners), None)
-    for m in said:
-        if m.kind != "place":
-            continue
-        before = next((x for x in reversed(owners) if x.end <= m.start), None)
-        after = next((x for x in owners if x.start >= m.end), None)
-        near_before = before is not None and joined(prompt, before, m, 45)
-        near_after = after is not None and joined(prompt, m, after, 45)
-        leads = is_han(prompt[m.start : m.end]) and not re.search(
-            r"(在|于|放|置|靠|到|摆|的)$", prompt[: m.start]
-        )
-        if near_before and near_after:  # "A" at the top and "B" below; top "A" bottom "B"; 顶部“A”底部“B”
-            owner = after if leads or first is not None and first.kind == "place" else before
-        else:
-            owner = before if near_before else after if near_after else after or before
-        if owner is None:
-            continue
-        if owner is after and before is None and ELSE.search(prompt[m.end:owner.start]):
-            # a submarine on the left and "Hello" at the top: the text has a place of its own
-            following = next((x for x in said if x.start >= owner.end and x.kind in KINDS), None)
-            if following and following.kind == "place":
-                continue
-        if owner.kind == "thing":
-            request.place = request.place or m.value
-        else:
-            i = texts.index(owner)
-            if request.texts[i].slot is None:
-                request.texts[i] = replace(request.texts[i], slot=m.value)

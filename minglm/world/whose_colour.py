@@ -11,8 +11,9 @@ from dataclasses import replace
 
 from minglm.world.asked import Request, between, joined
 from minglm.world.characters import is_han
+from minglm.world.colours import text_colours
 from minglm.world.mentions import Mention
-from minglm.world.objects import things
+from minglm.world.objects import backgrounds, things
 
 IS = (
     r"(is|are|be|should be|must be|colou?rs?|coloured|colored|in|on|of|with|an?|the|all|bright|plain|solid|"
@@ -40,33 +41,23 @@ NOT_COLOUR = re.compile(
     re.IGNORECASE,
 )
 
-
-def fruit(prompt: str, found: list[Mention]) -> list[Mention]:
-    """The mentions, with "orange" as a fruit where it stands like one: an orange and a pear."""
-    out = list(found)
-    for i, m in enumerate(found):
-        if m.kind == "colour" and prompt[m.start:m.end].lower() == "orange":
-            after = found[i + 1] if i + 1 < len(found) else None
-            gap = between(prompt, m, after) if after else ""
-            noun = re.match(
-                r" (?!and\b|on\b|with\b|in\b|at\b|next\b|or\b|for\b|under\b|over\b|beside\b)[a-z]+",
-                prompt[m.end :],
-            )
-            named = after and (
-                gap == " "
-                or after.kind in ("sheet", "letters", "text")
-                and joined(prompt, m, after, 14)
-                and " on " not in gap
-                and " and " not in gap
-            )
-            if re.search(r"\b(an|one|the|1|single|and) $", prompt[:m.start].lower()) and not named:
-                out[i] = m if noun else replace(m, kind="thing", value="orange")
-    return out
+HOLDS = re.compile(r"\b(with|of) (an? |the |some )?(big |large |small |bright |\w+ly )*$", re.IGNORECASE)
+# between a place and the colour of what stands there
+IN = re.compile(
+    r"( (?!and\b|with\b)[a-z]+)?,? ?(in|colou?red|painted|printed) "
+    r"((an?|the|all|bright|plain|solid|pure|very|colou?r) )*",
+    re.IGNORECASE,
+)
+SHADES = {"dark": ("dark", "deep", "深", "暗"), "light": ("light", "pale", "浅", "淡")}
+TONE = re.compile(r"[ -]?((colou?red|toned?) )?|色调?的?")
+OF_THE = re.compile(r"( [a-z]+)? (of|on|in) (the|an?|my|our|this) ", re.IGNORECASE)
+ELSE = re.compile(r"\b(and|with|plus)\b", re.IGNORECASE)
 
 
 def colours(prompt: str, said: list[Mention], request: Request) -> None:
     """Give each colour to the background or to a text."""
     open_: list[Mention] = []
+    lent: list[tuple[str, str]] = []         # colours of objects, with the object
     texts = [m for m in said if m.kind == "text"]
 
     def paint(text: Mention, colour: str) -> None:
@@ -77,11 +68,14 @@ def colours(prompt: str, said: list[Mention], request: Request) -> None:
     for i, m in enumerate(said):
         if m.kind != "colour" or NOT_COLOUR.search(prompt[:m.start]):
             continue
-        before = next((x for x in reversed(said[:i]) if x.kind not in ("size", "number")), None)
-        after = next((x for x in said[i + 1:] if x.kind not in ("size", "number")), None)
-        linked = before is not None and LINKS.fullmatch(between(prompt, before, m)) is not None
-        told = linked and before is not None and TELLS.search(between(prompt, before, m)) is not None
+        before, after = beside(said, i)
+        link = between(prompt, before, m) if before else ""
+        linked = before is not None and LINKS.fullmatch(link) is not None
+        told = linked and TELLS.search(link) is not None
         direct = after is not None and between(prompt, m, after).strip() in ("", "的")
+        holds = direct and HOLDS.search(prompt[:m.start]) is not None      # a sign with red letters
+        if further := over_place(prompt, said, i, direct):
+            before, linked, told = further, True, True
         if (
             request.background is None
             and (ON.search(prompt[: m.start]) or MAKE.search(prompt[: m.start]))
@@ -101,9 +95,16 @@ def colours(prompt: str, said: list[Mention], request: Request) -> None:
             and before.kind == "text"
             and told
             and not (after and after.kind == "sheet" and joined(prompt, m, after, 14))
+            and not (holds and after.kind == "thing")
         ):
             paint(before, m.value)           # "Hello" in white
-        elif before and before.kind == "sheet" and told and request.background is None:
+        elif (
+            before
+            and before.kind == "sheet"
+            and told
+            and request.background is None
+            and not (holds and after.kind in ("text", "letters", "thing"))
+        ):
             request.background = m.value  # poster in red, background: red
         elif (
             before
@@ -132,7 +133,7 @@ def colours(prompt: str, said: list[Mention], request: Request) -> None:
         elif after and after.kind == "thing" and (direct and (
                 " " not in between(prompt, m, after) or not is_han(prompt[m.start:m.end]))):
             if m.value not in things()[after.value].colours:
-                open_.append(m)              # a blue cat: what is blue is open
+                lent.append((m.value, after.value))      # a blue cat: what is blue is open
         else:
             open_.insert(0, m)               # on red; red, cat
     for m in open_:
@@ -140,6 +141,48 @@ def colours(prompt: str, said: list[Mention], request: Request) -> None:
             request.background = m.value
         elif len(texts) == 1:
             paint(texts[0], m.value)
+    for colour, thing in lent:               # only suggested, so not where it could not be seen
+        readable = all(one.colour is None or one.colour in text_colours(colour) for one in request.texts)
+        if request.background is None:
+            if readable and colour in backgrounds(thing):
+                request.background = colour
+        elif len(texts) == 1 and colour in text_colours(request.background):
+            paint(texts[0], colour)
+
+
+def shade(prompt: str, found: list[Mention]) -> str | None:
+    """Whether a sheet is called dark or light, where that is not a part of a colour's name."""
+    for m, after in zip(found, found[1:]):
+        if m.kind == "aside" and after.kind == "sheet" and TONE.fullmatch(between(prompt, m, after)):
+            for name, words in SHADES.items():
+                if m.value in words:
+                    return name
+    return None
+
+
+def beside(said: list[Mention], i: int) -> tuple[Mention | None, Mention | None]:
+    """The mentions before and after number i, over sizes and numbers."""
+    before = next((x for x in reversed(said[:i]) if x.kind not in ("size", "number")), None)
+    after = next((x for x in said[i + 1:] if x.kind not in ("size", "number")), None)
+    return before, after
+
+
+def over_place(prompt: str, said: list[Mention], i: int, direct: bool) -> Mention | None:
+    """The text whose colour number i is although a place or a size stands between, or None:
+    "Hello" at the top in white, "Hello" big white."""
+    m, before = said[i], said[:i]
+    if [x.kind for x in before[-2:]] == ["text", "size"] and not direct:
+        text, size = before[-2:]
+        return None if (between(prompt, text, size) + between(prompt, size, m)).strip(" ,") else text
+    if len(before) > 1 and before[-1].kind == "sheet" and OF_THE.fullmatch(between(prompt, *before[-2:])):
+        before = before[:-1]                 # at the top of the poster
+    if not before or before[-1].kind != "place" or not IN.fullmatch(prompt[said[i - 1].end:m.start]):
+        return None
+    place = before[-1]
+    owner = next((x for x in reversed(before[:-1]) if x.kind not in ("size", "number", "colour")), None)
+    if owner is None or owner.kind not in ("text", "letters") or not joined(prompt, owner, place, 45):
+        return None
+    return None if ELSE.search(between(prompt, owner, place)) else owner
 
 
 def paint_nearest(prompt: str, letters: Mention, texts: list[Mention], paint, colour: str) -> None:
