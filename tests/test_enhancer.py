@@ -88,3 +88,15 @@ def test_what_has_no_room_where_it_was_asked_for_is_told():
     assert [note.split(":")[0] for note in found.notes] == ["no room on the left"]
     found = enhance('a heart and "Yes" in the middle of a white card', 0)
     assert found.poster.place != "centre" and found.notes[0].startswith("no room in the centre: 'Yes' is on the ")
+
+
+@pytest.mark.parametrize("prompt, slots, place", [
+    ('"Sweet Dreams" over a bed', ["top"], None), ('"Mind Your Step" beneath the old ladder', ["bottom"], None),
+    ('under the tree "Picnic"', ["bottom"], None), ('over the house "Up" and under the house "Down"', ["top", "bottom"], None),
+    ('a whale below the words "Sea Life"', ["top"], "bottom"), ('an eagle above the title "Free"', ["bottom"], "top"),
+    ('"Fresh" in green above "Daily" with a carrot', ["top", None], None),
+    ('"Party" over a purple background with a balloon', [None], None), ('"No" to cars over the town and a bus', [None], None),
+])
+def test_what_is_over_or_under_something_has_a_place(prompt, slots, place):
+    asked = read(prompt)
+    assert [one.slot for one in asked.texts] == slots and asked.place == place
