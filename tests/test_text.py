@@ -204,7 +204,7 @@ def test_a_broken_file_is_named(tmp_path, content):
     ("'O'CLOCK'", ["O'CLOCK"]), ("'DON'T STOP'", ["DON'T STOP"]), ("\"IT'S\" on a card", ["IT'S"]),
     ("“IT’S” on a card", ["IT’S"]), ("'A' and 'B'", ["A", "B"]), ("写着'你好'的海报", ["你好"]),
     ('"" and "X"', ["X"]), ("'' and 'X'", ["X"]), ("“” and 「」", []),
-    ('say "A B, C!"', ["A B, C!"]), ("rock 'n' roll", ["n"]), ('an unclosed "quote', []),
+    ('say "A B, C!"', ["A B, C!"]), ("rock 'n' roll", []), ('an unclosed "quote', []),
     ("a 6' tall man, 5' wide", []), ("“外「内」外”", ["外「内」外"]),
 ])
 def test_quoted(prompt, wanted):
