@@ -3,8 +3,10 @@
 import pytest
 
 from minglm.world.colours import text_colours
-from minglm.world.enhancer import enhance
+from minglm.world.enhancer import NOT_KNOWN, TOO_MANY, enhance
+from minglm.world.mentions import mentions
 from minglm.world.objects import backgrounds
+from minglm.world.quotes import quoted
 from minglm.world.reading import read
 
 
@@ -100,3 +102,51 @@ def test_what_has_no_room_where_it_was_asked_for_is_told():
 def test_what_is_over_or_under_something_has_a_place(prompt, slots, place):
     asked = read(prompt)
     assert [one.slot for one in asked.texts] == slots and asked.place == place
+
+
+# ---------------------------------------------------------------- numbers and names
+
+@pytest.mark.parametrize("prompt, count, more", [
+    ("14 roses", 3, True), ("thirteen black bats", 3, True), ("two dozen donuts", 3, True), ("25 fish on cyan", 3, True),
+    ("十二只羊", 3, True), ("lemon x12", 3, True), ("a pair of drums", 2, False), ("high heels and a handbag", 2, False),
+    ("fireworks", 1, False), ("New Year 2026 star", 1, False), ("open 24 hours, with a taxi", 1, False), ("at 11:30 bees", 2, False),
+])
+def test_numbers_over_ten_and_plurals(prompt, count, more):
+    asked = read(prompt)
+    assert (asked.groups[0].count, asked.too_many) == (count, more) and (TOO_MANY in enhance(prompt).notes) == more
+
+
+@pytest.mark.parametrize("prompt, texts", [
+    ("a Rock 'N' Roll party", []), ("drum 'n bass poster, 'LOUD'", ["LOUD"]), ("'Salt 'n' Pepper' on a card", ["Salt 'n' Pepper"]),
+    ("the letter 'n' in red", ["n"]), ("a card: ``Don't worry''", ["Don't worry"]), ("`Two words` and `one`", ["Two words", "one"]),
+    ("that`s a dog`s life", []),
+])
+def test_marks_of_other_habits(prompt, texts):
+    assert quoted(prompt) == texts
+    assert not read("rock 'n' roll night").groups
+
+
+@pytest.mark.parametrize("prompt, background, wanted", [
+    ('"Ship" in navy-blue', None, "blue"), ('mint-green card with "Mint"', "green", None), ('"Hi" in off-white on hot-pink', "pink", "white"),
+    ('#8b0000 card, "Dark" in #FFF', "red", "white"), ('"Sand" in #000 on a #ffd700 background', "yellow", "black"),
+    ('gren card, "Leaf"', "green", None), ('"Dawn" in bule on a yelllow card', "yellow", "blue"), ('a card for #dad, "Hi" in red', None, "red"),
+])
+def test_colours_have_many_spellings(prompt, background, wanted):
+    assert colours(prompt) == (background, [wanted])
+
+
+@pytest.mark.parametrize("word, thing", [
+    ("baloon", "balloon"), ("gutiar", "guitar"), ("umbrela", "umbrella"), ("caarrot", "carrot"), ("carotr", None), ("moose", None), ("peony", None),
+    ("Baloon", None), ("angel", None),
+])
+def test_a_slip_of_the_pen_is_no_other_word(word, thing):
+    assert [m.value for m in mentions(f"a {word}") if m.kind == "thing"] == ([thing] if thing else [])
+
+
+@pytest.mark.parametrize("prompt, missing", [
+    ('a cat and a saucepan, "Hi"', "saucepan"), ('"Zoo" with two red walruses and a lion', "walruses"), ('a dog with a cat, "Hi"', None),
+    ('"Hi" with a vintage look and a camera', None), ('a tree and a small "Hi"', None), ('two pears with a red title "Hi"', None),
+])
+def test_an_object_without_a_picture_is_told(prompt, missing):
+    told = [note.removeprefix(NOT_KNOWN) for note in enhance(prompt).notes if note.startswith(NOT_KNOWN)]
+    assert told == ([missing] if missing else [])

@@ -32,6 +32,7 @@ class Request:
     place: str | None = None                 # of the objects
     size: str | None = None
     language: str = "en"
+    unknown: tuple[str, ...] = ()            # objects without a picture
     too_many: bool = False                   # more objects than a poster has room for
 
     def in_order(self) -> list[Asked]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 COLOURS = {  # name: (RGB, Chinese name)
@@ -60,3 +61,17 @@ def text_colours(background: str) -> tuple[str, ...]:
     base = luminance(COLOURS[background][0]) + 0.05
     ratios = {c: (luminance(rgb) + 0.05) / base for c, (rgb, _) in COLOURS.items()}
     return tuple(c for c, r in ratios.items() if max(r, 1 / r) >= 3)
+
+
+def lab(rgb: tuple[int, int, int]) -> tuple[float, float, float]:
+    """A colour in CIE L*a*b*, in which distances are as people see them."""
+    r, g, b = (luminance((c, c, c)) for c in rgb)                                # each channel, made linear
+    xyz = ((0.4124 * r + 0.3576 * g + 0.1805 * b) / 0.9505, 0.2126 * r + 0.7152 * g + 0.0722 * b,
+           (0.0193 * r + 0.1192 * g + 0.9505 * b) / 1.089)
+    x, y, z = (v ** (1 / 3) if v > 0.008856 else 7.787 * v + 16 / 116 for v in xyz)
+    return 116 * y - 16, 500 * (x - y), 200 * (y - z)
+
+
+def nearest(rgb: tuple[int, int, int]) -> str:
+    """The name of the colour that looks most like this one."""
+    return min(COLOURS, key=lambda name: math.dist(lab(COLOURS[name][0]), lab(rgb)))

@@ -25,6 +25,7 @@ from minglm.world.reading import read
 
 NO_TEXT = "no words in quotation marks: none will be written"
 NO_THING = "no object it knows is named: none will be painted"
+NOT_KNOWN = "not among the objects it knows, so not painted: "
 TOO_MANY = "a poster has room for three objects: the others are left out"
 PLAIN = ("white", "yellow", "blue", "red", "green", "pink", "black", "orange", "cyan", "purple")
 
@@ -49,6 +50,8 @@ def enhance(prompt: str, seed: int = 0, height: int | None = None, width: int | 
     """
     asked, rng = read(prompt), random.Random(f"enhance/{seed}/{prompt}")
     notes = [NO_TEXT] * (not asked.texts) + [NO_THING] * (not asked.groups) + [TOO_MANY] * asked.too_many
+    if asked.groups and asked.unknown:
+        notes.append(NOT_KNOWN + ", ".join(asked.unknown))
     asked.texts = [replace(one, text=tidy(one.text)) for one in asked.texts]
     asked.texts = [one for one in asked.texts if one.text]
     background = asked.background or choose_background(rng, asked)

@@ -6,12 +6,15 @@ that 黄瓜 is a cucumber and not something yellow, and a police car no car. Quo
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 
 from minglm.world.characters import is_han
+from minglm.world.colours import nearest
 from minglm.world.names import vocabulary
 from minglm.world.quotes import quotations
+from minglm.world.texts import words
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,11 @@ class Mention:
     start: int
     end: int
     plural: bool = False
+
+
+HEX = re.compile(r"#([0-9a-f]{6}|[0-9a-f]{3})(?![0-9a-z])")
+DIGITS = re.compile(r"(?<![.,:/$£€#-])[0-9]{1,4}(?![.,:]?[0-9])")
+WORD = re.compile(r"[a-z]{4,}")              # not a name, which begins with a capital
 
 
 @cache
@@ -49,9 +57,40 @@ def mentions(prompt: str) -> list[Mention]:
             kind, value, plural = vocabulary()[lower[at:at + size]]
             found.append(Mention(kind, value, at, at + size, plural))
             at += size
+        elif other := code(lower, at) or misspelt(prompt, at):
+            found.append(other)
+            at = other.end
         else:
             at += 1
     return found
+
+
+def code(lower: str, at: int) -> Mention | None:
+    """A number in digits, or a colour as on web pages, #1e90ff or #fff, called by the name of the nearest."""
+    if (told := HEX.match(lower, at)) and (any(map(str.isdigit, told[1])) or len(set(told[1])) == 1):
+        digits = told[1] if len(told[1]) == 6 else "".join(2 * digit for digit in told[1])
+        colour = nearest(tuple(bytes.fromhex(digits)))
+        return Mention("colour", colour, at, told.end())
+    if (told := DIGITS.match(lower, at)) and apart(lower, at, told.end()):
+        return Mention("number", int(told[0]), at, told.end())
+    return None
+
+
+def misspelt(prompt: str, at: int) -> Mention | None:
+    """The object or colour that an unknown word is with two letters exchanged, or with one letter doubled or
+    not: flwoer, yelow. Other words differ so too rarely to be taken for it: a moose is no mouse."""
+    told = WORD.match(prompt, at)
+    if not told or not apart(prompt, at, told.end()) or told[0] in words("en_words"):
+        return None
+    word, size = told[0], len(told[0])
+    near = [word[:i] + word[i + 1] + word[i] + word[i + 2:] for i in range(size - 1)]
+    near += [word[:i] + word[i] + word[i:] for i in range(size)]
+    near += [word[:i] + word[i + 1:] for i in range(1, size) if word[i] == word[i - 1]]
+    known = {vocabulary()[name] for name in near if name in vocabulary()}
+    kind, value, plural = known.pop() if len(known) == 1 else ("", "", False)
+    if kind == "colour" or kind == "thing" and size > 4:
+        return Mention(kind, value, at, told.end(), plural)
+    return None
 
 
 def apart(text: str, start: int, end: int) -> bool:

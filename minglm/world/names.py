@@ -49,11 +49,16 @@ NUMBERS = {
     3: "three, 3, a few, several, some, trio of, 三, 仨, 几, 一些, 一群, 许多, 很多, 好多",
     4: "four, 4, 四",
     5: "five, 5, many, lots of, 五",
-    6: "six, 6, 六",
+    6: "six, 6, half a dozen, 六, 半打",
     7: "seven, 7, 七",
     8: "eight, 8, 八",
     9: "nine, 9, 九",
     10: "ten, 10, 十",
+    11: "eleven, 十一", 12: "twelve, dozen, a dozen, dozens of, a dozen of, 十二, 一打", 13: "thirteen, 十三",
+    14: "fourteen, 十四", 15: "fifteen, 十五", 16: "sixteen, 十六", 17: "seventeen, 十七",
+    18: "eighteen, 十八", 19: "nineteen, 十九", 20: "twenty, 二十", 30: "thirty, 三十", 40: "forty, 四十",
+    50: "fifty, 五十", 60: "sixty, 六十", 70: "seventy, 七十", 80: "eighty, 八十", 90: "ninety, 九十",
+    100: "a hundred, one hundred, hundreds of, 一百", 1000: "a thousand, thousands of, 一千",
 }
 SIZES = {
     "big": "big, large, huge, giant, very large, very big, enormous, oversized, full-size, 大大的, "
@@ -82,7 +87,9 @@ ASIDES = ("花纹, 花哨, 太花, 花边, 敲门, 部门, 出门, 上门, 进�
           "墙上, 画一, 画个, 画张, 画上, 画着, 画一张, 画一幅, 手机壁纸, 电脑桌面, 朋友圈, 小红书, "
           "车上, 门外, 图书馆, 书法, 花样, 花里胡哨, on the door, on my door, on the window, "
           "on the fridge, on my phone, phone wallpaper, for the kitchen door, for the window, "
-          "for the door, star of, in the style of, cartoon style, watercolor, watch out, keep")
+          "for the door, star of, in the style of, cartoon style, watercolor, watch out, keep, "
+          "rock 'n' roll, rock ’n’ roll, rock 'n roll, rock n roll, rock and roll, rock & roll, rock band, "
+          "rock concert, rock music, rock star")
 
 
 def split(names: str) -> list[str]:
@@ -108,12 +115,15 @@ def vocabulary() -> dict[str, tuple[str, str | int, bool]]:
         table |= {name: ("thing", thing.en, False) for name in thing.zh_names}
     for thing in things().values():          # a plural that is also a name, such as fireworks, is the name
         for name, (_, plural) in thing.forms.items():
+            if plural in thing.forms and plural not in (name, thing.en):         # boots are several of a boot
+                table[plural.lower()] = ("thing", thing.en, True)
             table.setdefault(plural.lower(), ("thing", thing.en, True))
             table.setdefault(name.lower() + "s", ("thing", thing.en, True))      # two beers
     for colour, (_, zh) in COLOURS.items():
         names = (colour, *CALLED_EN[colour], zh, *CALLED_ZH[colour])
         # orange and rose are colours unless something says otherwise: see `roles`
-        table |= {name: ("colour", colour, False) for name in (*names, *split(ALSO.get(colour, "")))}
+        for name in (*names, *split(ALSO.get(colour, ""))):
+            table[name] = table[name.replace(" ", "-")] = ("colour", colour, False)  # sky blue, sky-blue
         table |= {
             f"{shade}{zh[0]}{end}": ("colour", colour, False)
             for shade in "深浅淡亮暗鲜纯嫩艳"

@@ -40,9 +40,19 @@ TRADE = re.compile(
     r"(店|馆|厅|铺|酒吧|大赛|比赛|节|班|课|社|协会|俱乐部|主题|行|培训|专卖)",
     re.IGNORECASE,
 )
-AFTER = re.compile(r" ?[x×*] ?([1-9])\b")     # kiwi x3
+AFTER = re.compile(r" ?[x×*] ?([1-9]\d*)\b")  # kiwi x3
 MEASURES = "个只条张块片颗朵本棵把枚件头匹架辆艘座栋瓶杯碗盘串根双对份支盏束粒枝位台副幅轮道株尾辆顶"
 COUNTED = re.compile(rf"\s?(?:来|要|放|画|各)?([一两二三俩仨123])([{MEASURES}])(?![的大小])")  # 灯笼两个
+TIGHT = re.compile(
+    rf" ((?!(an?|the|and|with|or|on|in|at|for|to|by|my|our)\b)[a-z]+ )?|\s?[{MEASURES}]?", re.IGNORECASE
+)
+# what may be an object: its nouns end a clause or stand before the next word of another
+WANTED = re.compile(
+    r"\b(?:with|and|of|plus) (an?|two|three|four|five|several) (?:[a-z-]+ ){0,2}?"
+    r"((?!(?:style|look|feel|mood|vibe|theme|tone|touch|bit|lot|hint|border|frame|smile|view|line)s?\b)[a-z-]{3,})"
+    r"(?= ?[,.;:!?\"“(]| (?:and|with|on|in|at|that|which|above|below|under|over|next|beside|saying)\b|$)",
+    re.IGNORECASE,
+)
 WEAK = ("shop", "hospital", "school", "door", "window", "toilet")  # more often where a poster hangs
 VAGUE = re.compile(r"(some|several|a few|many|lots of)\W*$", re.IGNORECASE)
 
@@ -56,6 +66,7 @@ def read(prompt: str) -> Request:
     colours(prompt, said, request)
     request.shade = shade(prompt, found)
     shown = objects(prompt, said, request)
+    request.unknown = unknown(prompt, found)
     places(prompt, said, shown, request)
     sizes = [
         said[i].value
@@ -156,7 +167,24 @@ def how_many(prompt: str, said: list[Mention], i: int) -> tuple[int, bool]:
                 and things()[m.value].forms[m.value][1] == m.value
             ):
                 return 1, True               # a pair of glasses
+            if said[j].value > 10 and not counts(prompt, said[j], said[j + 1], m):
+                continue
             return (int(said[j].value), True) if not vague or m.plural else (1, False)
         if said[j].kind not in ("colour", "size"):
             break
     return (2 if m.plural else 1), False
+
+
+def counts(prompt: str, number: Mention, following: Mention, m: Mention) -> bool:
+    """Whether a number over ten counts the objects after it and is no year, time or price: 12 (red) eggs."""
+    plurals = [plural.lower() for _, plural in things()[m.value].forms.values()]
+    several = m.plural or prompt[m.start:m.end].lower() in plurals or is_han(prompt[m.start:m.end])
+    return several and TIGHT.fullmatch(between(prompt, number, following)) is not None
+
+
+def unknown(prompt: str, found: list[Mention]) -> tuple[str, ...]:
+    """The nouns that are asked for like objects and are none it knows: with a mug and two samovars."""
+    looks = ("colour", "size", "number", "aside")        # may stand before an unknown noun, but be none
+    return tuple(told[2] for told in WANTED.finditer(prompt)
+                 if not any(m.start < told.end() and m.end > told.start(2 if m.kind in looks else 0)
+                            for m in found))
