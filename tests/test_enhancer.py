@@ -40,6 +40,7 @@ def test_a_sheet_called_dark_or_light_is(prompt, shades):
     ('"One" on the left in red and "Two" in blue on the right', None, ["red", "blue"]),
     ('navy card, heading "Gala" in the top left corner, in cream, with a violin', "blue", ["white"]),
     ('"Gala" at the top of the page in orange', None, ["orange"]),
+    ('"Wow" in big bold green', None, ["green"]), ('"Wow" along the bottom in thick red and a dog', None, ["red"]),
     ('"LAST CHANCE" huge red', None, ["red"]), ('"LAST CHANCE" huge red card', "red", [None]),
     ('at the top "A", and at the bottom in pink "B"', None, [None, "pink"]),
     ('"Menu" at the top, green background', "green", [None]),
@@ -97,9 +98,10 @@ def test_what_has_no_room_where_it_was_asked_for_is_told():
     ('under the tree "Picnic"', ["bottom"], None), ('over the house "Up" and under the house "Down"', ["top", "bottom"], None),
     ('a whale below the words "Sea Life"', ["top"], "bottom"), ('an eagle above the title "Free"', ["bottom"], "top"),
     ('"Fresh" in green above "Daily" with a carrot', ["top", None], None),
+    ('footer "Page 2", a pencil', ["bottom"], None), ('a school header with an owl, "News"', ["top"], None),
     ('"Party" over a purple background with a balloon', [None], None), ('"No" to cars over the town and a bus', [None], None),
 ])
-def test_what_is_over_or_under_something_has_a_place(prompt, slots, place):
+def test_what_is_over_or_under_something_or_a_header_has_a_place(prompt, slots, place):
     asked = read(prompt)
     assert [one.slot for one in asked.texts] == slots and asked.place == place
 

@@ -17,12 +17,15 @@ from minglm.world.objects import backgrounds, things
 
 IS = (
     r"(is|are|be|should be|must be|colou?rs?|coloured|colored|in|on|of|with|an?|the|all|bright|plain|solid|"
-    r"painted|printed|"
+    r"bold|big|large|huge|small|thick|thin|neon|painted|printed|"
     r"written|set|please|made|sort of|kind of|rather|very|a bit|pretty|just|simply|:|=|\(|,|"
     r"用|是|为|要|选|的|颜色|色|成|做|设|换|采用|使用|：|（|，|\s)*"
 )
 LINKS = re.compile(IS, re.IGNORECASE)
-TELLS = re.compile(r"\b(?!(an?|the|all|bright|plain|solid|please)\b)\w|[:：(（=]", re.IGNORECASE)
+TELLS = re.compile(
+    r"\b(?!(an?|the|all|bright|plain|solid|please|bold|big|large|huge|small|thick|thin|neon)\b)\w|[:：(（=]",
+    re.IGNORECASE,
+)
 ON = re.compile(
     r"\b(on|against|over|onto) (an? |the )?(all |plain |solid |bright |dark |deep |light |\w+ly )?$",
     re.IGNORECASE,
@@ -45,7 +48,7 @@ HOLDS = re.compile(r"\b(with|of) (an? |the |some )?(big |large |small |bright |\
 # between a place and the colour of what stands there
 IN = re.compile(
     r"( (?!and\b|with\b)[a-z]+)?,? ?(in|colou?red|painted|printed) "
-    r"((an?|the|all|bright|plain|solid|pure|very|colou?r) )*",
+    r"((an?|the|all|bright|bold|big|large|huge|small|thick|thin|neon|plain|solid|pure|very|colou?r) )*",
     re.IGNORECASE,
 )
 SHADES = {"dark": ("dark", "deep", "深", "暗"), "light": ("light", "pale", "浅", "淡")}

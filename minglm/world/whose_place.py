@@ -46,8 +46,10 @@ def places(prompt: str, said: list[Mention], shown: list[Mention], request: Requ
     for m in said:
         if m.kind != "place" or any(start <= m.start < end for start, end, *_ in related):
             continue
-        before = next((x for x in reversed(owners) if x.end <= m.start), None)
-        after = next((x for x in owners if x.start >= m.end), None)
+        written = texts and prompt[m.start:m.end].lower() in ("header", "footer")
+        some = texts if written else owners  # a header is a text, or the sheet it stands on
+        before = next((x for x in reversed(some) if x.end <= m.start), None)
+        after = next((x for x in some if x.start >= m.end), None)
         near_before = before is not None and joined(prompt, before, m, 45)
         near_after = after is not None and joined(prompt, m, after, 45)
         leads = is_han(prompt[m.start : m.end]) and not re.search(
