@@ -128,6 +128,9 @@ class DecoderConfig:
     codebook: int = 4096
     rope_theta: float = 10000.0
     quarters: bool = True                    # an id says something else to each of its 2x2 tokens
+    # the number of the column in the middle: texts are centred, so their letters keep their columns whatever
+    # the picture's width. None: columns count from the left edge, as in the published model
+    middle: int | None = 4
 
 
 @dataclass(frozen=True)
@@ -162,7 +165,8 @@ class Config:
     def unpublished(self) -> list[str]:
         """What the published classes cannot represent; empty for a model of the published kind."""
         ours = {"the VAE is not an AutoencoderConfig": not isinstance(self.vae, AutoencoderConfig),
-                "glyph.places is on": self.glyph.places, "decoder.quarters is on": self.decoder.quarters}
+                "glyph.places is on": self.glyph.places, "decoder.quarters is on": self.decoder.quarters,
+                "decoder.middle is set": self.decoder.middle is not None}
         return [what for what, is_so in ours.items() if is_so]
 
     def to_dict(self) -> dict:
@@ -223,7 +227,7 @@ def _glm_image() -> Config:
                               rope_theta=10000.0, mrope_section=(8, 12, 12), preview_tokens=256, exact=True),
         glyph=GlyphConfig(width=1472, depth=12, heads=6, head_dim=64, mlp=3584, places=False),
         decoder=DecoderConfig(width=4096, depth=30, heads=32, head_dim=128, glyph_width=1472,
-                              time_width=512, size_width=256, codebook=16384, quarters=False),
+                              time_width=512, size_width=256, codebook=16384, quarters=False, middle=None),
         flow=FlowConfig(base_tokens=256),
         max_side=2048,
         posters=False,

@@ -127,7 +127,8 @@ class Decoder(nn.Module):
         """Cosines and sines (N, E) for every image token's row and column."""
         turn = frequencies(self.config.head_dim // 2, self.config.rope_theta).to(device)
         row = torch.arange(rows, device=device)[:, None, None] * turn            # (rows, 1, E/4)
-        column = torch.arange(columns, device=device)[None, :, None] * turn
+        first = 0 if self.config.middle is None else self.config.middle - columns // 2
+        column = torch.arange(first, first + columns, device=device)[None, :, None] * turn
         angles = torch.cat([row.expand(rows, columns, -1), column.expand(rows, columns, -1)], -1)
         angles = rearrange(angles, "r c e -> (r c) e").repeat(1, 2)              # (N, E)
         return angles.cos(), angles.sin()

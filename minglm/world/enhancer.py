@@ -18,7 +18,7 @@ from minglm.world.asked import Request
 from minglm.world.characters import tidy
 from minglm.world.colours import COLOURS, luminance, text_colours
 from minglm.world.explicit import PLACES_EN, explicit
-from minglm.world.layout import divided
+from minglm.world.layout import tight
 from minglm.world.objects import backgrounds
 from minglm.world.posters import CANVASES, SLOTS, Poster, Region, arrange
 from minglm.world.reading import read
@@ -144,9 +144,9 @@ def place_all(
 ) -> Poster | None:
     """The first arrangement of all texts and objects that fits the canvas, as asked as possible.
 
-    divide: words may be divided; shrink: objects may be small where that was not asked for.
+    divide: words may be set tighter, or divided; shrink: objects may be small where that was not asked for.
     """
-    if not divide and any(divided(one.text, canvas[1]) for one in asked.texts):
+    if not divide and any(tight(one.text, canvas[1]) for one in asked.texts):
         return None
     count = sum(group.count for group in asked.groups)
     for size in dict.fromkeys((asked.size or "normal", "normal", "small")):

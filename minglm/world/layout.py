@@ -1,9 +1,9 @@
 """Setting text: a text is broken into lines, and each line's letters get their cells. Units: pixels.
 
 A line is 32 pixels high, as tall as the picture of one planner id. Narrow characters are 16 pixels wide and
-wide ones 32, less only in a line that is a little too long. So what a piece of the picture shows is nearly a
-function of (line, place), which is what makes it learnable on a laptop. Training, prompts and the pipeline
-all break lines with `wrap`.
+wide ones 32, less only where a single word is a little too long for its line. So what a piece of the picture
+shows is nearly a function of (line, place), which is what makes it learnable on a laptop. Training, prompts
+and the pipeline all break lines with `wrap`.
 """
 
 from __future__ import annotations
@@ -59,16 +59,16 @@ def pieces(text: str) -> list[str]:
     return found
 
 
-def fill(parts: list[str], text: str, room: float) -> list[str]:
-    """Lines of at most `room` pixels at full pitch, each filled before the next is begun; only a piece that
-    is wider than a line is divided."""
+def fill(parts: list[str], text: str, room: int, most: int) -> list[str]:
+    """Lines of at most `room` pixels at full pitch, each filled before the next is begun; a piece that is
+    wider has a line for itself, and is divided if it is wider than `most`, too."""
     lines: list[str] = []
     for part in parts:
         if lines and measure(lines[-1] + part, text) <= room:
             lines[-1] += part
             continue
         part = part.lstrip()
-        while len(part) > 1 and measure(part, text) > room:
+        while len(part) > 1 and measure(part, text) > most:
             count = next(n for n in range(len(part) - 1, 0, -1) if n == 1 or measure(part[:n], text) <= room)
             lines.append(part[:count])
             part = part[count:]
@@ -80,21 +80,27 @@ def fill(parts: list[str], text: str, room: float) -> list[str]:
 def wrap(text: str, room: int) -> tuple[str, ...]:
     """The lines of a text in `room` pixels: as few as possible, then as equal in length as possible.
 
-    A line may be set up to a fifth tighter before it is broken. A line break in the text is kept.
+    A word that is too long for a line is set up to a fifth tighter before it is divided. A line break in the
+    text is kept.
     """
     found: list[str] = []
     for paragraph in text.split("\n"):
         parts, most = pieces(paragraph), int(room / TIGHT)
-        lines = fill(parts, paragraph, most)
+        lines = fill(parts, paragraph, room, most)
         widths = [measure(part.strip(), paragraph) for part in parts]
-        least = max((width for width in widths if width <= most), default=most)  # no other piece is divided
-        for narrower in range(most // PITCH * PITCH, least - 1, -PITCH):
-            even = fill(parts, paragraph, narrower)
+        least = max((width for width in widths if width <= room), default=room)
+        for narrower in range(room // PITCH * PITCH, least - 1, -PITCH):
+            even = fill(parts, paragraph, narrower, most)
             if len(even) > len(lines):
                 break
             lines = even
         found += lines
     return tuple(found)
+
+
+def tight(text: str, room: int) -> bool:
+    """Whether a word is too long for lines of `room` pixels at full pitch."""
+    return any(measure(part.strip(), text) > room for part in pieces(text.replace("\n", " ")))
 
 
 def divided(text: str, room: int) -> bool:

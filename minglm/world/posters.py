@@ -13,7 +13,7 @@ from PIL import Image
 
 from minglm.world.characters import explain, han_characters, tidy, unknown_characters
 from minglm.world.colours import COLOURS
-from minglm.world.layout import CELL, Letter, divided, glyph, measure, set_line, wrap
+from minglm.world.layout import CELL, Letter, glyph, measure, set_line, tight, wrap
 from minglm.world.objects import sprite
 
 PLACES = {"left": "左边", "right": "右边", "centre": "中间", "top": "顶部", "bottom": "底部"}
@@ -137,10 +137,10 @@ def object_side(count: int, size: str, height: int, width: int, big: bool) -> in
 # ---------------------------------------------------------------- what can be painted
 
 def fits(texts: list[str], count: int, height: int, width: int, size: str = "normal") -> bool:
-    """Whether texts and `count` objects have room, no word divided and no object smaller than usual."""
+    """Whether texts and `count` objects have room: no word tight or divided, no object smaller than usual."""
     rows = sum(len(wrap(text, width)) for text in texts)
     side = 0 if not count else CELL if size == "small" else 2 * CELL
-    return (not any(divided(text, width) for text in texts) and rows <= MOST_LINES
+    return (not any(tight(text, width) for text in texts) and rows <= MOST_LINES
             and CELL * rows + side <= height and side * count <= width)
 
 
