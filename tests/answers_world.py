@@ -43,7 +43,7 @@ def nearest_ids(picture, patches, best=torch.argmin, measure=lambda a, b: ((a - 
 # ---------------------------------------------------------------- 01: right answers, written anew
 
 
-def fill(parts, text, room, strip=True, divide=True, join=True, fits=lambda width, room: width <= room, of=True):
+def fill(parts, text, room, most, strip=True, divide=True, join=True, fits=lambda width, room: width <= room, of=True):
     whole = text if of else None
     lines, queue = [], list(parts)
     while queue:
@@ -52,7 +52,7 @@ def fill(parts, text, room, strip=True, divide=True, join=True, fits=lambda widt
             lines[-1] = lines[-1] + part
             continue
         part = part.lstrip(" ") if strip else part
-        if not divide or fits(measure(part, whole), room) or len(part) == 1:
+        if not divide or fits(measure(part, whole), most) or len(part) == 1:
             lines.append(part)
             continue
         n = 1
@@ -60,7 +60,7 @@ def fill(parts, text, room, strip=True, divide=True, join=True, fits=lambda widt
             n += 1
         lines.append(part[:n])
         rest, more = part[n:], []
-        while rest and not fits(measure(rest, whole), room):     # what is left begins a line, whatever else there is
+        while rest and not fits(measure(rest, whole), most):     # what is left begins a line, whatever else there is
             n = max(k for k in range(1, len(rest)) if k == 1 or fits(measure(rest[:k], whole), room))
             more.append(rest[:n])
             rest = rest[n:]
@@ -68,16 +68,20 @@ def fill(parts, text, room, strip=True, divide=True, join=True, fits=lambda widt
     return lines
 
 
-def wrap(text, room, tight=0.8, even=True, further=0, floor=True):
+def wrap(text, room, tight=0.8, even=True, further=0, floor=True, loose=False):
     out = []
     for paragraph in text.split("\n"):
         parts, most = pieces(paragraph), int(room / tight)
         widths = [measure(p.strip(), paragraph) for p in parts]
-        least = max([w for w in widths if w <= most] or [most]) if floor else 16
-        ways = [layout.fill(parts, paragraph, most)]
-        narrower = most // 16 * 16
-        while even and narrower >= least and len(layout.fill(parts, paragraph, narrower)) <= len(ways[0]) + further:
-            ways.append(layout.fill(parts, paragraph, narrower))
+        room_ = most if loose else room
+        least = max([w for w in widths if w <= room_] or [room_]) if floor else 16
+        ways = [layout.fill(parts, paragraph, room_, most)]
+        narrower = room_ // 16 * 16
+        while even and narrower >= least:
+            way = layout.fill(parts, paragraph, narrower, most if floor else narrower)
+            if len(way) > len(ways[0]) + further:
+                break
+            ways.append(way)
             narrower -= 16
         out += ways[-1]
     return out
@@ -159,8 +163,8 @@ def elsewhere(rng, poster):
     return said.replace(PLACES_EN[poster.place], PLACES_EN[other[poster.place]], 1) if poster.groups else said
 
 
-def by_letter(parts, text, room):
-    return fill(list(text), text, room)
+def by_letter(parts, text, room, most):
+    return fill(list(text), text, room, most)
 
 
 def painted_rows(batch):
@@ -191,18 +195,21 @@ WRONG = [
      "mean colours"),
     ("nearest_ids", partial(nearest_ids, turned=True), "row by row"),
     ("nearest_ids", lambda picture, patches: nearest_ids(picture, patches).flatten(), "shape is"),
-    ("fill", lambda parts, text, room: ["".join(parts)], "begin a new line"),
+    ("fill", lambda parts, text, room, most: ["".join(parts)], "begin a new line"),
     ("fill", partial(fill, fits=lambda width, room: width < room), "exactly `room`"),
     ("fill", partial(fill, strip=False), "begin with a space"),
     ("fill", partial(fill, divide=False), "has to be divided"),
     ("fill", partial(fill, join=False), "line of its own"),
+    ("fill", lambda parts, text, room, most: fill(parts, text, room, room), "stays whole"),
+    ("fill", lambda parts, text, room, most: fill(parts, text, most, most), "only a single part"),
     ("fill", partial(fill, of=False), "pass `text` to measure"),
     ("fill", by_letter, "stays whole"),
     ("fill", lambda *args: fill(*args)[:-1], "last line is missing"),
     ("wrap", partial(wrap, even=False), "not as equal"),
     ("wrap", partial(wrap, tight=1.0), "a fifth too long"),
-    ("wrap", partial(wrap, tight=1.0, even=False), "a fifth too long"),
+    ("wrap", partial(wrap, tight=1.0, even=False), "not as equal"),
     ("wrap", partial(wrap, further=1), "one line too many"),
+    ("wrap", partial(wrap, loose=True), "only a single word"),
     ("wrap", partial(wrap, floor=False), "widest part that fits"),
     ("wrap", lambda text, room: wrap(text.replace("\n", " "), room), "line break"),
     ("wrap", lambda text, room: "\n".join(wrap(text, room)), "is not"),

@@ -22,7 +22,7 @@ from minglm.world.colours import CALLED_EN, CALLED_ZH, COLOURS
 from minglm.world.draw import draw, is_held_out
 from minglm.world.enhancer import enhance
 from minglm.world.explicit import explicit, explicit_en
-from minglm.world.layout import CELL, PITCH, TIGHT, divided, glyph, measure, set_line, wrap
+from minglm.world.layout import CELL, PITCH, TIGHT, divided, glyph, measure, set_line, tight, wrap
 from minglm.world.lettering import cells, raster
 from minglm.world.objects import backgrounds, things
 from minglm.world.posters import Group, Poster, Region, canvas, validate_texts
@@ -59,7 +59,8 @@ def test_full_width_letters_become_narrow_and_blanks_one():
 def test_lines_hold_the_text_fit_the_room_and_begin_well(text, room):
     lines = wrap(text, room)
     assert "".join(lines).replace(" ", "") == text.replace(" ", "").replace("\n", "")
-    assert all(TIGHT * measure(line, text) <= room for line in lines)
+    for line in lines:
+        assert (TIGHT if len(line.split()) == 1 else 1) * measure(line, text) <= room
     assert not any(line[0] in "，。！？：；、）》”" for line in lines)
     assert not any(line[-1] in "（《“" for line in lines)
     if not divided(text, room):              # every word of Latin letters is whole in one of the lines
@@ -67,8 +68,11 @@ def test_lines_hold_the_text_fit_the_room_and_begin_well(text, room):
     assert len(wrap(text, room + 32)) <= len(lines)                              # more room never takes more
 
 
-def test_lines_are_tightened_before_they_are_broken():
-    assert wrap("123456789", 128) == ("123456789",) and wrap("12345678 ab", 128) == ("12345678", "ab")
+def test_only_a_word_is_tightened_before_it_is_divided():
+    assert wrap("123456789", 128) == ("123456789",) and wrap("a 123456789", 128) == ("a", "123456789")
+    assert wrap("1234 5678", 128) == ("1234", "5678") and wrap("一二三四五", 128) == ("一二三", "四五")
+    assert wrap("12345678901", 128) == ("12345678", "901")
+    assert tight("123456789", 128) and not tight("1234 5678", 128) and not tight("一二三四五", 128)
 
 
 def test_letters_at_full_pitch_stand_on_the_grid_of_tokens():
@@ -115,7 +119,7 @@ def test_cells_of_letters_are_those_of_their_bytes():
 
 
 def test_the_canvas_is_the_smallest_in_which_all_fits():
-    assert canvas(["HELLO"], 1) == (128, 128) and canvas(["Congratulations"], 0) == (128, 192)
+    assert canvas(["HELLO"], 1) == (128, 128) and canvas(["Congratulations"], 0) == (192, 256)
     assert canvas([], 3) == (128, 192) and canvas(["a"] * 8, 0) == (256, 192)
 
 

@@ -31,17 +31,17 @@ from minglm.world.reading import read
 
 
 def fill(learner: Callable) -> None:
-    """fill(parts, text, room): the lines of a text, each filled to at most `room` pixels before the next one
-    is begun; only a part that is wider than a line is divided."""
-    def filled(parts: list[str], text: str | None, room: float, strip: bool = True, divide: bool = True,
-               join: bool = True, least: int = 0, after: bool = True) -> list[str]:
+    """fill(parts, text, room, most): the lines of a text, each filled to at most `room` pixels before the
+    next one is begun; a wider part has a line for itself, and is divided if it is wider than `most`."""
+    def filled(parts: list[str], text: str | None, room: int, most: int, strip: bool = True,
+               divide: bool = True, join: bool = True, least: int = 0, after: bool = True) -> list[str]:
         lines, open_ = [], False
         for part in parts:
             if open_ and join and measure(lines[-1] + part, text) <= room - least:
                 lines[-1] += part
                 continue
             part, cut = part.lstrip() if strip else part, False
-            while divide and len(part) > 1 and measure(part, text) > room - least:
+            while divide and len(part) > 1 and measure(part, text) > most - least:
                 count = max(1, max(n for n in range(len(part)) if measure(part[:n], text) <= room - least))
                 lines.append(part[:count])
                 part, cut = part[count:], True
@@ -49,39 +49,44 @@ def fill(learner: Callable) -> None:
             open_ = after or not cut
         return lines
 
-    def case(text: str, room: int) -> Case:
-        parts, right = pieces(text), layout.fill(pieces(text), text, room)
+    def case(text: str, room: int, most: int) -> Case:
+        given = parts, text, room, most = pieces(text), text, room, most
+        right = layout.fill(*given)
         wrong = {
             "a part that does not fit has to begin a new line": ["".join(parts)],
-            "a line may be exactly `room` pixels wide": filled(parts, text, room, least=1),
-            "a line does not begin with a space: lstrip the part": filled(parts, text, room, strip=False),
-            "a part that is wider than a line has to be divided": filled(parts, text, room, divide=False),
-            "every part begins a line of its own: join it to the last line if it fits":
-                filled(parts, text, room, join=False),
-            "what is left of a divided part shares its line with the parts that follow":
-                filled(parts, text, room, after=False),
-            "a word that fits a line of its own stays whole": filled(list(text), text, room),
-            "pass `text` to measure: how wide a “ is depends on the whole text": filled(parts, None, room),
+            "a line may be exactly `room` pixels wide": filled(*given, least=1),
+            "a line does not begin with a space: lstrip the part": filled(*given, strip=False),
+            "a part that is wider than `most` has to be divided": filled(*given, divide=False),
+            "a part wider than `room`, but not than `most`, stays whole": filled(parts, text, room, room),
+            "only a single part may be wider than `room`": filled(parts, text, most, most),
+            "only a part that does not fit begins a line of its own": filled(*given, join=False),
+            "what is left of a divided part shares its line with the next": filled(*given, after=False),
+            "a word that fits a line of its own stays whole": filled(list(text), text, room, most),
+            "pass `text` to measure: how wide a “ is depends on the whole text":
+                filled(parts, None, room, most),
             "the last line is missing": right[:-1]}
-        return Case((parts, text, room), right, {why: one for why, one in wrong.items() if one != right})
+        return Case(given, right, {why: one for why, one in wrong.items() if one != right})
 
-    run("fill", learner, case("Story time for all", 144), case("Good morning", 160),
-        case("Good morning", 12 * PITCH), case("Supercalifragilistic expialidocious", 160), case("Go!", 160),
-        case("祝你生日快乐，天天开心！", 160), case("“Yes” and “No”，对吗", 160))
+    run("fill", learner, case("Story time for all", 144, 180), case("Good morning", 160, 160),
+        case("Good morning", 12 * PITCH, 240), case("Supercalifragilistic expialidocious", 160, 200),
+        case("Generating a lot", 128, 160), case("Go!", 160, 200), case("祝你生日快乐，天天开心！", 160, 160),
+        case("“Yes” and “No”，对吗", 160, 160))
 
 
 def wrap(learner: Callable) -> None:
     """wrap(text, room): the lines of a text, as few as possible, then as equal in length as possible."""
     def wrapped(text: str, room: int, tight: float = TIGHT, even: bool = True, further: int = 0,
-                floor: bool = True, kept: bool = True) -> tuple[str, ...]:
+                floor: bool = True, kept: bool = True, loose: bool = False) -> tuple[str, ...]:
         found = []
         for paragraph in text.split("\n") if kept else [text.replace("\n", " ")]:
             parts, most = pieces(paragraph), int(room / tight)
-            lines = layout.fill(parts, paragraph, most)
+            widest = most if loose else room
+            lines = layout.fill(parts, paragraph, widest, most)
             widths = [measure(part.strip(), paragraph) for part in parts]
-            least = max([width for width in widths if width <= most], default=most) if floor else PITCH
-            for narrower in range(most // PITCH * PITCH, least - 1, -PITCH) if even else ():
-                if len(better := layout.fill(parts, paragraph, narrower)) > len(lines) + further:
+            least = max([width for width in widths if width <= widest], default=widest) if floor else PITCH
+            for narrower in range(widest // PITCH * PITCH, least - 1, -PITCH) if even else ():
+                better = layout.fill(parts, paragraph, narrower, most if floor else narrower)
+                if len(better) > len(lines) + further:
                     break
                 lines = better
             found += lines
@@ -92,21 +97,16 @@ def wrap(learner: Callable) -> None:
         wrong = {
             "these lines are as few as possible, but not as equal: lower the room while their number stays":
                 wrapped(text, room, even=False),
-            "before it is broken, a line may be a fifth too long: fill room / TIGHT pixels, not room":
-                wrapped(text, room, tight=1),
-            "a line may be a fifth too long, and lines should be equal: start at room / TIGHT and go down":
-                wrapped(text, room, tight=1, even=False),
-            "this is one line too many: keep the last room that did not need more":
-                wrapped(text, room, further=1),
-            "this divides a word that fits a line: never go below the widest part that fits":
-                wrapped(text, room, floor=False),
-            "a line break in the text is kept: wrap each paragraph by itself":
-                wrapped(text, room, kept=False)}
+            "a word may be a fifth too long: `most` is room / TIGHT": wrapped(text, room, tight=1),
+            "only a single word may be too long: fill `room`, not `most`": wrapped(text, room, loose=True),
+            "this is one line too many; the last room was right": wrapped(text, room, further=1),
+            "a word is divided: never go below the widest part that fits": wrapped(text, room, floor=False),
+            "a line break is kept: wrap each paragraph by itself": wrapped(text, room, kept=False)}
         return Case((text, room), right, {why: one for why, one in wrong.items() if one != right})
 
     run("wrap", learner, case("Open", 128), case("Birthdays are a big day", 160),
-        case("Neighbourhood party on Sunday", 256), case("Welcome everybody", 128),
-        case("Fish\nand chips", 256), case("祝你生日快乐，天天开心！", 128))
+        case("Neighbourhood party on Sunday", 256), case("Welcome everybody", 144),
+        case("Fish\nand chips", 256), case("祝你生日快乐，天天开心！", 128), case("Generating a big day", 128))
 
 
 def set_line(learner: Callable) -> None:

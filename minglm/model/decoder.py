@@ -3,10 +3,9 @@
 Shapes: B batch · C latent channels · h, w latents · N = h w / 4 image tokens · S glyph tokens ·
 D width · H heads · E head width · M modulation width · R tokens of reference images.
 
-It never sees the prompt: only noisy latents, the planner's ids, the glyph tokens, the time and the image
-size. Mirrors GlmImageTransformer2DModel: both kinds of tokens share attention and feed-forward weights, only
-the modulation differs; the embedding of the ids is added to the image tokens; rotary positions, half for the
-row and half for the column, apply to image tokens only.
+It never sees the prompt: only noisy latents, planner ids, glyph tokens, time and image size. Mirrors
+GlmImageTransformer2DModel: both kinds of tokens share attention and feed-forward weights, only the modulation
+differs; the ids' embedding is added to the image tokens; rotary positions are for image tokens only.
 """
 
 from __future__ import annotations
