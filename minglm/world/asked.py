@@ -9,7 +9,8 @@ from minglm.world.characters import is_han
 from minglm.world.mentions import Mention
 from minglm.world.posters import SLOTS, Group
 
-STOP = re.compile(r"[.;!?\n。；！？]|,\s|，")  # where a clause ends
+# where a clause ends; a comma without a space does beside a Chinese character or a quotation
+STOP = re.compile(r"[.;!?\n。；！？，]|,[\s\"“„«「\u3400-\u9fff]|(?<=[\"”»」\u3400-\u9fff]),")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from minglm.world.asked import Asked, Request, between, joined
 from minglm.world.characters import is_han
+from minglm.world.chinese import MEASURES, plain
 from minglm.world.mentions import Mention, mentions
 from minglm.world.objects import things
 from minglm.world.posters import MOST_THINGS, Group
@@ -41,7 +42,6 @@ TRADE = re.compile(
     re.IGNORECASE,
 )
 AFTER = re.compile(r" ?[x×*] ?([1-9]\d*)\b")  # kiwi x3
-MEASURES = "个只条张块片颗朵本棵把枚件头匹架辆艘座栋瓶杯碗盘串根双对份支盏束粒枝位台副幅轮道株尾辆顶"
 COUNTED = re.compile(rf"\s?(?:来|要|放|画|各)?([一两二三俩仨123])([{MEASURES}])(?![的大小])")  # 灯笼两个
 TIGHT = re.compile(
     rf" ((?!(an?|the|and|with|or|on|in|at|for|to|by|my|our)\b)[a-z]+ )?|\s?[{MEASURES}]?", re.IGNORECASE
@@ -59,6 +59,7 @@ VAGUE = re.compile(r"(some|several|a few|many|lots of)\W*$", re.IGNORECASE)
 
 def read(prompt: str) -> Request:
     """What a prompt asks for."""
+    prompt = plain(prompt)
     found = mentions(prompt)
     said = [m for m in fruit(prompt, found) if m.kind != "aside"]
     request = Request(language="zh" if is_han(unquoted(prompt)) else "en")
