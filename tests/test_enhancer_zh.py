@@ -2,7 +2,9 @@
 
 import pytest
 
-from minglm.world.enhancer import enhance
+from minglm.generate.request import posters
+from minglm.world.enhancer import NO_TEXT, TOO_MANY, enhance
+from minglm.world.objects import backgrounds
 from minglm.world.reading import read
 
 
@@ -83,3 +85,111 @@ def test_traditional_prompts_are_read_in_simplified_characters():
 
 def test_a_blackboard_is_a_sheet():
     assert colours("黑板，上面是“上课”") == colours("白板上有“开会”") == (None, [None])
+
+
+@pytest.mark.parametrize("prompt, texts", [
+    ("绿底黄字：清凉一夏", ["清凉一夏"]), ("写个寿字，红色", ["寿"]), ("写一个大大的春字", ["春"]), ("标题：招新，内容：周五见", ["招新", "周五见"]),
+    ("牌子上写着禁止停车", ["禁止停车"]), ("写着晚安的蓝色卡片", ["晚安"]), ("一只猫，写上你好三个字", ["你好"]), ("用黄色写 SALE，黑底", ["SALE"]),
+    ("中秋团圆！", ["中秋团圆！"]), ("祝老师健康", ["祝老师健康"]), ("MERRY CHRISTMAS", ["MERRY CHRISTMAS"]),
+    ("a blue sign that says CLOSED", ["CLOSED"]), ("red card saying Thank You with a dog", ["Thank You"]), ("green poster, text: Fresh fruit", ["Fresh fruit"]),
+])
+def test_a_text_without_quotation_marks_is_written_and_told(prompt, texts):
+    found = enhance(prompt, 0)
+    written = "".join(region.text for region in found.poster.regions)
+    assert written == "".join(texts)
+    told = ", ".join(f'"{text}"' for text in texts)
+    assert f"nothing is in quotation marks: {told} {'are' if texts[1:] else 'is'} taken as the text" in found.notes
+    assert posters([prompt], [0], None, None, True).captions == [found.caption]
+
+
+@pytest.mark.parametrize("prompt", [
+    "三只狗", "不写字，一只猫", "蓝色卡片", "请画外星飞船", "元旦海报", "写首诗", "什么都不写", "a cat reading a book", "a dog saying hello", "hello world",
+    "手写风格的卡片", "a poster saying I love you", "背景是雪地", "画个写字楼", "文字：不要，一只鸟",
+])
+def test_where_no_text_is_clearly_told_none_is_written(prompt):
+    found = enhance(prompt, 0)
+    assert not found.poster.regions and NO_TEXT in found.notes
+
+
+def test_where_something_is_quoted_nothing_else_is_a_text():
+    assert [one.text for one in enhance("红底白字：“甲”，写着乙", 0).poster.regions] == ["甲"]
+    with pytest.raises(ValueError, match="cannot write Ж"):
+        posters(["白底黑字：Ж"], [0], None, None, True)
+    assert posters(["白底黑字：甲"], [0], None, None, False).lines == [[]]           # without the enhancer
+
+
+# ---------------------------------------------------------------- how many
+
+@pytest.mark.parametrize("prompt, wanted", [
+    ("一双靴子", {"boot": 1}), ("两双袜子", {"socks": 2}), ("一双筷子", {"chopsticks": 1}), ("一对鸽子和一双鞋", {"dove": 2, "shoe": 1}),
+    ("画一对蜜蜂", {"bee": 2}), ("画两只羊", {"sheep": 2}), ("西瓜两个，写“甜”", {"melon": 2}),
+    ("一条红鱼和一条蓝鱼", {"fish": 2}), ("一只狗，旁边还有一只狗", {"dog": 2}), ("两只羊，这两只羊是白的", {"sheep": 2}),
+    ("三只猫，一只猫在睡觉", {"cat": 3}), ("一把伞、一把锁各一", {"umbrella": 1, "lock": 1}), ("星星和月亮各一个", {"star": 1, "moon": 1}),
+    ("一把锁两把钥匙", {"lock": 1, "key": 2}), ("红色的马和白色的马各一匹", {"horse": 2}),
+])
+def test_objects_are_counted(prompt, wanted):
+    assert counts(prompt) == wanted
+
+
+@pytest.mark.parametrize("prompt", ["十二只羊", "来三十五只羊", "羊十五只"])
+def test_large_numbers_are_many(prompt):
+    assert counts(prompt) == {"sheep": 3} and read(prompt).too_many
+
+
+@pytest.mark.parametrize("prompt, wanted", [
+    ("三只猫和三只狗", {"cat": 2, "dog": 1}), ("五个苹果，一个梨，一根香蕉", {"apple": 1, "pear": 1, "banana": 1}),
+    ("three dogs and two cats", {"dog": 2, "cat": 1}), ("a key and four stars", {"key": 1, "star": 2}),
+])
+def test_each_kind_named_has_room_before_a_second_of_another(prompt, wanted):
+    assert counts(prompt) == wanted and TOO_MANY in enhance(prompt, 0).notes
+
+
+@pytest.mark.parametrize("prompt, wanted", [
+    ("除了狗什么都行", {}), ("除了狗还有一只羊", {"dog": 1, "sheep": 1}), ("除狗外都可以", {}),
+    ("字用香蕉的颜色，“甜”", {}), ("西瓜的颜色是什么", {"melon": 1}),
+])
+def test_what_is_excepted_or_named_for_its_colour_is_no_object(prompt, wanted):
+    assert counts(prompt) == wanted
+
+
+# ---------------------------------------------------------------- where and on what
+
+@pytest.mark.parametrize("prompt, order", [
+    ("右边一只羊，左边一头牛", ["cow", "sheep"]), ("左边一只羊，右边一头牛", ["sheep", "cow"]),
+    ("a cow on the right and a sheep on the left", ["sheep", "cow"]), ("右边一把锁，左边一个闹钟，中间一棵树", ["clock", "oak", "lock"]),
+])
+def test_objects_on_both_sides_stand_in_this_order(prompt, order):
+    asked = read(prompt)
+    assert [group.thing for group in asked.groups] == order and asked.place == "centre"
+
+
+@pytest.mark.parametrize("prompt, size", [
+    ("竖版，“春”", (192, 128)), ("横版卡片，“春”", (128, 192)), ('portrait format, "Hi"', (192, 128)), ('"Hi" in landscape orientation', (128, 192)),
+    ("192x96，“春”", (96, 192)), ("160×224的图，“春”", (224, 160)), ("正方形，两个苹果，“春”", (128, 128)), ('a portrait of a cat, "Hi"', (128, 128)),
+])
+def test_a_format_is_kept(prompt, size):
+    poster = enhance(prompt, 0).poster
+    assert (poster.height, poster.width) == size
+    poster = enhance(prompt, 0, 256, 256).poster                 # who calls it with a size knows better
+    assert (poster.height, poster.width) == (256, 256)
+
+
+def test_a_size_that_cannot_be_is_told():
+    assert enhance("1024x768，“春”", 0).notes[0] == "1024x768 is no size it paints (multiples of 32 from 96 to 256)"
+    assert not [note for note in enhance("“1024x768”，一只猫", 0).notes]
+
+
+@pytest.mark.parametrize("prompt, wanted", [
+    ("草地上一只熊猫", {"green"}), ("夜空，一颗星星", {"black", "blue"}), ("大海里一条鲨鱼", {"blue"}), ("雪地里一只狗", {"white"}),
+    ("a sheep on the grass", {"green"}), ("a rocket in the night sky", {"black", "blue"}), ("黑板，“上课”", {"black"}),
+    ("红底，草地上一只熊猫", {"red"}),
+])
+def test_a_scene_has_its_colour_where_the_objects_stand_out(prompt, wanted):
+    found = [enhance(prompt, seed).poster for seed in range(12)]
+    assert {one.background for one in found} == wanted and all(len(one.groups) <= 1 for one in found)
+
+
+def test_no_object_is_lost_in_its_scene():
+    for seed in range(8):
+        assert enhance("草地上一只青蛙", seed).poster.background in backgrounds("frog")
+    assert len({enhance("不要草地，一只羊", seed).poster.background for seed in range(12)} - {"green"}) > 1

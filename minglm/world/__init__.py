@@ -2,5 +2,5 @@
 
 Reading order: characters, colours, objects, layout, posters, texts, quotes, explicit, phrases_en,
 captions_en, captions_zh, draw, masks, lettering; then how prompts are understood: chinese, names, mentions,
-asked, whose_colour, whose_place, reading, enhancer; prompts.
+untold, setting, asked, whose_colour, whose_place, counting, reading, enhancer; prompts.
 """

@@ -34,6 +34,10 @@ class Request:
     size: str | None = None
     language: str = "en"
     unknown: tuple[str, ...] = ()            # objects without a picture
+    scene: tuple[str, ...] = ()              # colours of the background, where none is told: green on grass
+    shape: str | None = None                 # portrait, landscape or square
+    canvas: tuple[int, int] | None = None    # (height, width)
+    refused: str | None = None               # a size that cannot be
     too_many: bool = False                   # more objects than a poster has room for
 
     def in_order(self) -> list[Asked]:
