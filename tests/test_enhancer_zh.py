@@ -22,6 +22,7 @@ def counts(prompt):
 @pytest.mark.parametrize("prompt", [
     "三辆汽车,两黄一黑,写“停车”", "一只绿色的狗和三朵蓝花，“早”", "画两只紫色的猫，“喵”", "一颗蓝色五角星，“奖”",
     "紫色的马和绿色的马各一匹，“跑”", "两个绿色长方形和一个红色圆圈，“图”", "猫是绿色的，“喵”", "一个大大的紫色圆球，“玩”",
+    "一个穿绿裙子的女孩，“舞”", "猫戴着蓝色的帽子，“帅”",
 ])
 def test_the_colour_of_counted_objects_is_not_the_background(prompt):
     assert colours(prompt) == (None, [None])
@@ -69,7 +70,7 @@ def test_a_comma_without_a_space_ends_a_clause(prompt, background, wanted):
 
 @pytest.mark.parametrize("prompt, background, wanted", [
     ("“风”绿色，“雨”灰色", None, ["green", "gray"]), ("“甲”紫色,“乙”黑色,黄底", "yellow", ["purple", "black"]),
-    ("“天”蓝色背景", "blue", [None]),
+    ("“天”蓝色背景", "blue", [None]), ("把“早安”写成绿色的", None, ["green"]),
 ])
 def test_a_colour_that_touches_a_text_is_the_texts(prompt, background, wanted):
     assert colours(prompt) == (background, wanted)
@@ -81,6 +82,13 @@ def test_traditional_prompts_are_read_in_simplified_characters():
     asked = read("請畫兩隻鳥,寫“龍”,黃色的字,綠色背景")
     assert (asked.background, asked.texts[0].colour, asked.texts[0].text) == ("green", "yellow", "龍")
     assert counts("三條魚和一隻龜") == counts("三条鱼和一只龟") and enhance("一隻龜").poster.groups[0].thing == "turtle"
+
+
+def test_a_traditional_text_that_is_refused_is_told_in_simplified_characters():
+    with pytest.raises(ValueError, match="見 .in simplified form 见.+in simplified characters: 再见$"):
+        posters(["寫“再見”"], [0], None, None, True)
+    with pytest.raises(ValueError, match=r"zh_more.txt\)$"):
+        posters(["寫“再見Ж”"], [0], None, None, True)
 
 
 def test_a_blackboard_is_a_sheet():
@@ -125,7 +133,7 @@ def test_where_something_is_quoted_nothing_else_is_a_text():
     ("画一对蜜蜂", {"bee": 2}), ("画两只羊", {"sheep": 2}), ("西瓜两个，写“甜”", {"melon": 2}),
     ("一条红鱼和一条蓝鱼", {"fish": 2}), ("一只狗，旁边还有一只狗", {"dog": 2}), ("两只羊，这两只羊是白的", {"sheep": 2}),
     ("三只猫，一只猫在睡觉", {"cat": 3}), ("一把伞、一把锁各一", {"umbrella": 1, "lock": 1}), ("星星和月亮各一个", {"star": 1, "moon": 1}),
-    ("一把锁两把钥匙", {"lock": 1, "key": 2}), ("红色的马和白色的马各一匹", {"horse": 2}),
+    ("五颜六色的气球", {"balloon": 1}), ("一把锁两把钥匙", {"lock": 1, "key": 2}), ("红色的马和白色的马各一匹", {"horse": 2}),
 ])
 def test_objects_are_counted(prompt, wanted):
     assert counts(prompt) == wanted

@@ -88,6 +88,7 @@ ASIDES = ("花纹, 花哨, 太花, 花边, 敲门, 部门, 出门, 上门, 进�
           "门口, 大门口, 马上, 马路, 花店, 学校的, 我们学校, 学校门口, 商店门口, 家门口, 门上, 窗上, "
           "墙上, 画一, 画个, 画张, 画上, 画着, 画一张, 画一幅, 手机壁纸, 电脑桌面, 朋友圈, 小红书, "
           "黄山, 黄河, 青海, 青岛, 红海, 黑海, 黑龙江, 白云山, 长白山, 红楼梦, 白酒, 马卡龙, "
+          "五颜六色, 五彩, 七彩, "
           "车上, 门外, 图书馆, 书法, 花样, 花里胡哨, on the door, on my door, on the window, "
           "on the fridge, on my phone, phone wallpaper, for the kitchen door, for the window, "
           "for the door, star of, in the style of, cartoon style, watercolor, watch out, keep, "

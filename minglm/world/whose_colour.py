@@ -20,7 +20,7 @@ IS = (
     r"(is|are|be|should be|must be|colou?rs?|coloured|colored|in|on|of|with|an?|the|all|bright|plain|solid|"
     r"bold|big|large|huge|small|thick|thin|neon|painted|printed|"
     r"written|set|please|made|sort of|kind of|rather|very|a bit|pretty|just|simply|:|=|\(|,|"
-    r"用|是|为|要|选|的|颜色|色|成|做|设|换|采用|使用|：|（|，|\s)*"
+    r"用|是|为|要|选|的|颜色|色|写成|涂|刷|染|成|做|设|换|采用|使用|：|（|，|\s)*"
 )
 LINKS = re.compile(IS, re.IGNORECASE)
 TELLS = re.compile(
@@ -58,8 +58,8 @@ OF_THE = re.compile(r"( [a-z]+)? (of|on|in) (the|an?|my|our|this) ", re.IGNORECA
 ELSE = re.compile(r"\b(and|with|plus)\b", re.IGNORECASE)
 
 
-# a red one among several, or what one or more are: 一朵红花, 两个蓝色的三角形, 一红一蓝
-NUMBERED = re.compile(rf"{NUMERAL}(?![张幅份面])[{MEASURES}](大大的|小小的|[小大])?$")
+# what one or more objects are, or what they wear: 一朵红花, 两个蓝色的三角形, 穿红衣服
+NUMBERED = re.compile(rf"{NUMERAL}(?![张幅份面])[{MEASURES}](大大的|小小的|[小大])?$|[穿戴拿抱举]着?$")
 NOUN = re.compile(r"的?(?![的个]|主题|风格|色?调|色?系|基调|感觉|版|背景|底|字)[\u4e00-\u9fff]")
 EACH = re.compile(r"(?<!第)[一二两三]$")
 ARE = re.compile(r"(都|全|各)?[是要为]")
