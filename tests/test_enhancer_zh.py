@@ -133,6 +133,7 @@ def test_where_something_is_quoted_nothing_else_is_a_text():
     ("画一对蜜蜂", {"bee": 2}), ("画两只羊", {"sheep": 2}), ("西瓜两个，写“甜”", {"melon": 2}),
     ("一条红鱼和一条蓝鱼", {"fish": 2}), ("一只狗，旁边还有一只狗", {"dog": 2}), ("两只羊，这两只羊是白的", {"sheep": 2}),
     ("三只猫，一只猫在睡觉", {"cat": 3}), ("一把伞、一把锁各一", {"umbrella": 1, "lock": 1}), ("星星和月亮各一个", {"star": 1, "moon": 1}),
+    ("2碗米饭", {"rice": 2}), ("三桶爆米花", {"popcorn": 3}), ("一个桶和两个碗", {"bucket": 1, "bowl": 2}),
     ("五颜六色的气球", {"balloon": 1}), ("一把锁两把钥匙", {"lock": 1, "key": 2}), ("红色的马和白色的马各一匹", {"horse": 2}),
 ])
 def test_objects_are_counted(prompt, wanted):

@@ -60,6 +60,12 @@ def value(numeral: str) -> int:
     return int(numeral) if numeral.isdigit() else int(vocabulary().get(numeral, ("number", 1, False))[1])
 
 
+def is_measure(prompt: str, m: Mention) -> bool:
+    """Whether the name of a vessel is only what something is measured in: 两碗米饭, 三桶爆米花, 米饭一碗."""
+    return (m.kind == "thing" and prompt[m.start:m.end] in MEASURES
+            and re.search(rf"{NUMERAL}$", prompt[:m.start]) is not None)
+
+
 def is_pair(prompt: str, number: Mention, m: Mention) -> bool:
     """Whether a number is the measure of what is one in two parts: 一双鞋."""
     name, measure = prompt[number.start:number.end], things()[m.value].measure

@@ -14,8 +14,8 @@ from dataclasses import replace
 
 from minglm.world.asked import Asked, Request, between, joined
 from minglm.world.characters import is_han
-from minglm.world.chinese import MEASURES, plain
-from minglm.world.counting import adds, how_many
+from minglm.world.chinese import plain
+from minglm.world.counting import adds, how_many, is_measure
 from minglm.world.mentions import Mention, mentions
 from minglm.world.posters import MOST_THINGS, Group
 from minglm.world.quotes import unquoted
@@ -58,7 +58,7 @@ def read(prompt: str) -> Request:
     """What a prompt asks for."""
     prompt = plain(prompt)
     found = mentions(prompt)
-    said = [m for m in fruit(prompt, found) if m.kind != "aside"]
+    said = [m for m in fruit(prompt, found) if m.kind != "aside" and not is_measure(prompt, m)]
     request = Request(language="zh" if is_han(unquoted(prompt)) else "en")
     request.texts = [Asked(m.value) for m in said if m.kind == "text"]
     colours(prompt, said, request)
@@ -121,13 +121,6 @@ def objects(prompt: str, said: list[Mention], request: Request) -> list[Mention]
             and VESSEL.fullmatch(between(prompt, m, following))
         ):
             continue  # red like a strawberry; on the sea; except cats; a bowl of noodles
-        if (
-            re.search(r"[一两二三几]$", before)
-            and prompt[m.start : m.end] in MEASURES
-            and i
-            and said[i - 1].kind == "number"
-        ):
-            continue                         # 米饭一碗
         count, known = how_many(prompt, said, i)
         article = re.search(r"\b(an?|the|my)\s+(\w+\s+)?$", before, re.IGNORECASE)
         if TRADE.match(after) and not known or m.value in WEAK and not (known or article):
