@@ -98,7 +98,7 @@ def test_a_blackboard_is_a_sheet():
 @pytest.mark.parametrize("prompt, texts", [
     ("绿底黄字：清凉一夏", ["清凉一夏"]), ("写个寿字，红色", ["寿"]), ("写一个大大的春字", ["春"]), ("标题：招新，内容：周五见", ["招新", "周五见"]),
     ("牌子上写着禁止停车", ["禁止停车"]), ("写着晚安的蓝色卡片", ["晚安"]), ("一只猫，写上你好三个字", ["你好"]), ("用黄色写 SALE，黑底", ["SALE"]),
-    ("中秋团圆！", ["中秋团圆！"]), ("祝老师健康", ["祝老师健康"]), ("MERRY CHRISTMAS", ["MERRY CHRISTMAS"]),
+    ("店名叫晨光，红底", ["晨光"]), ("写上名字小丽", ["小丽"]), ("中秋团圆！", ["中秋团圆！"]), ("祝老师健康", ["祝老师健康"]), ("MERRY CHRISTMAS", ["MERRY CHRISTMAS"]),
     ("a blue sign that says CLOSED", ["CLOSED"]), ("red card saying Thank You with a dog", ["Thank You"]), ("green poster, text: Fresh fruit", ["Fresh fruit"]),
 ])
 def test_a_text_without_quotation_marks_is_written_and_told(prompt, texts):
@@ -113,6 +113,7 @@ def test_a_text_without_quotation_marks_is_written_and_told(prompt, texts):
 @pytest.mark.parametrize("prompt", [
     "三只狗", "不写字，一只猫", "蓝色卡片", "请画外星飞船", "元旦海报", "写首诗", "什么都不写", "a cat reading a book", "a dog saying hello", "hello world",
     "手写风格的卡片", "a poster saying I love you", "背景是雪地", "画个写字楼", "文字：不要，一只鸟",
+    "字：红色，一只鸟", "请写下你的名字", "写三个字", "写着字的牌子", "内容：两只鸟在飞", "写个红字", "text: none", "给爸爸写封信",
 ])
 def test_where_no_text_is_clearly_told_none_is_written(prompt):
     found = enhance(prompt, 0)

@@ -14,7 +14,8 @@ HAN = re.compile(r"[\u3400-\u9fff]")
 FULL = dict(zip(",:;!?", "，：；！？"))
 DIGITS = "一二三四五六七八九"
 NUMERAL = r"(?:[一两二三四五六七八九十]+|[俩仨几]|[1-9]\d?)"
-MEASURES = "个只条张块片颗朵本棵把枚件头匹架辆艘座栋瓶杯碗盘串根双对份支盏束粒枝位台副幅轮道株尾顶桶罐袋盒箱篮"
+MEASURES = ("个只条张块片颗朵本棵把枚件头匹架辆艘座栋瓶杯碗盘串"
+            "根双对份支盏束粒枝位台副幅轮道株尾顶桶罐袋盒箱篮")
 OBJECT = ("thing", "sheet", "letters", "size")
 # what may stand before and after a colour of one character: 用红, 很红, 红的, 红配绿, 红彤彤
 BEFORE_COLOUR = re.compile("[用是为要成选换配涂刷染做变和与跟或加很最太偏大正鲜通亮纯全又上下左右的有就]$")
