@@ -18,6 +18,7 @@ from minglm.world.layout import wrap
 from minglm.world.posters import CANVASES, canvas, validate_texts
 from minglm.world.quotes import quoted
 from minglm.world.reading import read
+from minglm.world.untold import quoting
 
 MOST_PROMPT_IDS, SMALLEST_SIDE = 512, 96     # of posters
 
@@ -93,7 +94,7 @@ def posters(prompts: list[str], seeds: list[int], height: int | None, width: int
     for texts that cannot be written.
     """
     for prompt in prompts:                   # what cannot be drawn at all is said first
-        validate_texts(quoted(prompt), *CANVASES[-1])
+        validate_texts(quoted(quoting(prompt)[0] if enhanced else prompt), *CANVASES[-1])
     if enhanced:
         found = [enhance(prompt, seed, height, width) for prompt, seed in zip(prompts, seeds)]
         size = max(one.poster.height for one in found), max(one.poster.width for one in found)

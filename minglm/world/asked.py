@@ -9,7 +9,8 @@ from minglm.world.characters import is_han
 from minglm.world.mentions import Mention
 from minglm.world.posters import SLOTS, Group
 
-STOP = re.compile(r"[.;!?\n。；！？]|,\s|，")  # where a clause ends
+# where a clause ends; a comma without a space does beside a Chinese character or a quotation
+STOP = re.compile(r"[.;!?\n。；！？，]|,[\s\"“„«「\u3400-\u9fff]|(?<=[\"”»」\u3400-\u9fff]),")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,10 @@ class Request:
     size: str | None = None
     language: str = "en"
     unknown: tuple[str, ...] = ()            # objects without a picture
+    scene: tuple[str, ...] = ()              # colours of the background, where none is told: green on grass
+    shape: str | None = None                 # portrait, landscape or square
+    canvas: tuple[int, int] | None = None    # (height, width)
+    refused: str | None = None               # a size that cannot be
     too_many: bool = False                   # more objects than a poster has room for
 
     def in_order(self) -> list[Asked]:

@@ -15,17 +15,22 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from minglm.world.asked import Request
-from minglm.world.characters import tidy
+from minglm.world.characters import is_han, tidy
 from minglm.world.colours import COLOURS, luminance, text_colours
 from minglm.world.explicit import PLACES_EN, explicit
 from minglm.world.layout import tight
 from minglm.world.objects import backgrounds
 from minglm.world.posters import CANVASES, SLOTS, Poster, Region, arrange
+from minglm.world.quotes import unquoted
 from minglm.world.reading import read
+from minglm.world.setting import shape_of
+from minglm.world.untold import quoting
 
 NO_TEXT = "no words in quotation marks: none will be written"
 NO_THING = "no object it knows is named: none will be painted"
 NOT_KNOWN = "not among the objects it knows, so not painted: "
+TAKEN = "nothing is in quotation marks: {} taken as the text"
+NO_SIZE = "{} is no size it paints (multiples of 32 from 96 to 256)"
 TOO_MANY = "a poster has room for three objects: the others are left out"
 PLAIN = ("white", "yellow", "blue", "red", "green", "pink", "black", "orange", "cyan", "purple")
 
@@ -48,8 +53,13 @@ def enhance(prompt: str, seed: int = 0, height: int | None = None, width: int | 
     height, width: pixels; None: the smallest canvas in which everything fits. The same prompt and seed give
     the same poster. Raises ValueError if the texts do not fit the canvas.
     """
-    asked, rng = read(prompt), random.Random(f"enhance/{seed}/{prompt}")
-    notes = [NO_TEXT] * (not asked.texts) + [NO_THING] * (not asked.groups) + [TOO_MANY] * asked.too_many
+    given, taken = quoting(prompt)
+    asked, rng = read(given), random.Random(f"enhance/{seed}/{prompt}")
+    asked.language = "zh" if is_han(unquoted(prompt)) else "en"
+    texts = ", ".join(f'"{text}"' for text in taken)
+    notes = [TAKEN.format(f"{texts} {'are' if taken[1:] else 'is'}")] if taken else []
+    notes += [NO_SIZE.format(asked.refused)] if asked.refused else []
+    notes += [NO_TEXT] * (not asked.texts) + [NO_THING] * (not asked.groups) + [TOO_MANY] * asked.too_many
     if asked.groups and asked.unknown:
         notes.append(NOT_KNOWN + ", ".join(asked.unknown))
     asked.texts = [replace(one, text=tidy(one.text)) for one in asked.texts]
@@ -62,16 +72,17 @@ def enhance(prompt: str, seed: int = 0, height: int | None = None, width: int | 
     # a colour told for one text is meant for those without, as a rule: 黄字，“新年快乐”，“万事如意”
     told = [one.colour for one in asked.texts if one.colour in readable]
     colours = [one.colour or (told or [usual])[0] for one in asked.texts]
+    some = canvases(height, width, asked)
     if not asked.texts and not asked.groups:
-        return Enhanced(captioned(Poster(background, (), "centre", (), height or 128, width or 128,
-                                         language=asked.language)), tuple(notes))
+        size = some[0] if not (height or width) else (height or 128, width or 128)
+        return Enhanced(captioned(Poster(background, (), "centre", (), *size, language=asked.language)),
+                        tuple(notes))
     first = rng.choice(("centre", "centre", "left", "right"))
     places = (
         [asked.place] if asked.place else [first, *(p for p in ("centre", "left", "right") if p != first)]
     )
     open_slots = [slots(rng, one.slot, asked) for one in asked.texts]
     told_slots = [options[:1] if one.slot else options for one, options in zip(asked.texts, open_slots)]
-    some = canvases(height, width)
     tries = [(told_slots, canvas) for canvas in some]
     if asked.groups and any(one.slot == "centre" for one in asked.texts):
         # objects and texts share no row: next to it is as near to the middle as there is room for
@@ -95,12 +106,20 @@ def moved(asked: Request, poster: Poster) -> list[str]:
             for slot in [next(slot for text, slot in stands if text == one.text)]]
 
 
-def canvases(height: int | None, width: int | None) -> list[tuple[int, int]]:
-    """The canvases to try, the smallest first."""
+def canvases(height: int | None, width: int | None, asked: Request) -> list[tuple[int, int]]:
+    """The canvases to try: as told, then the smallest first."""
     if height and width:
         return [(height, width)]
     some = [(height or h, width or w) for h, w in CANVASES]
-    return sorted(set(some), key=lambda one: (one[0] * one[1], some.index(one)))
+    if not (height or width) and asked.canvas:
+        some = [asked.canvas, *some]
+
+    def order(one: tuple[int, int]) -> tuple:
+        told = not (height or width)
+        return (told and one != asked.canvas, told and asked.shape not in (None, shape_of(*one)),
+                one[0] * one[1], some.index(one))
+
+    return sorted(set(some), key=order)
 
 
 def choose_background(rng: random.Random, asked: Request) -> str:
@@ -108,6 +127,7 @@ def choose_background(rng: random.Random, asked: Request) -> str:
     shaded = [c for c in COLOURS if has_shade(c, asked.shade)]
     good = [c for c in PLAIN if c in shaded and all(c in backgrounds(group.thing) for group in asked.groups)
             and all(one.colour is None or one.colour in text_colours(c) for one in asked.texts)]
+    good = [c for c in good if c in asked.scene] or good
     return rng.choice(good or [c for c in shaded if all(one.colour != c for one in asked.texts)]
                       or list(COLOURS))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+from minglm.world.chinese import numerals
 from minglm.world.colours import CALLED_EN, CALLED_ZH, COLOURS
 from minglm.world.objects import things
 
@@ -33,7 +34,7 @@ ALSO = {
     "blue": "bluish, ice blue, egg blue, robin's egg blue, sea blue, ocean-blue, cobalt, azure, "
             "teal blue, denim blue, cornflower blue, 天蓝, 海蓝, 宝蓝, 冰蓝色, 浅蓝, 深蓝, 克莱因蓝",
     "purple": "purplish, lilac, mauve, grape purple, violet purple, 丁香紫, 葡萄紫",
-    "pink": "pinkish, rosy, bubblegum pink, magenta, fuchsia, peach pink, 桃粉色, 樱花粉, 少女粉, "
+    "pink": "pinkish, rosy, bubblegum pink, magenta, fuchsia, peach pink, 桃粉色, 樱花粉, 少女粉, 粉嫩, "
             "洋红色",
     "brown": "brownish, tan, khaki, chocolate coloured, chocolate colored, coffee coloured, "
              "coffee colored, caramel, 驼色, 卡其色, 焦糖色, 褐",
@@ -73,6 +74,7 @@ SHEETS = ("poster, background, backdrop, sign, card, flyer, flier, banner, pictu
           "海报, 色调, 主色调, 主色, 调的, 色系, 底图, 背景, 背景色, 底色, 底, 底子, 卡片, 贺卡, 牌子, "
           "图片, 图, 画, 横幅, 封面, 传单, 贴纸, 标牌, 招牌, 壁纸, 明信片, 告示, 告示牌, 纸, 画面, "
           "请柬, 请帖, 邀请函, 广告, 宣传单, 宣传画, 宣传页, 板报, 黑板报, 头像, 插画, 插图, 标签, "
+          "黑板, 白板, "
           "启事, 易拉宝, 展板, 封皮, 书签, 公告, 通知, 单子, 菜单, 名片, 门牌, 警示牌, 提示牌, 屏保, "
           "画布, 版面, 路牌, 奖状, 牌")
 LETTERS = ("words, word, text, letters, letter, lettering, font, title, headline, writing, caption, "
@@ -85,6 +87,8 @@ ASIDES = ("花纹, 花哨, 太花, 花边, 敲门, 部门, 出门, 上门, 进�
           "school play, school project, book club, book fair, book shop, 心情, 中心广场, 水平, 书店, "
           "门口, 大门口, 马上, 马路, 花店, 学校的, 我们学校, 学校门口, 商店门口, 家门口, 门上, 窗上, "
           "墙上, 画一, 画个, 画张, 画上, 画着, 画一张, 画一幅, 手机壁纸, 电脑桌面, 朋友圈, 小红书, "
+          "黄山, 黄河, 青海, 青岛, 红海, 黑海, 黑龙江, 白云山, 长白山, 红楼梦, 白酒, 马卡龙, "
+          "五颜六色, 五彩, 七彩, "
           "车上, 门外, 图书馆, 书法, 花样, 花里胡哨, on the door, on my door, on the window, "
           "on the fridge, on my phone, phone wallpaper, for the kitchen door, for the window, "
           "for the door, star of, in the style of, cartoon style, watercolor, watch out, keep, "
@@ -109,6 +113,7 @@ def vocabulary() -> dict[str, tuple[str, str | int, bool]]:
     for kind, groups in (("place", PLACES), ("number", NUMBERS), ("size", SIZES)):
         for value, names in groups.items():
             table |= {name: (kind, value, False) for name in split(names)}
+    table |= {name: ("number", value, False) for name, value in numerals().items()}
     for thing in things().values():
         for name in thing.forms:
             table[name.lower()] = ("thing", thing.en, False)

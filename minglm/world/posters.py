@@ -11,7 +11,7 @@ from functools import cached_property
 
 from PIL import Image
 
-from minglm.world.characters import explain, han_characters, tidy, unknown_characters
+from minglm.world.characters import explain, han_characters, simplified, tidy, unknown_characters
 from minglm.world.colours import COLOURS
 from minglm.world.layout import CELL, Letter, glyph, measure, set_line, tight, wrap
 from minglm.world.objects import sprite
@@ -154,10 +154,12 @@ def validate_texts(texts: list[str], height: int, width: int) -> list[str]:
     texts = [tidy(text) for text in texts]
     for text in texts:
         if strange := unknown_characters(text):
+            modern = "".join(simplified().get(c, c) for c in text)               # a whole text can be pasted
             raise ValueError(
                 f"cannot write {', '.join(map(explain, strange))} in {text!r}: known are letters, digits "
                 f"and marks of ASCII, é and the like, Chinese marks, and {len(han_characters()):,} common "
                 "Chinese characters (data/words/zh_characters.txt and zh_more.txt)"
+                + ("" if unknown_characters(modern) else f"; in simplified characters: {modern}")
             )
     lines, most = sum(len(wrap(text, width)) for text in texts), min(MOST_LINES, height // CELL)
     if lines > most:

@@ -14,10 +14,12 @@ from dataclasses import replace
 
 from minglm.world.asked import Asked, Request, between, joined
 from minglm.world.characters import is_han
+from minglm.world.chinese import plain
+from minglm.world.counting import adds, how_many, is_measure
 from minglm.world.mentions import Mention, mentions
-from minglm.world.objects import things
 from minglm.world.posters import MOST_THINGS, Group
 from minglm.world.quotes import unquoted
+from minglm.world.setting import GROUND, format_, scene
 from minglm.world.whose_colour import colours, shade
 from minglm.world.whose_place import places
 
@@ -30,7 +32,9 @@ NOT = re.compile(
     re.IGNORECASE,
 )
 LIKE = re.compile(r"\blike (an? |the |on |in )[^,.]{0,24}$", re.IGNORECASE)
-FORM = re.compile(r"(一样|似的|样子|形状|造型)")
+EXCEPT = re.compile(r"除了?$")                 # 除了猫, but not 除了猫还有狗
+BESIDES = re.compile(r"[^。；]*?(还|也要|另)")
+FORM = re.compile(r"(一样|似的|样子|形状|造型|的颜色(?![是要为])|色调)")
 VESSEL = re.compile(r" of (an? |the |some |hot |fresh )?$", re.IGNORECASE)
 # what follows the name of an object that is a business or an event and no picture: coffee shop, 火锅店
 TRADE = re.compile(
@@ -40,12 +44,6 @@ TRADE = re.compile(
     r"(店|馆|厅|铺|酒吧|大赛|比赛|节|班|课|社|协会|俱乐部|主题|行|培训|专卖)",
     re.IGNORECASE,
 )
-AFTER = re.compile(r" ?[x×*] ?([1-9]\d*)\b")  # kiwi x3
-MEASURES = "个只条张块片颗朵本棵把枚件头匹架辆艘座栋瓶杯碗盘串根双对份支盏束粒枝位台副幅轮道株尾辆顶"
-COUNTED = re.compile(rf"\s?(?:来|要|放|画|各)?([一两二三俩仨123])([{MEASURES}])(?![的大小])")  # 灯笼两个
-TIGHT = re.compile(
-    rf" ((?!(an?|the|and|with|or|on|in|at|for|to|by|my|our)\b)[a-z]+ )?|\s?[{MEASURES}]?", re.IGNORECASE
-)
 # what may be an object: its nouns end a clause or stand before the next word of another
 WANTED = re.compile(
     r"\b(?:with|and|of|plus) (an?|two|three|four|five|several) (?:[a-z-]+ ){0,2}?"
@@ -54,17 +52,19 @@ WANTED = re.compile(
     re.IGNORECASE,
 )
 WEAK = ("shop", "hospital", "school", "door", "window", "toilet")  # more often where a poster hangs
-VAGUE = re.compile(r"(some|several|a few|many|lots of)\W*$", re.IGNORECASE)
 
 
 def read(prompt: str) -> Request:
     """What a prompt asks for."""
+    prompt = plain(prompt)
     found = mentions(prompt)
-    said = [m for m in fruit(prompt, found) if m.kind != "aside"]
+    said = [m for m in fruit(prompt, found) if m.kind != "aside" and not is_measure(prompt, m)]
     request = Request(language="zh" if is_han(unquoted(prompt)) else "en")
     request.texts = [Asked(m.value) for m in said if m.kind == "text"]
     colours(prompt, said, request)
     request.shade = shade(prompt, found)
+    request.scene = scene(unquoted(prompt))
+    request.shape, request.canvas, request.refused = format_(unquoted(prompt))
     shown = objects(prompt, said, request)
     request.unknown = unknown(prompt, found)
     places(prompt, said, shown, request)
@@ -114,24 +114,22 @@ def objects(prompt: str, said: list[Mention], request: Request) -> list[Mention]
         following = said[i + 1] if i + 1 < len(said) else None
         if (
             FORM.match(after)
+            or GROUND.match(prompt, m.start)
+            or EXCEPT.search(before) and not BESIDES.match(after)
             or following
             and following.kind == "thing"
             and VESSEL.fullmatch(between(prompt, m, following))
         ):
-            continue  # red like a strawberry; a bowl of noodles
-        if (
-            re.search(r"[一两二三几]$", before)
-            and prompt[m.start : m.end] in MEASURES
-            and i
-            and said[i - 1].kind == "number"
-        ):
-            continue                         # 米饭一碗
+            continue  # red like a strawberry; on the sea; except cats; a bowl of noodles
         count, known = how_many(prompt, said, i)
         article = re.search(r"\b(an?|the|my)\s+(\w+\s+)?$", before, re.IGNORECASE)
         if TRADE.match(after) and not known or m.value in WEAK and not (known or article):
             unsure.append((m, count))        # a coffee shop; for want of anything else, coffee
         elif m.value not in counts or known and m.value not in sure:
             counts[m.value] = count          # mentioned again without a number: beside the cat
+            shown.append(m)
+        elif known and adds(prompt, next(x for x in reversed(shown) if x.value == m.value), m, counts):
+            counts[m.value] += count
             shown.append(m)
         else:
             counts[m.value] = max(counts[m.value], count if known else 1)
@@ -140,46 +138,12 @@ def objects(prompt: str, said: list[Mention], request: Request) -> list[Mention]
         for m, count in unsure:
             counts[m.value] = count
             shown.append(m)
-    room, groups = MOST_THINGS, []
-    for name, count in counts.items():
-        if room:
-            groups.append(Group(name, min(count, room)))
-        request.too_many |= count > room
-        room -= min(count, room)
-    request.groups = tuple(groups)
+    groups = dict.fromkeys(list(counts)[:MOST_THINGS], 1)                        # one of each kind first
+    for name in groups:
+        groups[name] += min(counts[name] - 1, MOST_THINGS - sum(groups.values()))
+    request.groups = tuple(Group(name, count) for name, count in groups.items())
+    request.too_many = sum(counts.values()) > MOST_THINGS
     return shown
-
-
-def how_many(prompt: str, said: list[Mention], i: int) -> tuple[int, bool]:
-    """(the number of the object that mention number `i` names, whether it is told)."""
-    m = said[i]
-    if told := AFTER.match(prompt[m.end:]):
-        return int(told[1]), True
-    if told := COUNTED.match(prompt[m.end:]):
-        return {"一": 1, "两": 2, "二": 2, "三": 3, "俩": 2, "仨": 3, "1": 1, "2": 2, "3": 3}[told[1]], True
-    for j in range(i - 1, -1, -1):           # a number before it, over colours and sizes
-        if not joined(prompt, said[j], said[j + 1], 24):
-            break
-        if said[j].kind == "number":
-            vague = VAGUE.search(prompt[:said[j].end])
-            if (
-                prompt[: said[j].end].lower().endswith("pair of")
-                and things()[m.value].forms[m.value][1] == m.value
-            ):
-                return 1, True               # a pair of glasses
-            if said[j].value > 10 and not counts(prompt, said[j], said[j + 1], m):
-                continue
-            return (int(said[j].value), True) if not vague or m.plural else (1, False)
-        if said[j].kind not in ("colour", "size"):
-            break
-    return (2 if m.plural else 1), False
-
-
-def counts(prompt: str, number: Mention, following: Mention, m: Mention) -> bool:
-    """Whether a number over ten counts the objects after it and is no year, time or price: 12 (red) eggs."""
-    plurals = [plural.lower() for _, plural in things()[m.value].forms.values()]
-    several = m.plural or prompt[m.start:m.end].lower() in plurals or is_han(prompt[m.start:m.end])
-    return several and TIGHT.fullmatch(between(prompt, number, following)) is not None
 
 
 def unknown(prompt: str, found: list[Mention]) -> tuple[str, ...]:

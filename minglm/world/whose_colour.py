@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from minglm.world.asked import Request, between, joined
 from minglm.world.characters import is_han
+from minglm.world.chinese import MEASURES, NUMERAL
 from minglm.world.colours import text_colours
 from minglm.world.mentions import Mention
 from minglm.world.objects import backgrounds, things
@@ -19,7 +20,7 @@ IS = (
     r"(is|are|be|should be|must be|colou?rs?|coloured|colored|in|on|of|with|an?|the|all|bright|plain|solid|"
     r"bold|big|large|huge|small|thick|thin|neon|painted|printed|"
     r"written|set|please|made|sort of|kind of|rather|very|a bit|pretty|just|simply|:|=|\(|,|"
-    r"用|是|为|要|选|的|颜色|色|成|做|设|换|采用|使用|：|（|，|\s)*"
+    r"用|是|为|要|选|的|颜色|色|写成|涂|刷|染|成|做|设|换|采用|使用|：|（|，|\s)*"
 )
 LINKS = re.compile(IS, re.IGNORECASE)
 TELLS = re.compile(
@@ -57,10 +58,20 @@ OF_THE = re.compile(r"( [a-z]+)? (of|on|in) (the|an?|my|our|this) ", re.IGNORECA
 ELSE = re.compile(r"\b(and|with|plus)\b", re.IGNORECASE)
 
 
+# what one or more objects are, or what they wear: 一朵红花, 两个蓝色的三角形, 穿红衣服
+NUMBERED = re.compile(rf"{NUMERAL}(?![张幅份面])[{MEASURES}](大大的|小小的|[小大])?$|[穿戴拿抱举]着?$")
+NOUN = re.compile(r"的?(?![的个]|主题|风格|色?调|色?系|基调|感觉|版|背景|底|字)[\u4e00-\u9fff]")
+EACH = re.compile(r"(?<!第)[一二两三]$")
+ARE = re.compile(r"(都|全|各)?[是要为]")
+DIRECT = re.compile(r"\s*的?(小小的|大大的|可爱的|[小大老胖])?\s*")
+END = re.compile(r"\s*($|[，。；！？、,;!?\n])")
+
+
 def colours(prompt: str, said: list[Mention], request: Request) -> None:
     """Give each colour to the background or to a text."""
     open_: list[Mention] = []
     lent: list[tuple[str, str]] = []         # colours of objects, with the object
+    worn: set[str] = set()                   # colours of objects, in Chinese
     texts = [m for m in said if m.kind == "text"]
 
     def paint(text: Mention, colour: str) -> None:
@@ -71,15 +82,18 @@ def colours(prompt: str, said: list[Mention], request: Request) -> None:
     for i, m in enumerate(said):
         if m.kind != "colour" or NOT_COLOUR.search(prompt[:m.start]):
             continue
+        chinese = is_han(prompt[m.start:m.end])
         before, after = beside(said, i)
         link = between(prompt, before, m) if before else ""
         linked = before is not None and LINKS.fullmatch(link) is not None
         told = linked and TELLS.search(link) is not None
-        direct = after is not None and between(prompt, m, after).strip() in ("", "的")
+        direct = after is not None and DIRECT.fullmatch(between(prompt, m, after)) is not None
         holds = direct and HOLDS.search(prompt[:m.start]) is not None      # a sign with red letters
         if further := over_place(prompt, said, i, direct):
             before, linked, told = further, True, True
-        if (
+        if before and before.kind == "text" and chinese and not link and END.match(prompt, m.end):
+            paint(before, m.value)           # “爱”红色，“家”蓝色
+        elif (
             request.background is None
             and (ON.search(prompt[: m.start]) or MAKE.search(prompt[: m.start]))
             and not (
@@ -115,7 +129,7 @@ def colours(prompt: str, said: list[Mention], request: Request) -> None:
             and (
                 told
                 or linked
-                and is_han(prompt[m.start : m.end])
+                and chinese
                 and not (
                     after and after.kind in ("text", "sheet", "letters") and joined(prompt, m, after, 9)
                 )
@@ -134,16 +148,20 @@ def colours(prompt: str, said: list[Mention], request: Request) -> None:
         elif after and after.kind == "letters" and joined(prompt, m, after, 14):
             paint_nearest(prompt, after, texts, paint, m.value)                  # white letters
         elif after and after.kind == "thing" and (direct and (
-                " " not in between(prompt, m, after) or not is_han(prompt[m.start:m.end]))):
-            if m.value not in things()[after.value].colours:
+                " " not in between(prompt, m, after) or not chinese)):
+            worn |= {m.value} if chinese else set()
+            counted = chinese and NUMBERED.search(prompt[:m.start])
+            if not counted and m.value not in things()[after.value].colours:
                 lent.append((m.value, after.value))      # a blue cat: what is blue is open
-        else:
+        elif not (chinese and of_object(prompt, said, i)):
             open_.insert(0, m)               # on red; red, cat
     for m in open_:
         if request.background is None:
             request.background = m.value
         elif len(texts) == 1:
             paint(texts[0], m.value)
+    if len(worn) > 1:
+        lent = []                            # red flowers and green leaves ask for neither
     for colour, thing in lent:               # only suggested, so not where it could not be seen
         readable = all(one.colour is None or one.colour in text_colours(colour) for one in request.texts)
         if request.background is None:
@@ -151,6 +169,17 @@ def colours(prompt: str, said: list[Mention], request: Request) -> None:
                 request.background = colour
         elif len(texts) == 1 and colour in text_colours(request.background):
             paint(texts[0], colour)
+
+
+def of_object(prompt: str, said: list[Mention], i: int) -> bool:
+    """Whether Chinese colour number i is that of objects, known or not: 一个红色方块, 两只猫，一黑一白."""
+    m, things_said = said[i], [x for x in said if x.kind == "thing"]
+    before = next((x for x in reversed(said[:i]) if x.kind == "thing"), None)
+    return bool(
+        NUMBERED.search(prompt[:m.start]) and NOUN.match(prompt, m.end)
+        or EACH.search(prompt[:m.start]) and things_said
+        or before and ARE.fullmatch(between(prompt, before, m))
+    )
 
 
 def shade(prompt: str, found: list[Mention]) -> str | None:

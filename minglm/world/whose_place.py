@@ -13,6 +13,7 @@ from minglm.world.characters import is_han
 from minglm.world.mentions import Mention
 
 ELSE = re.compile(r"\b(and|with|plus)\b", re.IGNORECASE)
+ROW = ("left", "centre", "right")
 KINDS = ("place", "text", "thing")
 
 
@@ -33,8 +34,11 @@ def places(prompt: str, said: list[Mention], shown: list[Mention], request: Requ
     first = next((m for m in said if m.kind == "place" or m in owners), None)
     related = relations(prompt, texts, [m for m in said if m.value in {x.value for x in shown}])
 
+    stand: list[tuple[str, str]] = []        # objects, with their places
+
     def put(owner: Mention, place: str) -> None:
         if owner.kind == "thing":
+            stand.append((owner.value, place))
             request.place = request.place or place
         elif request.texts[i := texts.index(owner)].slot is None:
             request.texts[i] = replace(request.texts[i], slot=place)
@@ -67,6 +71,11 @@ def places(prompt: str, said: list[Mention], shown: list[Mention], request: Requ
             if following and following.kind == "place":
                 continue
         put(owner, m.value)
+    if len({place for _, place in stand} & set(ROW)) > 1:
+        # a cat on the left and a dog on the right: objects stand in one row, in this order
+        request.groups = tuple(sorted(request.groups, key=lambda group: next(
+            (ROW.index(place) for thing, place in stand if thing == group.thing and place in ROW), 1)))
+        request.place = "centre"
 
 
 def relations(
