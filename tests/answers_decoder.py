@@ -106,13 +106,15 @@ def adaptive(x, shift, scale, eps=1e-5):
     return x + x * scale[:, None] + shift[:, None]
 
 
-def turns(self, rows, columns, device, row_first=True, interleave=False, slowing=4, theta=None):
+def turns(self, rows, columns, device, row_first=True, interleave=False, slowing=4, theta=None,
+          centred=True):
     width, theta = self.config.head_dim, theta or self.config.rope_theta
     out = torch.zeros(rows * columns, width)
     for n in range(rows * columns):
         for i in range(width // 4):
             f = theta ** (-slowing * i / width)
-            row, column = n // columns * f, n % columns * f
+            shift = self.config.middle - columns // 2 if centred and self.config.middle is not None else 0
+            row, column = n // columns * f, (n % columns + shift) * f
             one, two = (row, column) if row_first else (column, row)
             for angle, at in ((one, i), (two, i + width // 4)):
                 out[n, [2 * at, 2 * at + 1] if interleave else [at, at + width // 2]] = angle
@@ -253,6 +255,7 @@ WRONG = [
     ("rotary_2d", partial(turns, interleave=True), "next to its copy"),
     ("rotary_2d", partial(turns, slowing=2), "frequencies of their own"),
     ("rotary_2d", partial(turns, theta=10000.0), "not always"),
+    ("rotary_2d", partial(turns, centred=False), "from the middle"),
     ("rotary_2d", lambda *a: [t[:, :t.shape[1] // 2] for t in turns(*a)], "written twice"),
     *[("decoder_block", partial(slipped.Slipped, off=off), re.escape(slipped.SLIPS[off])) for off in slipped.SLIPS],
     ("decoder_block", partial(Block, off="named"), "should be named modulation.weight"),

@@ -182,10 +182,13 @@ def test_rotary_positions_are_relative_in_two_dimensions(decoder):
     assert abs(score((0, 0), (0, 1)) - score((0, 1), (0, 0))) > 1e-3
 
 
-def test_rotary_tables_nest(decoder):
-    """A token's rotation depends on its place alone, not on the size of the picture."""
-    small, large = decoder.rotary(2, 3, torch.device("cpu"))[0], decoder.rotary(6, 8, torch.device("cpu"))[0]
-    assert torch.equal(small.view(2, 3, -1), large.view(6, 8, -1)[:2, :3])
+@pytest.mark.parametrize("middle, inner", [(None, slice(0, 4)), (4, slice(2, 6))])
+def test_rotary_tables_nest(middle, inner):
+    """A token's rotation depends on its place alone, not on the size of the picture: places count from the corner,
+    as published, or from the middle of the top edge."""
+    decoder = Decoder(replace(CONFIG, middle=middle))
+    small, large = (decoder.rotary(*size, torch.device("cpu"))[0] for size in ((2, 4), (6, 8)))
+    assert torch.equal(small.view(2, 4, -1), large.view(6, 8, -1)[:2, inner])
 
 
 def test_sinusoid():

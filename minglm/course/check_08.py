@@ -111,17 +111,18 @@ def modulate(learner: Callable) -> None:
 
 def rotary_2d(learner: Callable) -> None:
     """rotary(self, rows, columns, device): cosines and sines (N, E) of each image token's row and column; a
-    method of the decoder, which uses self.config.head_dim and self.config.rope_theta."""
+    method of the decoder, which uses head_dim, rope_theta and middle of self.config."""
     def turn(angles: Tensor, twins: str = "(k e)") -> tuple[Tensor, Tensor]:
         angles = repeat(angles, f"n e -> n {twins}", k=2)
         return angles.cos(), angles.sin()
 
-    def case(rows: int, columns: int, width: int, theta: float) -> Case:
+    def case(rows: int, columns: int, width: int, theta: float, middle: int | None) -> Case:
         fast, coarse = frequencies(width // 2, theta), frequencies(width, theta)[: width // 4]
         row = torch.arange(rows).repeat_interleave(columns)[:, None]
-        column = torch.arange(columns).repeat(rows)[:, None]
+        left = torch.arange(columns).repeat(rows)[:, None]
+        column = left + (0 if middle is None else middle - columns // 2)
         right = torch.cat([row * fast, column * fast], -1)
-        config = DecoderConfig(head_dim=width, rope_theta=theta)
+        config = DecoderConfig(head_dim=width, rope_theta=theta, middle=middle)
         args = SimpleNamespace(config=config), rows, columns, row.device
         fixed = frequencies(width // 2, 10000.0)
         return Case(args, decoder.Decoder.rotary(*args), {
@@ -131,12 +132,15 @@ def rotary_2d(learner: Callable) -> None:
                 turn(right, "(e k)"),
             "row and column have frequencies of their own, from fast to slow: frequencies(E // 2, theta)":
                 turn(torch.cat([row * coarse, column * coarse], -1)),
+            "columns count from the middle: the first is self.config.middle - columns // 2":
+                turn(torch.cat([row * fast, left * fast], -1)),
             "theta is self.config.rope_theta, not always 10,000":
                 turn(torch.cat([row * fixed, column * fixed], -1)),
             "the angles are written twice, or half of the channels are not rotated":
                 (right.cos(), right.sin())})
 
-    run("rotary_2d", learner, case(3, 5, 16, 10000.0), case(4, 4, 8, 50.0))
+    run("rotary_2d", learner, case(3, 5, 16, 10000.0, None), case(4, 4, 8, 50.0, 2),
+        case(2, 6, 8, 50.0, 4))
 
 
 def decoder_block(learner: Callable) -> None:
