@@ -105,7 +105,7 @@ def tight(text: str, room: int) -> bool:
 
 def divided(text: str, room: int) -> bool:
     """Whether a word has to be divided to fit lines of `room` pixels."""
-    return any(TIGHT * measure(part.strip(), text) > room for part in pieces(text.replace("\n", " ")))
+    return tight(text, int(room / TIGHT))
 
 
 # ---------------------------------------------------------------- placing letters

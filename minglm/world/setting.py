@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-LEAST, MOST, STEP = 96, 256, 32              # of a side, in pixels
+from minglm.world.draw import LARGEST_SIDE
+from minglm.world.layout import CELL
+
 SHAPES = {
     "portrait": r"竖版|竖幅|竖构图|竖屏|竖图|纵向|(in )?portrait (format|orientation|mode|layout|poster|card)"
                 r"|in portrait\b",
@@ -31,7 +33,7 @@ def format_(prompt: str) -> tuple[str | None, tuple[int, int] | None, str | None
     if not (told := PIXELS.search(prompt)):
         return shape, None, None
     width, height = int(told[1]), int(told[2])
-    if all(LEAST <= side <= MOST and side % STEP == 0 for side in (height, width)):
+    if all(3 * CELL <= side <= LARGEST_SIDE and side % CELL == 0 for side in (height, width)):
         return shape, (height, width), None
     return shape_of(height, width), None, f"{width}x{height}"
 

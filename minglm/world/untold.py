@@ -41,10 +41,10 @@ def quoting(prompt: str) -> tuple[str, list[str]]:
     """(the prompt with its texts in quotation marks, the texts that had none)."""
     if quotations(prompt):
         return prompt, []
-    found = ([m.span(1) for m in one.finditer(plain(prompt)) if not is_look(m[1])]
-             for one in (*PATTERNS, *ENGLISH))
+    read = plain(prompt)
+    found = ([m.span(1) for m in one.finditer(read) if not is_look(m[1])] for one in (*PATTERNS, *ENGLISH))
     spans = next(filter(None, found), [])
-    if not spans and is_text(plain(prompt)):
+    if not spans and is_text(read):
         start = len(prompt) - len(prompt.lstrip())
         spans = [(start, start + len(prompt.strip()))]
     out, end, texts = "", 0, [prompt[a:b] for a, b in spans]

@@ -15,8 +15,6 @@ from minglm.world.mentions import Mention
 ELSE = re.compile(r"\b(and|with|plus)\b", re.IGNORECASE)
 ROW = ("left", "centre", "right")
 KINDS = ("place", "text", "thing")
-
-
 # over the old house, below the words
 RELATION = re.compile(
     r"\b(over|above|on top of|under|underneath|below|beneath) "
