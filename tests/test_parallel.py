@@ -198,7 +198,8 @@ def test_a_refused_start_is_refused_again_and_leaves_the_earlier_run(tmp_path):
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert tmp_path / "training" / "vae" / "checkpoint.pt" in before
     done = torchrun("command", *command, restarts=1, code=1)     # a second start that went on would have ended with 0
-    assert done.stderr.count("holds an earlier run of vae") == 4                 # two ranks, started twice
+    # started twice; torchrun may stop the second rank before it has said why it stops
+    assert 2 <= done.stderr.count("holds an earlier run of vae") <= 4
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
