@@ -74,9 +74,11 @@ def miniopen(chinese: bool) -> str:
 
 def others(chinese: bool) -> str:
     """MiniChineseWord, MiniLong and MiniCompose."""
-    columns = "gold", "vae", "decoder", "pipeline"
-    rows = [[("3,500 个一级字，每张一字" if chinese else "MiniChineseWord: 3,500 characters of level 1"),
-             *(share(report("minichineseword"), column, "zh", "word_accuracy") for column in columns)]]
+    columns, words = ("gold", "vae", "decoder", "pipeline"), report("minichineseword")
+    count = words.get("pipeline", {}).get("zh", {}).get("pictures", 3500)
+    rows = [[(f"MiniChineseWord：3,500 个一级字中的 {count:,} 个，每张一字" if chinese else
+              f"MiniChineseWord: {count:,} of the 3,500 characters of level 1"),
+             *(share(words, column, "zh", "word_accuracy") for column in columns)]]
     for i, language in enumerate(("en", "zh")):
         name = LANGUAGES["zh" if chinese else "en"][i]
         rows.append([f"MiniLong，{name}：单词准确率" if chinese else f"MiniLong, {name}: word accuracy",

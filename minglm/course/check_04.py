@@ -155,7 +155,8 @@ def objective(learner: Callable) -> None:
                  words=(normal(2, 9, seed=seed + 2) > 0.3).float(),
                  targets=normal(2, 3, 8, 8, seed=seed + 3),
                  weight=1 + normal(2, 1, 8, 8, seed=seed + 4).abs(),
-                 which=torch.arange(8).view(2, 2, 2), covered=covered, shown=(covered > 0.1).float())
+                 which=torch.arange(8).view(2, 2, 2), covered=covered, shown=(covered > 0.1).float(),
+                 sums=dict(covered=covered.sum()))
         got = function(tokenizer, alignment, b, normal(9, seed=seed + 5).abs())
         if not isinstance(got, tuple) or len(got) != 4 or {*got[1]} != {*names}:
             raise Wrong(f"objective: return the loss, a dict of {', '.join(names)}, z, and ids")

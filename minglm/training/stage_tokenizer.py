@@ -102,7 +102,7 @@ def objective(tokenizer: Tokenizer, alignment: Alignment, b: dict,
     scores, reconstruction, parts = alignment(straight_through(z, codes), b["shown"])
     words = word_loss(scores, b["words"], rarity)
     cells = F.cross_entropy(parts.float().movedim(-1, 1), b["which"], reduction="none") * b["covered"]
-    cells = cells.sum() / b["covered"].sum().clamp_min(1e-6)
+    cells = cells.sum() / b["sums"]["covered"].clamp_min(1e-6)
     error = ((reconstruction.float() - b["targets"]).square() * b["weight"]).mean()
     value = 0.3 * words + 10 * error + cells + 0.5 * commitment
     return value, dict(words=words.detach(), pixels=error.detach(), parts=cells.detach(),
@@ -189,7 +189,7 @@ def tokenizer_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE) ->
         data = device.to(dict(images=images, words=words, targets=F.avg_pool2d(targets, 2),
                               weight=F.avg_pool2d(weight, 2), which=len(PARTS) * which + part,
                               covered=covered, shown=(written + covered > 0.02).float()))
-        return data | dict(generator=generator("tokenizer", step))
+        return data | dict(generator=generator("tokenizer", step), sums=dict(covered=data["covered"].sum()))
 
     def loss(b: dict) -> tuple[Tensor, dict]:
         value, stats, z, ids = objective(model.tokenizer, model.alignment, b, rarity)

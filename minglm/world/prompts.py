@@ -103,8 +103,13 @@ def minilong() -> Iterator[Prompt]:
 
 
 def minichineseword() -> Iterator[Prompt]:
-    """Every character of level 1 by itself, half of the posters with an object."""
-    for i, character in enumerate(level_one()):
+    """Every character of level 1 by itself, half of the posters with an object.
+
+    Shuffled: the list begins with the characters of fewest strokes, and `--limit` should take a fair sample.
+    """
+    characters = list(enumerate(level_one()))
+    random.Random("minichineseword").shuffle(characters)
+    for i, character in characters:
         poster = draw(SEED + 2, i, 128, 128, "random", "zh", 1, i % 2)
         yield asked("zh-word", captioned(replace(
             poster, regions=tuple(replace(r, text=character) for r in poster.regions))))
