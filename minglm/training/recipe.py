@@ -64,6 +64,10 @@ class Step:
         return dict(zip(self.values, torch.stack([value.float() for value in self.values.values()]).tolist()))
 
 
+# stages of one model, each from the weights of the one before
+PLANNERS = "planner", "planner-large", "planner-letters"
+DECODERS = "decoder", "decoder-large", "decoder-letters"
+
 RECIPES = {
     "mini": {
         "vae": Recipe(steps=5000, batch=16, lr=1e-3),

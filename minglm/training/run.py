@@ -24,7 +24,7 @@ from minglm.plot import loss_curve
 from minglm.training import checkpoint, lanes, ranks
 from minglm.training.batches import SEEDS, pixels
 from minglm.training.loop import train as loop
-from minglm.training.recipe import RECIPES, Recipe, Stage
+from minglm.training.recipe import DECODERS, PLANNERS, RECIPES, Recipe, Stage
 from minglm.training.stage_decoder import decoder_stage
 from minglm.training.stage_glyph import glyph_stage
 from minglm.training.stage_planner import planner_stage
@@ -194,9 +194,6 @@ def train_stage(name: str, folder: Path, options: argparse.Namespace, recipe: Re
     return True
 
 
-# the stages of a model, each from the weights of the one before
-PLANNERS = "planner", "planner-large", "planner-letters"
-DECODERS = "decoder", "decoder-large", "decoder-letters"
 STAGES = ("vae", "tokenizer", "glyph", *PLANNERS, *DECODERS)
 NEEDS = {name: ("tokenizer", *PLANNERS[:i][:1]) for i, name in enumerate(PLANNERS)}
 NEEDS |= {name: ("vae", "tokenizer", "glyph", *DECODERS[:i][:1]) for i, name in enumerate(DECODERS)}
@@ -213,8 +210,8 @@ def known(name: str) -> str:
 
 def staged(name: str, config: Config) -> Config:
     """The configuration as a stage trains it: the planner's first stages read texts as BPE tokens."""
-    planner = replace(config.planner, spelled=config.planner.spelled and name not in PLANNERS[:-1])
-    return replace(config, planner=planner)
+    plain = replace(config, planner=replace(config.planner, spelled=False))
+    return plain if name in PLANNERS[:-1] else config
 
 
 def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Path) -> Stage:
