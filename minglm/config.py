@@ -84,6 +84,7 @@ class PlannerConfig:
     preview_tokens: int = 4                  # area of the preview grid, a square number
     preview_weight: float = 2.0              # its weight in the loss, against 1 for the large grid
     exact: bool = False                      # see above (glm_image)
+    spelled: bool = False                    # quoted texts are read byte by byte (model/spelling.py)
 
     @property
     def boi(self) -> int:
@@ -166,7 +167,8 @@ class Config:
         """What the published classes cannot represent; empty for a model of the published kind."""
         ours = {"the VAE is not an AutoencoderConfig": not isinstance(self.vae, AutoencoderConfig),
                 "glyph.places is on": self.glyph.places, "decoder.quarters is on": self.decoder.quarters,
-                "decoder.middle is set": self.decoder.middle is not None}
+                "decoder.middle is set": self.decoder.middle is not None,
+                "planner.spelled is on": self.planner.spelled}
         return [what for what, is_so in ours.items() if is_so]
 
     def to_dict(self) -> dict:
@@ -192,7 +194,8 @@ def _tiny() -> Config:
         vae=VAEConfig(widths=(16, 32), blocks=1),
         tokenizer=TokenizerConfig(width=64, depth=2, heads=2, mlp=128, codebook=256, code_width=16),
         planner=PlannerConfig(codebook=256, vision_vocab=288, vocab=2336, width=64, depth=2,
-                              heads=4, kv_heads=2, head_dim=16, mlp=128, mrope_section=(1, 1, 2)),
+                              heads=4, kv_heads=2, head_dim=16, mlp=128, mrope_section=(1, 1, 2),
+                              spelled=True),
         glyph=GlyphConfig(width=64, depth=1, heads=2, mlp=128),
         decoder=DecoderConfig(width=64, depth=2, heads=4, head_dim=16, glyph_width=64, time_width=64,
                               size_width=16, codebook=256),
@@ -234,9 +237,13 @@ def _glm_image() -> Config:
     )
 
 
+def _mini() -> Config:
+    return Config(planner=PlannerConfig(spelled=True))
+
+
 def preset(name: str) -> Config:
     """The configuration called `name`. Raises ValueError for an unknown name."""
-    makers = dict(tiny=_tiny, mini=Config, base=_base, glm_image=_glm_image)
+    makers = dict(tiny=_tiny, mini=_mini, base=_base, glm_image=_glm_image)
     if name not in makers:
         raise ValueError(f"unknown config {name!r}: choose one of {', '.join(makers)}")
     return makers[name]()

@@ -326,7 +326,7 @@ def test_two_lanes_end_with_all_weights_and_go_on_where_they_stopped(text, monke
     assert main([*command, "--resume"]) == 0
     assert parts("run") == {"vae", "tokenizer", "glyph", "planner", "decoder"}
     assert {path.parent.name for path in Path("run/training").glob("*/log.csv")} == set(STAGES)
-    with open("run/training/decoder-large/log.csv") as file:
+    with open("run/training/decoder-letters/log.csv") as file:
         assert file.read().splitlines()[-1].startswith("2,")
     assert Pipeline.from_pretrained("run", "cpu")(PROMPT, steps=1, progress=False).images[0].size == (128, 128)
 

@@ -30,7 +30,7 @@ from minglm.__main__ import main
 from minglm.config import preset
 from minglm.device import Device, pick
 from minglm.training import batches, checkpoint, ranks, run, sharding
-from minglm.training.recipe import Recipe
+from minglm.training.recipe import DECODERS, PLANNERS, Recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -225,7 +225,7 @@ def test_no_poster_is_seen_twice(monkeypatch, name):
     batches.drawn_once.cache_clear()
     for step in range(recipe.steps):
         for share in cuts:
-            if name in ("planner", "planner-large", "decoder", "decoder-large"):
+            if name in (*PLANNERS, *DECODERS):
                 seen += batches.alike(name, step, recipe, lambda index: index * 7 % 5)[share]
             else:
                 seen += batches.drawn(name, step, recipe.batch, (128, 128), share)

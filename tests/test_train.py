@@ -29,7 +29,7 @@ from minglm.training import batches, ranks, stage_decoder, stage_glyph
 from minglm.training.checkpoint import load
 from minglm.training.loop import train
 from minglm.training.optimisers import EMA, optimisers
-from minglm.training.recipe import RECIPES, Recipe, Stage
+from minglm.training.recipe import DECODERS, PLANNERS, RECIPES, Recipe, Stage
 from minglm.training.run import STAGES, build, check_needs, finish
 from minglm.world import quotes
 from minglm.world.characters import han_characters, is_han, unknown_characters
@@ -431,7 +431,7 @@ def test_a_stage_is_shown_its_sizes_and_squares_most_often():
     assert set(batches.SIZES["decoder"]) == {(128, 128)}         # first squares alone, other sizes in the next stage
 
 
-@pytest.mark.parametrize("stage", ("planner", "planner-large", "decoder", "decoder-large"))
+@pytest.mark.parametrize("stage", (*PLANNERS, *DECODERS))
 def test_batches_of_alike_length_hold_every_poster_of_their_pool_once(stage):
     recipe = Recipe(steps=40, batch=3)
     for group in range(3):
@@ -556,8 +556,8 @@ def test_the_decoder_begins_with_the_encoder_of_the_glyph_stage(trained, config)
     assert all(torch.equal(value, kept[name]) for name, value in stage.model.glyph.state_dict().items())
 
 
-@pytest.mark.parametrize("name, parts", [("planner-large", ["planner"]), ("decoder-large", ["decoder", "glyph"])])
-def test_a_large_stage_goes_on_with_the_weights_before_it_and_trains_all_of_them(trained, config, name, parts):
+@pytest.mark.parametrize("name, parts", [*((name, ["planner"]) for name in PLANNERS[1:]), *((name, ["decoder", "glyph"]) for name in DECODERS[1:])])
+def test_a_later_stage_goes_on_with_the_weights_before_it_and_trains_all_of_them(trained, config, name, parts):
     folder, _, before = trained
     stage = build(name, config, CPU, STEPS[name], before[name])
     stage.begin()                                                # which changes nothing that was trained
@@ -589,7 +589,7 @@ def test_unquoted_leaves_the_rest_in():
 
 
 def test_unknown_stage_and_missing_stage_are_named(tmp_path, config):
-    with pytest.raises(ValueError, match="'vea'.*vae, tokenizer, glyph, planner, planner-large, decoder, decoder-large"):
+    with pytest.raises(ValueError, match="'vea'.*vae, tokenizer, glyph, planner, planner-large, planner-letters, decoder"):
         build("vea", config, CPU, RECIPE, tmp_path)
     for name in ("planner", "decoder"):
         with pytest.raises(ValueError, match=str(tmp_path)):

@@ -30,18 +30,23 @@ SIZES = dict(vae=SMALL * 6 + CANVASES + OTHERS[:4], tokenizer=SMALL * 6 + CANVAS
              planner=SMALL * 5 + CANVASES + OTHERS[:4], decoder=SMALL)
 SIZES["planner-large"] = SMALL * 8 + CANVASES + OTHERS
 SIZES["decoder-large"] = SMALL * 14 + CANVASES + OTHERS
+SIZES["planner-letters"] = SIZES["decoder-letters"] = SMALL * 8 + CANVASES * 2 + OTHERS
 # one stream of posters per stage
 SEEDS = {"vae": 1, "tokenizer": 2, "planner": 3, "decoder": 4, "glyph": 5, "decoder-large": 6,
-         "planner-large": 13}
+         "planner-large": 13, "planner-letters": 14, "decoder-letters": 15}
 # the share of posters that are full: letters and objects are learned by how often they are seen, and most of
 # an ordinary poster is empty ground. Of full ones, the share with a row of objects, else there is only text
-FULL = {"vae": 0.2, "decoder": 0.3, "decoder-large": 0.3}
-FULL_EARLY = {"decoder": 0.9, "decoder-large": 0.6}
-ROWS = {"decoder": 0.5, "decoder-large": 0.5}
+FULL = {"vae": 0.2, "decoder": 0.3, "decoder-large": 0.3, "decoder-letters": 0.3, "planner-letters": 0.15}
+FULL_EARLY = {"decoder": 0.9, "decoder-large": 0.6, "decoder-letters": 0.6}
+ROWS = {"decoder": 0.5, "decoder-large": 0.5, "decoder-letters": 0.5}
+# the share of texts that are misspelt in the plans a decoder learns from, half of them by default, and how
+# likely each mistake is followed by another
+MISSPELT, AGAIN = {"decoder-letters": 0.9}, {"decoder-letters": 0.5}
 # the share of captions that tell everything: nothing about their posters has to be guessed, so what each word
 # means for the ids is learned from them first, and from people's captions what may be left out, and how
-TOLD, TOLD_EARLY = {"planner": 0.4, "planner-large": 0.4}, {"planner": 0.8}
-EARLY = {"decoder": 0.75, "decoder-large": 0.5, "planner": 0.4}  # which part of a stage's steps that is
+TOLD, TOLD_EARLY = {"planner": 0.4, "planner-large": 0.4, "planner-letters": 0.6}, {"planner": 0.8}
+# which part of a stage's steps that is
+EARLY = {"decoder": 0.75, "decoder-large": 0.5, "decoder-letters": 0.5, "planner": 0.4}
 POOL = 4                                     # batches that are sorted by length together
 WHOLE = slice(None)                          # all samples of a batch
 
@@ -106,26 +111,22 @@ def text_bytes(poster: Poster) -> int:
     return sum(len(line.encode()) + 1 for line in poster.strings)
 
 
-def misspell(rng: random.Random, text: str) -> str:
-    """`text` with a letter replaced, removed or inserted, sometimes several."""
+def misspell(rng: random.Random, text: str, again: float = 0.3) -> str:
+    """`text` with a letter replaced, removed or inserted; with probability `again` one more, and so on."""
     letters = han_characters() if is_han(text) else "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
     while True:
         at, letter = rng.randrange(len(text)), rng.choice(letters)
         wrong = rng.choice((text[:at] + letter + text[at + 1:], text[:at] + text[at + 1:],
                             text[:at] + letter + text[at:], text + letter)).strip()
-        if wrong and rng.random() < 0.7:
+        if wrong and rng.random() >= again:
             return wrong
         text = wrong or text
 
 
-def planned(rng: random.Random, poster: Poster, share: float = 0.5) -> Poster:
+def planned(rng: random.Random, poster: Poster, share: float = 0.5, again: float = 0.3) -> Poster:
     """The poster as an imperfect planner would plan it: each text misspelt with probability `share`, in as
-    many lines as before."""
-    wrong = replace(
-        poster,
-        regions=tuple(
-            replace(r, text=misspell(rng, r.text)) if rng.random() < share else r for r in poster.regions
-        ),
-    )
+    many lines as before. again: see `misspell`."""
+    wrong = replace(poster, regions=tuple(
+        replace(r, text=misspell(rng, r.text, again)) if rng.random() < share else r for r in poster.regions))
     same = has_room(wrong) and len(wrong.lines) == len(poster.lines)
     return wrong if same else poster

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from minglm.device import cores
 
-LANES = (("tokenizer", "planner", "planner-large"), ("vae", "glyph", "decoder", "decoder-large"))
+LANES = (("tokenizer", "planner", "planner-large", "planner-letters"),
+         ("vae", "glyph", "decoder", "decoder-large", "decoder-letters"))
 LOOK = 2.0                                   # seconds between looks at what the other lane has done
 
 

@@ -24,7 +24,7 @@ from minglm.plot import loss_curve
 from minglm.training import checkpoint, lanes, ranks
 from minglm.training.batches import SEEDS, pixels
 from minglm.training.loop import train as loop
-from minglm.training.recipe import RECIPES, Recipe, Stage
+from minglm.training.recipe import DECODERS, PLANNERS, RECIPES, Recipe, Stage
 from minglm.training.stage_decoder import decoder_stage
 from minglm.training.stage_glyph import glyph_stage
 from minglm.training.stage_planner import planner_stage
@@ -160,7 +160,7 @@ def train_stage(name: str, folder: Path, options: argparse.Namespace, recipe: Re
 
     aside: folders to put aside as soon as nothing can be refused any more.
     """
-    config, leader, minutes = preset(options.config), not ranks.rank(), 0.0
+    config, leader, minutes = staged(name, preset(options.config)), not ranks.rank(), 0.0
     place = folder / "training" / name
     with ranks.leader_first():
         stage = build(name, config, device, recipe, folder)
@@ -194,12 +194,11 @@ def train_stage(name: str, folder: Path, options: argparse.Namespace, recipe: Re
     return True
 
 
-STAGES = ("vae", "tokenizer", "glyph", "planner", "planner-large", "decoder", "decoder-large")
-NEEDS = {"planner": ("tokenizer",), "planner-large": ("tokenizer", "planner"),
-         "decoder": ("vae", "tokenizer", "glyph"), "decoder-large": ("vae", "tokenizer", "glyph", "decoder")}
-OUTPUTS = {"vae": ("vae",), "tokenizer": ("tokenizer",), "glyph": ("glyph",), "planner": ("planner",),
-           "planner-large": ("planner",),
-           "decoder": ("decoder", "glyph"), "decoder-large": ("decoder", "glyph")}
+STAGES = ("vae", "tokenizer", "glyph", *PLANNERS, *DECODERS)
+NEEDS = {name: ("tokenizer", *PLANNERS[:i][:1]) for i, name in enumerate(PLANNERS)}
+NEEDS |= {name: ("vae", "tokenizer", "glyph", *DECODERS[:i][:1]) for i, name in enumerate(DECODERS)}
+OUTPUTS = {name: (name,) for name in STAGES}
+OUTPUTS |= dict.fromkeys(PLANNERS, ("planner",)) | dict.fromkeys(DECODERS, ("decoder", "glyph"))
 
 
 def known(name: str) -> str:
@@ -207,6 +206,12 @@ def known(name: str) -> str:
     if name not in STAGES:
         raise ValueError(f"unknown stage {name!r}: choose one of {', '.join(STAGES)} or all")
     return name
+
+
+def staged(name: str, config: Config) -> Config:
+    """The configuration as a stage trains it: the planner's first stages read texts as BPE tokens."""
+    plain = replace(config, planner=replace(config.planner, spelled=False))
+    return plain if name in PLANNERS[:-1] else config
 
 
 def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Path) -> Stage:
@@ -225,7 +230,7 @@ def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Pat
     if name == "glyph":
         return glyph_stage(config, device, recipe)
     tokenizer = weights.load_part(folder, "tokenizer", config)
-    if name in ("planner", "planner-large"):
+    if name in PLANNERS:
         planner = None if name == "planner" else weights.load_part(folder, "planner", config)
         bpe = weights.load_text(folder, config)
         return planner_stage(name, config, device, recipe, bpe, tokenizer, planner)

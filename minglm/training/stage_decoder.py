@@ -1,6 +1,7 @@
 """Stage `decoder`: flow matching on latents, given ids and words.
 
-Stage `decoder-large` is the same on canvases of many sizes, from the weights of stage `decoder`.
+Stage `decoder-large` is the same on canvases of many sizes, from the weights of stage `decoder`;
+`decoder-letters` follows it, with plans in which nine texts in ten are misspelt.
 
 Shapes: B batch · H heads · S glyph tokens · N image tokens of the decoder.
 """
@@ -22,7 +23,7 @@ from minglm.model.decoder import Decoder
 from minglm.model.glyph import GlyphEncoder, collate, gather
 from minglm.model.tokenizer import Tokenizer
 from minglm.model.vae import VAE
-from minglm.training.batches import WHOLE, alike, generator, pixels, planned, text_bytes
+from minglm.training.batches import AGAIN, MISSPELT, WHOLE, alike, generator, pixels, planned, text_bytes
 from minglm.training.recipe import Recipe, Stage
 from minglm.world.lettering import lettering
 from minglm.world.masks import object_mask, text_mask
@@ -77,6 +78,7 @@ def decoder_stage(name: str, config: Config, device: Device, recipe: Recipe, vae
     model = DecoderTraining(decoder or begin(config, tokenizer), glyph).to(device.device).requires_grad_(True)
     vae, tokenizer = vae.to(device.device).eval(), tokenizer.to(device.device).eval()
     scale, heads, patch = config.vae.scale, config.decoder.heads, config.decoder.patch
+    wrong = MISSPELT.get(name, 0.5), AGAIN.get(name, 0.3)
 
     def batch(step: int, share: slice = WHOLE) -> dict:
         # posters and random numbers for the whole batch, whatever `share` is
@@ -89,7 +91,7 @@ def decoder_stage(name: str, config: Config, device: Device, recipe: Recipe, vae
         no_prior = torch.where(without, kept[:, 1] < 0.7, kept[:, 1] < 0.04)     # no ids
         rng, noise, u = (random.Random(f"plan/{name}/{step}"), torch.randn(shape, generator=g),
                          torch.rand(count, generator=g))
-        plans = [p if skip else planned(rng, p) for p, skip in zip(drawn_, without.tolist())]
+        plans = [p if skip else planned(rng, p, *wrong) for p, skip in zip(drawn_, without.tolist())]
         # from here on only this rank's samples
         drawn_, plans, without = drawn_[share], plans[share], without[share]
         shown = [p if not skip else replace(p, regions=()) for p, skip in zip(drawn_, without.tolist())]

@@ -53,6 +53,11 @@ def is_wide(character: str, text: str) -> bool:
     return is_han(character) or character in EITHER and is_han(text)
 
 
+def columns(line: str, text: str | None = None) -> int:
+    """The width of a line in narrow characters; `text` is what the line is a part of."""
+    return sum(1 + is_wide(c, text or line) for c in line)
+
+
 def tidy(text: str) -> str:
     """A text as it is drawn: full-width letters and digits become narrow, runs of blanks one space."""
     narrow = "".join(unicodedata.normalize("NFKC", c) if "０" <= c <= "ｚ" and c not in WIDE else c

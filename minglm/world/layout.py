@@ -15,7 +15,7 @@ from functools import cache, lru_cache
 from PIL import Image, ImageDraw, ImageFont
 
 from minglm.files import DATA
-from minglm.world.characters import is_wide
+from minglm.world.characters import columns, is_wide
 
 CELL = 32                                    # pixels per planner id and side; the height of a line
 PITCH = 16                                   # pixels per narrow character
@@ -38,7 +38,7 @@ class Letter:
 
 def measure(line: str, text: str | None = None) -> int:
     """The width of a line at full pitch; `text` is what the line is a part of."""
-    return sum(PITCH * (1 + is_wide(c, text or line)) for c in line)
+    return PITCH * columns(line, text)
 
 
 # ---------------------------------------------------------------- breaking lines
