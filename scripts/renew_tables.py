@@ -49,11 +49,17 @@ def share(scores: dict, *path: str) -> str:
     return f"{scores:.3f}" if isinstance(scores, float | int) and scores == scores else "–"
 
 
+def pictures(scores: dict) -> int:
+    """How many prompts a report is about: all, or what `--limit` said."""
+    return sum(scores.get("pipeline", {}).get(language, {}).get("pictures", 0) for language in LANGUAGES)
+
+
 def miniposter(chinese: bool) -> str:
     """Every metric by language, four columns."""
     scores = report("miniposter")
-    head = (["720 条留出的提示词", "标准图", "VAE", "解码器（真实 id）", "整条流水线"] if chinese else
-            ["720 prompts, held out", "gold drawing", "VAE", "decoder, true ids", "whole pipeline"])
+    count = pictures(scores)
+    head = ([f"{count} 条留出的提示词", "标准图", "VAE", "解码器（真实 id）", "整条流水线"] if chinese else
+            [f"{count} prompts, held out", "gold drawing", "VAE", "decoder, true ids", "whole pipeline"])
     columns, colon = ("gold", "vae", "decoder", "pipeline"), "：" if chinese else ": "
     return table(head, [[f"{LANGUAGES['zh' if chinese else 'en'][i]}{colon}{names[chinese]}",
                          *(share(scores, column, language, metric) for column in columns)]
@@ -81,7 +87,9 @@ def others(chinese: bool) -> str:
              *(share(words, column, "zh", "word_accuracy") for column in columns)]]
     for i, language in enumerate(("en", "zh")):
         name = LANGUAGES["zh" if chinese else "en"][i]
-        rows.append([f"MiniLong，{name}：单词准确率" if chinese else f"MiniLong, {name}: word accuracy",
+        count = report("minilong").get("pipeline", {}).get(language, {}).get("pictures", 0)
+        rows.append([f"MiniLong，{name}，{count} 条：单词准确率" if chinese else
+                     f"MiniLong, {name}, {count} prompts: word accuracy",
                      *(share(report("minilong"), column, language, "word_accuracy") for column in columns)])
     for task, (english, metric, hanzi) in TASKS.items():
         both = {c: [report("minicompose").get(c, {}).get(f"{language}-{task}", {}).get(metric) for language in ("en", "zh")]
