@@ -15,13 +15,15 @@ ifeq ($(shell uname -s; command -v nvidia-smi || true),Linux)
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 endif
 
-.PHONY: help demo lint test lab train evaluate bench other-machines clean
+.PHONY: help demo lint test lab lab-solved train evaluate bench other-machines clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## */  make \1	/p' Makefile
 
-demo: .venv/.with-ocr  ## prompt -> poster.png, with the shipped weights
-	$(BIN)/minglm generate 'A yellow poster with an apple in the centre and the red word "HELLO" at the bottom.' --seed 0 --out poster.png --read
+# Any prompt: make demo PROMPT='a blue card with two cats and the words "Good night"'
+demo: export PROMPT ?= a yellow poster with an apple and the words "Hello, 你好"
+demo: .venv/.with-ocr  ## prompt -> poster.png, with the shipped weights; PROMPT='...' for one of your own
+	$(BIN)/minglm generate "$$PROMPT" --seed 0 --out poster.png --read
 
 lint: .venv/.with-test  ## what ruff has to say, within a second
 	$(BIN)/ruff check .
@@ -33,8 +35,12 @@ test: .venv/.with-test  ## everything CI runs: unit tests, then the notebooks ag
 	$(BIN)/pytest --durations=10 tests
 	$(BIN)/pytest --durations=10 --nbval --nbval-current-env --nbval-sanitize-with=tests/sanitize.cfg --nbval-cell-timeout=300 notebooks
 
-lab: .venv/.with-notebooks,ocr  ## JupyterLab at the first notebook
-	$(BIN)/jupyter lab $(firstword $(sort $(wildcard notebooks/*.ipynb)) notebooks)
+lab: .venv/.with-notebooks,ocr  ## the course in JupyterLab: your own copies, without solutions (made on first use)
+	@test -d my_course || $(BIN)/minglm classroom my_course
+	$(BIN)/jupyter lab my_course/students/00_meet_minglm.ipynb
+
+lab-solved: .venv/.with-notebooks,ocr  ## the notebooks of the repository in JupyterLab, solved
+	$(BIN)/jupyter lab notebooks/00_meet_minglm.ipynb
 
 train: .venv/.with-ocr  ## the reference weights, from nothing
 	$(BIN)/minglm train all --config mini

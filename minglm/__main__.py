@@ -75,27 +75,37 @@ def generate(options: argparse.Namespace) -> None:
     loaded = time.monotonic()
     out = pipe(options.prompt, *options.size, image=options.image, steps=options.steps,
                guidance=options.guidance, temperature=options.temperature, top_p=options.top_p,
-               seed=options.seed, progress=not options.json)
+               seed=options.seed, enhance=not options.no_enhance, progress=not options.json)
     painted = time.monotonic()
     save_image(out.images[0], options.out)
-    done = dict(out=str(options.out), size=list(options.size), seed=options.seed, weights=options.weights,
-                device=str(pipe.device), load_seconds=round(loaded - began, 2),
-                paint_seconds=round(painted - loaded, 2), plan=out.plan[0].tolist())
+    width, height = out.images[0].size
+    done = dict(
+        out=str(options.out),
+        size=[height, width],
+        prompt=out.prompts[0],
+        notes=out.notes,
+        seed=options.seed,
+        weights=options.weights,
+        device=str(pipe.device),
+        load_seconds=round(loaded - began, 2),
+        paint_seconds=round(painted - loaded, 2),
+        plan=out.plan[0].tolist(),
+    )
     if judge:
         done["read"] = [found.text for found in judge.read(out.images[0])]
     if options.json:
         print(to_json(done))
         return
-    print(f"{options.out}: {options.size[0]}x{options.size[1]} pixels, seed {options.seed}, painted in "
+    print(f"{options.out}: {height}x{width} pixels, seed {options.seed}, painted in "
           f"{done['paint_seconds']} s on {pipe.device} (loading took {done['load_seconds']} s)")
     if judge:
         print("OCR reads:", " | ".join(done["read"]) or "nothing")
 
 
-def train(options: argparse.Namespace) -> None:
+def train(options: argparse.Namespace) -> int:
     from minglm.training.run import train
 
-    train(options)
+    return train(options)
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -116,12 +126,16 @@ def evaluate(options: argparse.Namespace) -> None:
         writable(path)
     set_threads()
     prompts = load_prompts(options.prompts, options.limit)
+    columns = tuple(name for name in module.COLUMNS if name in (options.columns or module.COLUMNS))
+    if "pipeline" not in columns and any(prompt.poster is None for prompt in prompts):
+        raise ValueError(f"--columns {' '.join(columns)}: prompts of {options.prompts} have no drawing, so "
+                         "only pipeline can be scored")
     pipe = Pipeline.from_pretrained(options.weights, options.device)
     results, shown, began = [], [], time.monotonic()
-    how = dict(steps=options.steps, guidance=options.guidance)
+    how = dict(steps=options.steps, guidance=options.guidance, enhance=not options.no_enhance)
     with tqdm(total=len(prompts), desc="judging", unit="prompt", disable=options.json) as bar:
-        for number, cell, _, pictures, scores in module.evaluate(pipe, prompts, options.seed, **how):
-            results.append((cell, scores))
+        for _, prompt, pictures, scores in module.evaluate(pipe, prompts, options.seed, columns, **how):
+            results.append((prompt.cell, scores))
             if len(shown) < 12:
                 shown.append(pictures)
             bar.update()
@@ -137,7 +151,8 @@ def evaluate(options: argparse.Namespace) -> None:
         scores=scores,
     )
     probed = ""
-    if options.limit is None and options.prompts == "miniposter":  # a whole evaluation asks the ids too
+    # a whole evaluation asks the ids too
+    if options.limit is None and options.prompts == "miniposter" and columns == module.COLUMNS:
         done["tokenizer"] = probe(pipe)
         probed = "\ntokenizer, read from its ids by linear probes: " + ", ".join(
             f"{name.replace('_', ' ')} {value}" for name, value in done["tokenizer"].items())

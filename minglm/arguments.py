@@ -54,7 +54,9 @@ def command_line() -> argparse.ArgumentParser:
         action="append",
         help="a picture to edit: for snapshots of the published model; mini cannot yet",
     )
-    one.add_argument("--size", type=size, default=(128, 128), help="HEIGHTxWIDTH, multiples of 32")
+    one.add_argument("--size", type=size, default=(None, None),
+                     help="HEIGHTxWIDTH, multiples of 32 (default: the smallest in which everything fits)")
+    one.add_argument("--no-enhance", action="store_true", help="give the planner the prompt as it is")
     one.add_argument("--steps", type=int, default=20)
     one.add_argument("--guidance", type=float, default=1.5)
     one.add_argument("--temperature", type=float, default=0.9)
@@ -76,7 +78,9 @@ def command_line() -> argparse.ArgumentParser:
         "--nproc-per-node=CARDS -m minglm train ...`; each process takes one card and its share "
         "of every batch, and the losses are those of one process.",
     )
-    one.add_argument("stage", help="vae, tokenizer, planner, decoder, or all")
+    one.add_argument("stage", nargs="+",
+                     help="vae, tokenizer, glyph, planner, planner-large, planner-letters, decoder, "
+                          "decoder-large, decoder-letters, several of them, or all")
     one.add_argument("--config", default="mini", help="tiny, mini or base")
     one.add_argument("--out", type=Path, help="folder for weights and logs (default: runs/CONFIG)")
     one.add_argument("--steps", type=count, help="steps of the recipe, instead of its own")
@@ -112,13 +116,20 @@ def command_line() -> argparse.ArgumentParser:
     one.add_argument(
         "--simulate-npu", action="store_true", help="on a simulated Ascend card, which counts what it does"
     )
-    one.set_defaults(run="train")
+    one.set_defaults(run="train", lane=None)
 
     one = commands.add_parser("evaluate", help="score weights on prompts never trained on")
     one.add_argument("--weights", default="mini")
-    one.add_argument("--prompts", default="miniposter", help="miniposter or minilong")
+    one.add_argument(
+        "--prompts",
+        default="miniposter",
+        help="miniposter, minilong, minichineseword, minicompose or miniopen",
+    )
     one.add_argument("--limit", type=int, help="only the first so many prompts, and no probes")
+    one.add_argument("--columns", nargs="+", choices=("gold", "vae", "decoder", "pipeline"), metavar="COLUMN",
+                     help="only these of gold, vae, decoder and pipeline, which is sooner done")
     one.add_argument("--steps", type=steps, default=20)
+    one.add_argument("--no-enhance", action="store_true", help="give the planner the prompts as they are")
     one.add_argument("--guidance", type=guidance, default=1.5)
     one.add_argument("--seed", type=seed, default=0)
     one.add_argument(

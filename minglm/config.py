@@ -49,7 +49,7 @@ class TokenizerConfig:
     heads: int = 6
     mlp: int = 768
     table: int = 8                           # side of the learned position table, resampled
-    codebook: int = 1024
+    codebook: int = 4096
     code_width: int = 32
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)  # subtracted from red, green and blue in 0..1
     std: tuple[float, ...] = (0.5, 0.5, 0.5)   # divided by
@@ -68,22 +68,23 @@ class PlannerConfig:
     sampled now and then.
     """
 
-    codebook: int = 1024
-    vision_vocab: int = 1152                 # codes + boi + eoi + unused; size of the output head
-    vocab: int = 3200                        # vision_vocab + text vocabulary
+    codebook: int = 4096
+    vision_vocab: int = 4224                 # codes + boi + eoi + unused; size of the output head
+    vocab: int = 8320                        # vision_vocab + text vocabulary
     width: int = 256
-    depth: int = 4
+    depth: int = 6
     heads: int = 8
     kv_heads: int = 2
     head_dim: int = 32
     mlp: int = 768
-    rope_theta: float = 10000.0
+    rope_theta: float = 30.0                 # small, as its grids are (glm_image: 10000)
     rotary_fraction: float = 0.5             # of head_dim that is rotated
     mrope_section: tuple[int, int, int] = (2, 3, 3)  # rotary frequencies for time, row, column
     eps: float = 1e-5
     preview_tokens: int = 4                  # area of the preview grid, a square number
     preview_weight: float = 2.0              # its weight in the loss, against 1 for the large grid
     exact: bool = False                      # see above (glm_image)
+    spelled: bool = False                    # quoted texts are read byte by byte (model/spelling.py)
 
     @property
     def boi(self) -> int:
@@ -99,15 +100,16 @@ class GlyphConfig:
     """Byte-level T5 encoder for quoted text."""
 
     vocab: int = 384                         # byte + 3; 0 pad, 1 end of string
-    width: int = 192
-    depth: int = 2
-    heads: int = 6
+    width: int = 256
+    depth: int = 4
+    heads: int = 8
     head_dim: int = 32
-    mlp: int = 512
+    mlp: int = 1024
     buckets: int = 32                        # relative-position buckets
     max_distance: int = 128
     eps: float = 1e-6
-    places: bool = True                      # embed the position of a byte in its string (glm_image: no)
+    places: bool = True                      # embed where a byte stands, and learn to draw it
+    raster: int = 512                        # pixels that each byte learns to draw, if `places`
 
 
 @dataclass(frozen=True)
@@ -118,14 +120,18 @@ class DecoderConfig:
     channels: int = 16
     width: int = 256
     depth: int = 4
-    heads: int = 8
-    head_dim: int = 32
-    glyph_width: int = 192
+    heads: int = 4                           # few and wide: normalised queries need width to be sharp
+    head_dim: int = 64
+    glyph_width: int = 256
     scale: int = 8                           # pixels per latent and side
     time_width: int = 128                    # also the width of the modulation vector
     size_width: int = 64                     # width of the sinusoid of each size
-    codebook: int = 1024
+    codebook: int = 4096
     rope_theta: float = 10000.0
+    quarters: bool = True                    # an id says something else to each of its 2x2 tokens
+    # the number of the column in the middle: texts are centred, so their letters keep their columns whatever
+    # the picture's width. None: columns count from the left edge, as in the published model
+    middle: int | None = 4
 
 
 @dataclass(frozen=True)
@@ -148,14 +154,22 @@ class Config:
     glyph: GlyphConfig = field(default_factory=GlyphConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     flow: FlowConfig = field(default_factory=FlowConfig)
-    max_side: int = 192                      # longest image side, in pixels
-    # paints the poster world only: Latin in capitals, Chinese of data/words/zh_chars.txt (glm_image: no)
-    posters: bool = True
+    max_side: int = 256                      # longest image side, in pixels
+    posters: bool = True                     # paints the poster world only (glm_image: no)
 
     @property
     def cell(self) -> int:
         """Pixels per planner id and side: 32."""
         return 2 * self.vae.scale * self.decoder.patch
+
+    @property
+    def unpublished(self) -> list[str]:
+        """What the published classes cannot represent; empty for a model of the published kind."""
+        ours = {"the VAE is not an AutoencoderConfig": not isinstance(self.vae, AutoencoderConfig),
+                "glyph.places is on": self.glyph.places, "decoder.quarters is on": self.decoder.quarters,
+                "decoder.middle is set": self.decoder.middle is not None,
+                "planner.spelled is on": self.planner.spelled}
+        return [what for what, is_so in ours.items() if is_so]
 
     def to_dict(self) -> dict:
         return asdict(self)
@@ -180,11 +194,11 @@ def _tiny() -> Config:
         vae=VAEConfig(widths=(16, 32), blocks=1),
         tokenizer=TokenizerConfig(width=64, depth=2, heads=2, mlp=128, codebook=256, code_width=16),
         planner=PlannerConfig(codebook=256, vision_vocab=288, vocab=2336, width=64, depth=2,
-                              heads=4, kv_heads=2, head_dim=16, mlp=128, mrope_section=(1, 1, 2)),
+                              heads=4, kv_heads=2, head_dim=16, mlp=128, mrope_section=(1, 1, 2),
+                              spelled=True),
         glyph=GlyphConfig(width=64, depth=1, heads=2, mlp=128),
         decoder=DecoderConfig(width=64, depth=2, heads=4, head_dim=16, glyph_width=64, time_width=64,
                               size_width=16, codebook=256),
-        max_side=128,
     )
 
 
@@ -193,12 +207,12 @@ def _base() -> Config:
         name="base",
         vae=VAEConfig(widths=(128, 256), blocks=3),
         tokenizer=TokenizerConfig(width=384, depth=8, heads=6, mlp=1536, table=16, codebook=4096),
-        planner=PlannerConfig(codebook=4096, vision_vocab=4224, vocab=6272, width=512, depth=12,
-                              heads=8, kv_heads=2, head_dim=64, mlp=1536, mrope_section=(4, 6, 6),
+        planner=PlannerConfig(codebook=4096, vision_vocab=4224, vocab=6272, width=512, depth=12, heads=8,
+                              kv_heads=2, head_dim=64, mlp=1536, rope_theta=100.0, mrope_section=(4, 6, 6),
                               preview_tokens=16),
         glyph=GlyphConfig(width=384, depth=4, heads=6, head_dim=64, mlp=1024),
-        decoder=DecoderConfig(width=768, depth=12, heads=12, head_dim=64, glyph_width=384,
-                              time_width=256, size_width=128, codebook=4096),
+        decoder=DecoderConfig(width=768, depth=12, heads=12, head_dim=64, glyph_width=384, time_width=256,
+                              size_width=128, codebook=4096),
         flow=FlowConfig(base_tokens=64),
         max_side=512,
     )
@@ -213,19 +227,23 @@ def _glm_image() -> Config:
                                   post_conv=True),
         planner=PlannerConfig(codebook=16384, vision_vocab=16512, vocab=168064, width=4096,
                               depth=40, heads=32, kv_heads=2, head_dim=128, mlp=13696,
-                              mrope_section=(8, 12, 12), preview_tokens=256, exact=True),
+                              rope_theta=10000.0, mrope_section=(8, 12, 12), preview_tokens=256, exact=True),
         glyph=GlyphConfig(width=1472, depth=12, heads=6, head_dim=64, mlp=3584, places=False),
         decoder=DecoderConfig(width=4096, depth=30, heads=32, head_dim=128, glyph_width=1472,
-                              time_width=512, size_width=256, codebook=16384),
+                              time_width=512, size_width=256, codebook=16384, quarters=False, middle=None),
         flow=FlowConfig(base_tokens=256),
         max_side=2048,
         posters=False,
     )
 
 
+def _mini() -> Config:
+    return Config(planner=PlannerConfig(spelled=True))
+
+
 def preset(name: str) -> Config:
     """The configuration called `name`. Raises ValueError for an unknown name."""
-    makers = dict(tiny=_tiny, mini=Config, base=_base, glm_image=_glm_image)
+    makers = dict(tiny=_tiny, mini=_mini, base=_base, glm_image=_glm_image)
     if name not in makers:
         raise ValueError(f"unknown config {name!r}: choose one of {', '.join(makers)}")
     return makers[name]()

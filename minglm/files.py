@@ -27,7 +27,7 @@ DATA = HOME / "data"
 
 def check_data() -> None:
     """Raise ValueError unless the data are there: a copy of the modules alone has none."""
-    if not (DATA / "names.json").is_file():  # a folder called data may be anybody's
+    if not (DATA / "objects.json").is_file():  # a folder called data may be anybody's
         raise ValueError(
             "minglm/data is missing: run from a clone, installed with pip install -e ., or install a wheel"
         )

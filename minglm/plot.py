@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import time
-from collections.abc import Iterable, Iterator
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib import font_manager, patches
+from PIL import Image
 
 from minglm.files import DATA, whole_file
 
@@ -31,7 +34,7 @@ def pyplot():
     return plt
 
 
-def notebook():
+def notebook(quality: int = 68):
     """pyplot for a notebook with many painted pictures: its figures are stored as JPEG.
 
     Painted pictures contain invisible noise, which makes PNG four times as large as JPEG. For rendered
@@ -42,7 +45,7 @@ def notebook():
 
     plt = pyplot()
     backend = InlineBackend.instance(parent=get_ipython())
-    backend.print_figure_kwargs = dict(bbox_inches="tight", pil_kwargs=dict(quality=68, subsampling=0))
+    backend.print_figure_kwargs = dict(bbox_inches="tight", pil_kwargs=dict(quality=quality, subsampling=0))
     backend.figure_formats = {"jpeg"}
     return plt
 
@@ -54,6 +57,40 @@ def han_family() -> str:
     entries = font_manager.fontManager.ttflist
     entries.append(replace(entries[-1], weight=400))  # bold, declared normal, or matplotlib would warn
     return entries[-1].name
+
+
+def show(figure, alt: str, chart: bool = False) -> None:
+    """Show a figure in a notebook, with what is to be seen in words (`alt`) for readers who cannot see it.
+
+    chart: as PNG, which is small for lines and plain areas, even where figures are JPEG.
+    """
+    from IPython import get_ipython
+    from IPython.display import display
+
+    kinds = "image/png", "image/jpeg"
+    about = {kind: {"alt": alt} for kind in kinds}
+    if shell := get_ipython():
+        data, more = shell.display_formatter.format(figure)
+        if chart and "image/jpeg" in data:
+            out = io.BytesIO()
+            figure.savefig(out, format="png", bbox_inches="tight")
+            data = {"image/png": b64encode(out.getvalue()).decode(), "text/plain": data["text/plain"]}
+        if "image/png" in data:
+            data["image/png"] = with_palette(data["image/png"])
+        display(data, raw=True, metadata={kind: more.get(kind, {}) | text for kind, text in about.items()})
+    else:
+        display(figure, metadata=about)
+    pyplot().close(figure)
+
+
+def with_palette(png: str | bytes, colours: int = 128) -> str | bytes:
+    """A PNG, or one in base64, with a palette: of a chart a third of the size, and no other to the eye."""
+    raw = b64decode(png) if isinstance(png, str) else png
+    out = io.BytesIO()
+    image = Image.open(io.BytesIO(raw)).convert("RGB")
+    image = image.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    image.save(out, "png", optimize=True)
+    return b64encode(out.getvalue()).decode() if isinstance(png, str) else out.getvalue()
 
 
 @cache
@@ -192,3 +229,19 @@ def loss_curve(log: str | Path, out: str | Path) -> None:
             figure.savefig(temporary, format="png")
     finally:
         plt.close(figure)
+
+
+def errors(axis, names: Sequence[str], series: dict[str, list[tuple[float, int]]],
+           interval: Callable) -> None:
+    """The share that is wrong of each (right, of how many), one per name and label of `series`, as points
+    between the ends of interval(right, count)."""
+    for i, (label, pairs) in enumerate(series.items()):
+        x = np.arange(len(names)) + 0.6 * ((i + 0.5) / len(series) - 0.5)
+        wrong = np.array([1 - right / count for right, count in pairs])
+        high, low = np.array([interval(right, count) for right, count in pairs]).T[::-1]
+        least, most = 1 - high, 1 - low
+        bars = (wrong - least).clip(0), (most - wrong).clip(0)
+        axis.errorbar(x, wrong, yerr=bars, fmt="o", ms=3, lw=1, capsize=2, label=label)
+    axis.set_xticks(range(len(names)), names, fontsize=8)
+    axis.set_ylim(0, None)
+    axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=len(series))

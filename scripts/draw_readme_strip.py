@@ -21,12 +21,12 @@ from minglm.plot import pictures, pyplot
 from minglm.world.draw import draw
 
 PROMPTS = (
-    'A purple poster with a cat on the left, the yellow word "GOOD" at the top and the white word "MORNING" at the bottom.',
-    "一张蓝色海报，中间画着月亮，顶部是白色文字“晚安”，底部是黄色文字“平安”。",
-    'A strawberry in the centre on a white background. The top says "SWEET" in red.',
-    "绿色背景的海报，左边有熊猫，右边写着白色的“你好”，底部写着黄色的“中国”。",
-    'A pink card with a rocket on the right and the black text "GO UP!" at the top.',
-    "一张黑色海报，底部画着气球，顶部是青色文字“出门去”。",
+    'a red poster with a cat, it says "Hello, World!"',
+    "粉色的生日卡片，画一个蛋糕，写着“生日快乐”",
+    'Sign for my café: two cups of coffee and the text "Café open 9-5" at the top, brown please',
+    "蓝色背景，一只猫头鹰，顶部用白色写“晚安，世界”",
+    'A dog and a cat on green, "Walk with us" in white',
+    "画一条龙，红底黄字，“新年快乐”，“万事如意”",
 )
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -61,19 +61,20 @@ def save(figure, name: str) -> None:
 def main() -> None:
     set_threads()
     pipe = Pipeline.from_pretrained("mini")
-    out = pipe(list(PROMPTS))
-    save(pictures(out.images, columns=6), "posters")
+    outs = [pipe(prompt) for prompt in PROMPTS]                                  # each in its own size
+    save(pictures([out.images[0] for out in outs], columns=6), "posters")
 
     plt, small, large = pyplot(), mean_pieces(pipe, 2), mean_pieces(pipe, 1)
     figure, axes = plt.subplots(2, 4, figsize=(8.4, 3.5), width_ratios=(1.7, 1, 1, 1))
     for row, i in zip(axes, (0, 1)):
         row[0].text(0, 0.5, fill(PROMPTS[i], 30 if PROMPTS[i].isascii() else 15), va="center", fontsize=10)
-        shown = mosaic(out.preview[i], small), mosaic(out.plan[i], large), np.asarray(out.images[i])
+        out = outs[i]
+        shown = mosaic(out.preview[0], small), mosaic(out.plan[0], large), np.asarray(out.images[0])
         for axis, picture in zip(row[1:], shown):
             axis.imshow(picture)
         for axis in row:
             axis.axis("off")
-    for axis, title in zip(axes[0], ("prompt", "preview: 2 x 2 ids", "plan: 4 x 4 ids", "poster")):
+    for axis, title in zip(axes[0], ("prompt", "preview", "plan", "poster")):
         axis.set_title(title, fontsize=10, loc="left" if title == "prompt" else "center")
     figure.tight_layout(pad=0.5)
     save(figure, "steps")

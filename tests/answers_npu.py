@@ -1,6 +1,17 @@
-"""Right and wrong answers to the checks of notebook 13; with each wrong one some words of its diagnosis."""
+"""Right and wrong answers to the checks of notebooks 13, 14 and 16; with each wrong one some words of its diagnosis.
 
+Those to planner_size and roofline, of notebook 14, are in test_check_real.py.
+"""
+
+import math
+import re
+
+import numpy as np
 import torch
+import torch.distributed as dist
+
+from minglm.ascend.launches import Timeline
+from minglm.training import ranks
 
 
 def features(time, width, device=None, dtype=torch.float32, first="cos", where=lambda x: x):
@@ -53,7 +64,189 @@ def shards(gate_up, down, n, take=lambda i: i):
     return [(torch.cat([gate_up[own[i]], gate_up[down.shape[1] + own[i]]]), down[:, own[take(i)]]) for i in range(n)]
 
 
-RIGHT = dict(time_features=features, clip=clipped_in_place, fused_mask=mask, shard=shards)
+def average_moved(self, step, most=min, flip=False, each=False):
+    keep = most(self.decay, (1 + step) / (10 + step))
+    keep = 1 - keep if flip else keep
+    with torch.no_grad():
+        if each:
+            for m, p in zip(self.mean, self.live):
+                m.mul_(keep).add_(p, alpha=1 - keep)
+        else:
+            torch._foreach_lerp_(self.mean, [*self.live], 1 - keep)
+
+
+def by_torch(weights, gradients, means, squares, step, lr, betas=(0.9, 0.98), eps=1e-8, decay=0.1, kind=torch.optim.AdamW,
+             sign=1, **changes):
+    """torch's own, with the state put into it and taken out again."""
+    how = dict(lr=lr, betas=betas, eps=eps, weight_decay=decay) | changes
+    ps = [torch.nn.Parameter(w.clone()) for w in weights]
+    optimiser = kind(ps, fused=True, **how)
+    for p, g, m, v in zip(ps, gradients, means, squares):
+        p.grad = sign * g
+        optimiser.state[p] = dict(step=torch.tensor(float(step - 1)), exp_avg=m, exp_avg_sq=v)
+    optimiser.step()
+    with torch.no_grad():
+        torch._foreach_copy_(weights, ps)
+
+
+def lists_of_adamw(weights, gradients, means, squares, step, lr, betas=(0.9, 0.98), eps=1e-8, decay=0.1, corrected=True,
+                   inside=False):
+    """With as few kinds of foreach operators as will do."""
+    b1, b2 = betas
+    torch._foreach_mul_(means, b1)
+    torch._foreach_add_(means, gradients, alpha=1 - b1)
+    torch._foreach_mul_(squares, b2)
+    torch._foreach_add_(squares, torch._foreach_mul(gradients, gradients), alpha=1 - b2)
+    if corrected:
+        root = torch._foreach_div(torch._foreach_sqrt(torch._foreach_add(squares, eps if inside else 0.0)), math.sqrt(1 - b2 ** step))
+    else:
+        root = torch._foreach_sqrt(squares)
+    ratio = torch._foreach_div(means, torch._foreach_add(root, 0.0 if inside else eps))
+    torch._foreach_mul_(weights, 1 - lr * decay)
+    torch._foreach_add_(weights, ratio, alpha=-lr / (1 - b1 ** step if corrected else 1))
+
+
+def each_by_itself(weights, gradients, means, squares, *rest):
+    for w, g, m, v in zip(weights, gradients, means, squares):
+        lists_of_adamw([w], [g], [m], [v], *rest)
+
+
+# ---------------------------------------------------------------- 14
+
+def renamed(name, table, sub=re.sub, rules=lambda table, name: table):
+    for pattern, replacement in rules(table, name):
+        name = sub(pattern, replacement, name)
+    return name
+
+
+def first_hit(table, name):
+    return [rule for rule in table if re.search(rule[0], name)][:1]
+
+
+def kept(c, positions, both=2, heads="kv_heads", size=2):
+    return np.float64(both * size * c.depth * getattr(c, heads) * c.head_dim * positions)
+
+
+def balance(n, bits, cache, flops, bandwidth):
+    """By bisection: the batch at which computing has caught up with reading."""
+    def ahead(b):
+        return 2 * n * b / flops - (n * bits / 8 + b * cache) / bandwidth
+
+    low, high = 0.0, 1e12
+    if ahead(high) < 0:
+        return math.inf
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (low, middle) if ahead(middle) > 0 else (middle, high)
+    return torch.tensor(low, dtype=torch.float64)
+
+
+# ---------------------------------------------------------------- 16
+
+def averaged(parameters, divide=lambda n: n, some=lambda ps: ps):
+    own = some([p for p in parameters if p.grad is not None])
+    flat = torch.cat([p.grad.flatten() for p in own])
+    dist.all_reduce(flat, op=dist.ReduceOp.SUM)
+    for p, g in zip(own, flat.split([p.numel() for p in own])):
+        p.grad = g.view_as(p) / divide(dist.get_world_size())
+
+
+def averaged_by_gathering(parameters):
+    for p in parameters:
+        if p.grad is not None:
+            p.grad.copy_(torch.stack(ranks.gather(p.grad[None]).unbind()).mean(0))
+
+
+def one_rank_only(parameters):
+    if dist.get_rank() == 0:
+        averaged(parameters)
+
+
+def ringed(pieces, rank, swap, second=True, shift=0):
+    """What goes around is kept apart from what is done."""
+    n, at, moving = len(pieces), rank, pieces[rank]
+    for _ in range(n - 1):
+        moving, at = swap(moving), (at - 1) % n
+        moving = moving + pieces[at]
+    out = [None] * n if second else list(pieces)
+    for _ in range(n):
+        out[at] = moving
+        if not second or all(x is not None for x in out):
+            break
+        moving, at = swap(moving), (at - 1) % n
+    return out[shift:] + out[:shift]
+
+
+def halved(pieces, rank, swap):
+    """Only the first round, with every partial sum left where it is."""
+    n, pieces = len(pieces), list(pieces)
+    for step in range(n - 1):
+        give = (rank - step) % n
+        take = (give - 1) % n
+        pieces[take] = pieces[take] + swap(pieces[give])
+    return pieces
+
+
+def everything_around(pieces, rank, swap):
+    whole = torch.cat(pieces)
+    total, moving = whole, whole
+    for _ in range(len(pieces) - 1):
+        moving = swap(moving)
+        total = total + moving
+    return list(total.chunk(len(pieces)))
+
+
+def time_of_ring(size, cards, wire, latency, rounds=2, unit=1e6):
+    return np.float64(latency) + rounds * unit * (size / cards) / wire * (cards - 1)
+
+
+def line(device, host=(20.0,), depth=4096, reads=(), pauses=None, queue=True):
+    """With the moment at which each stage is free again."""
+    ends, lanes, barrier = [0.0] * (len(host) + 1), [[] for _ in range(len(host) + 1)], 0.0
+    for i, time in enumerate(device):
+        now = max([barrier] + ([lanes[-1][i - depth][1]] if i >= depth else []))
+        costs = [host[0] + (pauses or {}).get(i, 0.0), *host[1:], time]
+        for k, cost in enumerate(costs):
+            now = max(now, ends[k]) if queue else now
+            lanes[k].append((now, now + cost))
+            ends[k] = now = now + cost
+        if i in reads:
+            barrier = now
+    return Timeline(lanes)
+
+
+def on_wire(messages, after=0.0, wire=True, begin=lambda ready, free: max(ready, free)):
+    free, out = after, []
+    for ready, time in messages:
+        start = begin(ready, free if wire else after)
+        out.append((start, start + time))
+        free = start + time
+    return out
+
+
+def scattered(gradient, op=dist.ReduceOp.SUM, divide=1):
+    pieces = [piece.contiguous() for piece in gradient.chunk(dist.get_world_size())]
+    out = torch.empty_like(pieces[0])
+    dist.reduce_scatter(out, pieces, op=op)
+    return out / divide
+
+
+def scattered_whole(gradient):
+    gradient = gradient.clone()
+    dist.all_reduce(gradient)
+    return gradient
+
+
+def scattered_in_place(gradient):
+    dist.all_reduce(gradient)
+    return gradient.chunk(dist.get_world_size())[dist.get_rank()]
+
+
+RIGHT = dict(time_features=features, clip=clipped_in_place, fused_mask=mask, shard=shards,
+             ema=average_moved, adamw=lists_of_adamw,
+             passes=lambda n, d, w: (28e6 * n * d / w, np.float64(8e6 * n * d / w)),
+             published=renamed, cache_bytes=kept, break_even=balance,
+             average=averaged, ring=ringed, ring_time=time_of_ring, replay=line, send=on_wire, scatter=scattered)
 
 WRONG = [
     ("time_features", lambda t, w: features(t, w, "cpu"), r"another device.*in `.*at least two devices"),
@@ -91,4 +284,71 @@ WRONG = [
     ("shard", lambda gu, d, n: [(gu, d)] * n, "are expected"),
     ("shard", lambda gu, d, n: list(zip(gu.chunk(n), d.chunk(n))), "down by columns"),
     ("shard", lambda gu, d, n: shards(gu, d, 1), "are expected"),
+    ("published", lambda n, t: renamed(n, t, sub=lambda a, b, x: x.replace(a, b)), "regular expressions"),
+    ("published", lambda n, t: renamed(n, t, rules=first_hit), "after the first substitution"),
+    ("published", lambda n, t: renamed(n, t, rules=lambda t, n: t[::-1]), "order of the table"),
+    ("published", lambda n, t: [re.sub(a, b, n) for a, b in t if re.search(a, n)][-1], "before it returned"),
+    ("cache_bytes", lambda c, n: kept(c, n, both=1), "factor of 2"),
+    ("cache_bytes", lambda c, n: kept(c, n, heads="heads"), "only kv_heads"),
+    ("cache_bytes", lambda c, n: kept(c, n, size=1), "factor of 2|2 bytes"),
+    ("cache_bytes", lambda c, n: kept(c, n) / c.depth, "cache of its own"),
+    ("cache_bytes", lambda c, n: kept(c, 1), "every position is kept"),
+    ("break_even", lambda n, bits, cache, f, w: balance(n, bits, 0.0, f, w), "more caches"),
+    ("break_even", lambda n, bits, cache, f, w: balance(n, 8 * bits, cache, f, w), "8 to a byte"),
+    ("break_even", lambda n, bits, cache, f, w: balance(n, 16, cache, f, w), "not 16"),
+    ("break_even", lambda n, bits, cache, f, w: balance(n, bits, -cache, f, w), "other side"),
+    ("break_even", lambda n, bits, cache, f, w: n * bits / 8 / w / (2 * n / f - cache / w), "no such batch"),
+    ("average", lambda ps: averaged(ps, divide=lambda n: 1), "that is the sum"),
+    ("average", lambda ps: None, "nothing has travelled"),
+    ("average", lambda ps: averaged(ps, divide=lambda n: n * n), "once more"),
+    ("average", lambda ps: averaged(ps, some=lambda own: own[:1]), "only the first"),
+    ("average", lambda ps: [dist.all_reduce(p.grad) for p in ps], "that is the sum"),
+    ("average", lambda ps: [p.grad.div_(2) for p in ps], "NoneType|are off"),
+    ("average", lambda ps: [dist.all_reduce(p.grad, op=dist.ReduceOp.AVG) for p in ps], "gloo has no"),
+    ("average", one_rank_only, "same exchanges"),
+    ("ring", lambda p, r, swap: ringed(p, r, swap, shift=1), "not in the order"),
+    ("ring", lambda p, r, swap: p, "use swap"),
+    ("ring", halved, "second round"),
+    ("ring", everything_around, "sums are right, but each rank sent"),
+    ("ring", lambda p, r, swap: [x / len(p) for x in ringed(p, r, swap)], "not the sums"),
+    ("ring", lambda p, r, swap: ringed(p, r, swap) if r else p, "same exchanges"),
+    ("ring_time", lambda *a: time_of_ring(*a, rounds=1), "two rounds"),
+    ("ring_time", lambda *a: time_of_ring(*a, unit=1), "microseconds"),
+    ("ring_time", lambda size, n, w, late: late + 2e6 * size / w, "1 / cards of all"),
+    ("ring_time", lambda size, n, w, late: late + 2e6 * (n - 1) * size / w, "pieces have"),
+    ("ring_time", lambda size, n, w, late: time_of_ring(size, n, w, 0), "latency is missing"),
+    ("replay", lambda *a: line(*a, queue=False), "one operator at a time"),
+    ("replay", lambda d, h, depth, reads, pauses: line(d, h, 999, reads, pauses), "`depth` operators"),
+    ("replay", lambda d, h, depth, reads, pauses: line(d, h, depth, (), pauses), "after a read"),
+    ("replay", lambda d, h, depth, reads, pauses: line(d, h, depth, reads), "a pause makes"),
+    ("replay", lambda *a: line(*a).lanes, "return a Timeline"),
+    ("replay", lambda *a: Timeline(line(*a).lanes[:-1]), "shape is"),
+    ("replay", lambda *a: Timeline([lane[:i + 8] for i, lane in enumerate(line(*a).lanes)]), "all of them hold"),
+    ("send", lambda m, after: on_wire(m, after, wire=False), "one message at a time"),
+    ("send", lambda m, after: on_wire(m), "nothing leaves before"),
+    ("send", lambda m, after: on_wire(m, after, begin=lambda ready, free: free), "before it is ready"),
+    ("send", lambda m, after: [(a, b - a) for a, b in on_wire(m, after)], "its end, not its duration"),
+    ("scatter", lambda g: g.chunk(dist.get_world_size())[dist.get_rank()], "own gradient"),
+    ("scatter", scattered_whole, "own piece only"),
+    ("scatter", lambda g: scattered(g, divide=dist.get_world_size()), "not the mean"),
+    ("scatter", lambda g: scattered_whole(g).chunk(dist.get_world_size())[0], "piece of rank 0"),
+    ("scatter", scattered_in_place, "in place"),
+    ("ema", lambda self, step: average_moved(self, step, most=lambda a, b: a), "forget its start"),
+    ("ema", lambda self, step: average_moved(self, step, most=max), "smaller of both"),
+    ("ema", lambda self, step: average_moved(self, step, flip=True), "share of the average"),
+    ("ema", lambda self, step: average_moved(self, step, each=True), "launches for 8 tensors"),
+    ("ema", lambda self, step: 1, "nothing has moved"),
+    ("ema", lambda self, step: torch._foreach_zero_([p.detach() for p in self.live]), "only the average moves"),
+    ("adamw", each_by_itself, "launches for 5 tensors"),
+    ("adamw", lambda *a: lists_of_adamw(*a, corrected=False), "start at 0"),
+    ("adamw", lambda w, g, m, v, *rest: lists_of_adamw(w, [-x for x in g], m, v, *rest), "against the gradient"),
+    ("adamw", lambda w, g, m, v, t, lr, betas, *rest: lists_of_adamw(w, g, m, v, t, lr, betas[::-1], *rest), "exchanged"),
+    ("adamw", lambda w, g, m, v, t, lr, b, eps, decay: lists_of_adamw(w, g, m, v, t, lr, b, eps, 0.0), "do not decay"),
+    ("adamw", lambda *a: by_torch(*a, kind=torch.optim.Adam), "Adam with L2"),
+    ("adamw", lambda *a: None, "are off|stands"),
+    ("passes", lambda n, d, w: (28e6 * n * d / w, 4e6 * n * d / w), "writes the result once"),
+    ("passes", lambda n, d, w: (16e6 * n * d / w, 8e6 * n * d / w), "also writes"),
+    ("passes", lambda n, d, w: (7e6 * n * d / w, 2e6 * n * d / w), "4 bytes"),
+    ("passes", lambda n, d, w: (32e6 * n * d / w, 8e6 * n * d / w), "one number a token"),
+    ("passes", lambda n, d, w: (28 * n * d / w, 8 * n * d / w), "microseconds"),
 ]

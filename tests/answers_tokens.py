@@ -1,38 +1,14 @@
-"""Right and wrong answers to the checks of notebooks 01 to 04; with each wrong one some words of its diagnosis."""
+"""Right and wrong answers to the checks of notebook 02; with each wrong one some words of its diagnosis."""
 
-import math
 from collections import Counter
 
-import torch
-
-from minglm.world.posters import COLOURS, Poster, Region
-
-GO, MORNING = Region("left", "GO", "green"), Region("bottom", "早上", "black")
-
+from minglm.model.bpe import BPE, alphabet, to_alphabet, too_wide
 
 # ---------------------------------------------------------------- right answers, written anew
 
-def count_tokens(height, width):
-    cells = height * width // 64
-    return cells, cells // 4, cells // 16
 
-
-def luminance(colour, haze=0.05):
-    channels = [v / 255 for v in COLOURS[colour][0]]
-    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in channels]
-    return sum(weight * v for weight, v in zip((0.2126, 0.7152, 0.0722), linear)) + haze
-
-
-def readable(background, least=3.0):
-    def contrast(colour):
-        dark, light = sorted((luminance(colour), luminance(background)))
-        return light / dark
-    return tuple(colour for colour in COLOURS if contrast(colour) >= least)
-
-
-def ask(poster):
-    said = "".join(f", “{r.text}” in {r.colour} at {r.slot}" for r in poster.regions)
-    return f"{poster.background} card, {poster.thing} ({poster.place}){said}"
+def count_pairs(words):
+    return dict(Counter(pair for word, n in words.items() for pair in list(zip(word, word[1:])) * n))
 
 
 def merge(word, pair):
@@ -43,77 +19,93 @@ def merge(word, pair):
     return (word[0], *merge(word[1:], pair))
 
 
-def encode(word, merges):
-    tokens = list(word)
-    while ranks := [merges.index(pair) for pair in zip(tokens, tokens[1:]) if pair in merges]:
-        tokens = list(merge(tuple(tokens), merges[min(ranks)]))
-    return tokens
+def learn_merges(words, count, wide=2, least=2, name=max, again=True):
+    merges, pairs = [], None
+    for _ in range(count):
+        pairs = count_pairs(words) if again or pairs is None else pairs
+        fit = [(n, pair) for pair, n in pairs.items()
+               if n >= least and pair not in merges and not too_wide("".join(pair), wide)]
+        if not fit:
+            break
+        most = max(fit)[0]
+        best = name(pair for n, pair in fit if n == most)
+        merges.append(best)
+        words = {merge(word, best): n for word, n in words.items()}
+    return merges
 
 
-def prompt_layout(bpe, prompt, large, preview, offset, boi):
+def fast_merges(words, count, wide=2):
+    merges, words = [], [[list(word), n] for word, n in words.items()]
+    counts, inside = Counter(), {}
+    for i, (word, n) in enumerate(words):
+        for pair in zip(word, word[1:]):
+            counts[pair] += n
+            inside.setdefault(pair, set()).add(i)
+    while len(merges) < count:
+        most = max(counts.values(), default=0)
+        best = max((pair for pair, n in counts.items() if n == most), default=None)
+        if most < 2:
+            return merges
+        if too_wide("".join(best), wide):
+            counts.pop(best)
+            continue
+        merges.append(best)
+        for i in inside.pop(best):
+            word, n = words[i]
+            for pair in zip(word, word[1:]):
+                counts[pair] -= n
+            words[i][0] = word = merge(tuple(word), best)
+            for pair in zip(word, word[1:]):
+                counts[pair] += n
+                inside.setdefault(pair, set()).add(i)
+        counts.pop(best, None)
+    return merges
+
+
+def piece(self, piece):
+    tokens = list(to_alphabet(piece))
+    if self.whole and "".join(tokens) in self.vocab:
+        return [self.vocab["".join(tokens)]]
+    while ranks := [self.merges.index(pair) for pair in zip(tokens, tokens[1:]) if pair in self.merges]:
+        tokens = list(merge(tuple(tokens), self.merges[min(ranks)]))
+    return [self.vocab[token] for token in tokens]
+
+
+def decode(self, ids, errors="replace"):
+    data = bytearray()
+    for i in ids:
+        name = next((name for name, number in self.specials.items() if number == i), None)
+        data += name.encode() if name else bytes(alphabet().index(c) for c in self.tokens[i])
+    return data.decode(errors=errors)
+
+
+def prompt_ids(bpe, prompt, rows, columns, preview, offset, boi, specials=False):
     def size(grid):
-        return [bpe.specials["<sop>"], *bpe.encode(f"{grid[0]} {grid[1]}"), bpe.specials["<eop>"]]
-    return [i + offset for i in bpe.encode(prompt) + size(large) + size(preview)] + [boi]
+        return [bpe.specials["<sop>"], *bpe.encode(f"{grid[0]} {grid[1]}"), bpe.specials["<eop>"]] if grid else []
+    return [i + offset for i in bpe.encode(prompt, specials) + size((rows, columns)) + size(preview)] + [boi]
 
 
-def psnr(a, b):
-    error = a - b
-    return 20 * math.log10(2 / error.pow(2).mean().sqrt())
-
-
-def patches(x, s):
-    b, c, h, w = x.shape
-    return x.unfold(2, s, s).unfold(3, s, s).permute(0, 2, 3, 1, 4, 5).reshape(-1, c * s * s)
-
-
-def pca(x, k):
-    center = x.mean(0)
-    u, s, v = torch.linalg.svd(x - center, full_matrices=False)
-    return center + u[:, :k] * s[:k] @ v[:k]
-
-
-def nearest(z, codes):
-    return torch.cdist(z, codes / codes.norm(dim=1, keepdim=True)).argmin(1)
-
-
-class Through(torch.autograd.Function):
-    @staticmethod
-    def forward(context, z, codes):
-        return codes.clone()
-
-    @staticmethod
-    def backward(context, grad):
-        return grad, None
-
-
-def perplexity(ids, k):
-    counts = Counter(ids.flatten().tolist()).values()
-    return math.prod((n / ids.numel()) ** (-n / ids.numel()) for n in counts)
-
-
-RIGHT = dict(set_poster=lambda: Poster("white", "robot", "right", (GO, MORNING)), count_tokens=count_tokens,
-             readable=readable, ask=ask, merge=merge, encode=encode, prompt_layout=prompt_layout, psnr=psnr,
-             patches=patches, pca=pca, nearest=nearest, straight_through=Through.apply, perplexity=perplexity)
+RIGHT = dict(count_pairs=count_pairs, merge=merge, learn_merges=learn_merges, fast_merges=fast_merges, piece=piece,
+             decode=decode, prompt_ids=prompt_ids)
 
 
 # ---------------------------------------------------------------- mistakes, and what is said of them
 
-def without_haze(background):
-    ratios = {colour: luminance(colour, 0) / luminance(background, 0) for colour in COLOURS}
-    return tuple(colour for colour, ratio in ratios.items() if max(ratio, 1 / ratio) >= 3)
+def preview_first(bpe, prompt, rows, columns, preview, *rest):
+    return prompt_ids(bpe, prompt, *preview, (rows, columns), *rest)
 
 
-def preview_first(bpe, prompt, large, preview, offset, boi):
-    return prompt_layout(bpe, prompt, preview, large, offset, boi)
+def columns_first(bpe, prompt, rows, columns, preview, *rest):
+    return prompt_ids(bpe, prompt, columns, rows, preview[::-1], *rest)
 
 
-def columns_first(bpe, prompt, large, preview, offset, boi):
-    return prompt_layout(bpe, prompt, large[::-1], preview[::-1], offset, boi)
+def always_preview(bpe, prompt, rows, columns, preview, *rest):
+    return prompt_ids(bpe, prompt, rows, columns, preview or (rows, columns), *rest)
 
 
-def unsorted(poster):
-    said = "".join(f", “{r.text}” in {r.colour} at {r.slot}" for r in poster.regions[::-1])
-    return f"{poster.background} card, {poster.thing} ({poster.place}){said}"
+def in_words(bpe, prompt, rows, columns, preview, offset, boi, specials=False):
+    text = prompt + "".join(f"<sop>{p} {q}<eop>" for p, q in [(rows, columns), preview])
+    return [offset + i for i in bpe.encode(text)] + [boi]
 
 
 def joined_once(word, pair):
@@ -133,73 +125,72 @@ def reused(word, pair):
     return tuple(out)
 
 
-def left_to_right(word, merges):
-    known, out = {"".join(pair) for pair in merges}, []
+def in_a_text(word, pair):
+    return tuple(" ".join(word).replace(" ".join(pair), "".join(pair)).split())
+
+
+def at_the_right_edge(word, pair):
+    text = " ".join(word) + " "
+    return tuple(text.replace(" ".join(pair) + " ", "".join(pair) + " ").split())
+
+
+def left_to_right(self, piece):
+    word, out = to_alphabet(piece), []
     while word:
-        piece = next((word[:n] for n in range(len(word), 1, -1) if word[:n] in known), word[0])
-        out, word = [*out, piece], word[len(piece):]
+        token = next((word[:n] for n in range(len(word), 1, -1) if word[:n] in self.vocab), word[0])
+        out, word = [*out, self.vocab[token]], word[len(token):]
     return out
 
 
-def unit(x):
-    return x / x.norm(dim=-1, keepdim=True)
+def in_order_of_place(self, piece):
+    tokens = tuple(to_alphabet(piece))
+    while known := [pair for pair in zip(tokens, tokens[1:]) if pair in self.rank]:
+        tokens = merge(tokens, known[0])
+    return [self.vocab[token] for token in tokens]
 
 
-def uncentred(x, k):
-    v = torch.linalg.svd(x, full_matrices=False)[2][:k]
-    return x @ v.T @ v
-
-
-def without_mean(x, k):
-    return pca(x, k) - x.mean(0)
-
-
-def small_components(x, k):
-    u, s, v = torch.linalg.svd(x - x.mean(0), full_matrices=False)
-    return x.mean(0) + u[:, -k:] * s[-k:] @ v[-k:]
+def changed(words, count, wide=2):
+    found = learn_merges(words, count, wide)
+    words.clear()
+    return found
 
 
 WRONG = [
-    ("set_poster", lambda: Poster("white", "robot", "right", (MORNING, GO)), "reading order"),
-    ("set_poster", lambda: Poster("white", "robot", "left", (GO, MORNING)), "on the left"),
-    ("set_poster", lambda: Poster("black", "robot", "right", (GO, MORNING)), "is not"),
-    ("count_tokens", lambda h, w: count_tokens(h, w)[::-1], "finest grid first"),
-    ("count_tokens", lambda h, w: (h // 8, h // 16, h // 32), "rows times columns"),
-    ("readable", lambda b: readable(b, 4.5), "4.5"),
-    ("readable", lambda b: tuple(c for c in COLOURS if luminance(c) / luminance(b) >= 3), "only lighter"),
-    ("readable", without_haze, "0.05 is missing"),
-    ("ask", unsorted, "reading order|not top, left, right"),
-    ("ask", lambda p: ask(p).replace("“", "").replace("”", ""), "quotation marks"),
-    ("ask", lambda p: ask(p).replace(p.place, "there", 1), "does not name the (place|slot)"),
-    ("ask", lambda p: ask(p).lower(), "letters changed"),
     ("merge", joined_once, "only the first"),
     ("merge", reused, "used twice"),
     ("merge", lambda word, pair: merge(word, pair)[:-1], "last token"),
-    ("encode", left_to_right, "longest known"),
-    ("encode", lambda word, merges: list(word), "no pair"),
-    ("prompt_layout", lambda b, p, large, small, o, boi: prompt_layout(b, p, large, small, 0, boi), "add `offset`"),
-    ("prompt_layout", lambda b, p, large, small, o, boi: prompt_layout(b, p, large, small, o, boi + o), "do not add"),
-    ("prompt_layout", preview_first, "large grid comes first"),
-    ("prompt_layout", columns_first, "rows come"),
-    ("prompt_layout", lambda *args: prompt_layout(*args)[:-1], "boi` is missing"),
-    ("psnr", lambda a, b: psnr(a, b) - 20 * math.log10(2), "6 dB too low"),
-    ("psnr", lambda a, b: -psnr(a, b), "sign"),
-    ("psnr", lambda a, b: psnr(a, b) * math.log(10), "natural logarithm"),
-    ("patches", lambda x, s: x.reshape(-1, x.shape[1] * s * s), "order of memory"),
-    ("patches", lambda x, s: patches(x.transpose(2, 3), s), "exchanged|off"),
-    ("patches", lambda x, s: patches(x, s).view(-1, x.shape[1], s * s).transpose(1, 2).flatten(1), "colours come last"),
-    ("pca", small_components, "last k columns"),
-    ("pca", without_mean, "not added again"),
-    ("pca", uncentred, "subtract the mean"),
-    ("nearest", lambda z, codes: (z @ codes.T).argmax(1), "large norm win"),
-    ("nearest", lambda z, codes: torch.cdist(z, codes).argmin(1), "Euclidean distance"),
-    ("nearest", lambda z, codes: (z @ unit(codes).T).argmin(1), "farthest"),
-    ("nearest", lambda z, codes: (z @ unit(codes).T).argmax(0), "for each row of z"),
-    ("straight_through", lambda z, codes: codes, "argmax, which has none"),
-    ("straight_through", lambda z, codes: z, "that is z"),
-    ("straight_through", lambda z, codes: codes.detach(), "nothing gets a gradient"),
-    ("straight_through", lambda z, codes: codes + (z - codes).detach(), "exchange z and codes"),
-    ("perplexity", lambda ids, k: math.log(perplexity(ids, k)), "entropy"),
-    ("perplexity", lambda ids, k: float(len(set(ids.flatten().tolist()))), "codes in use"),
-    ("perplexity", lambda ids, k: 1 / perplexity(ids, k), "minus"),
+    ("merge", in_a_text, "compared whole"),
+    ("merge", at_the_right_edge, "compared whole"),
+    ("merge", lambda word, pair: list(merge(word, pair)), "not a list"),
+    ("count_pairs", lambda words: count_pairs(dict.fromkeys(words, 1)), "adds n"),
+    ("count_pairs", lambda words: dict(Counter(p for w, n in words.items() for p in {*zip(w, w[1:])} for _ in range(n))),
+     "counts twice"),
+    ("count_pairs", lambda words: dict(Counter(p for w, n in words.items() for p in [*zip(w[::2], w[1::2])] * n)),
+     "pairs overlap"),
+    ("count_pairs", lambda words: list(count_pairs(words).items()), "a dict"),
+    ("learn_merges", lambda words, count, wide=2: learn_merges(words, count, wide, again=False), "count all pairs again"),
+    ("learn_merges", lambda words, count, wide=2: learn_merges(words, count, wide, name=min), "last by name"),
+    ("learn_merges", lambda words, count, wide=2: learn_merges(words, count, wide, least=1), "occurs once"),
+    ("learn_merges", lambda words, count, wide=2: learn_merges(words, count, 99), "too_wide"),
+    ("learn_merges", lambda words, count, wide=2: ["".join(p) for p in learn_merges(words, count, wide)], "return the pairs"),
+    ("learn_merges", changed, "has changed"),
+    ("fast_merges", learn_merges, "times as long"),
+    ("fast_merges", lambda words, count, wide=2: fast_merges(words, count, 99), "too_wide"),
+    ("piece", left_to_right, "longest known"),
+    ("piece", in_order_of_place, "leftmost"),
+    ("piece", lambda self, text: [self.vocab[c] for c in to_alphabet(text)], "no pair"),
+    ("piece", lambda self, text: [self.tokens[i] for i in piece(self, text)], "look up the id"),
+    ("piece", lambda self, text: piece(BPE(self.vocab, self.merges, self.specials), text), "self.whole"),
+    ("decode", lambda self, ids: "".join(decode(self, [i]) for i in ids), "decoded by itself"),
+    ("decode", lambda self, ids: decode(self, ids, "ignore"), "U\\+FFFD"),
+    ("decode", lambda self, ids: decode(self, ids, "strict"), "UnicodeDecodeError"),
+    ("decode", lambda self, ids: "".join(self.tokens[i] for i in ids), "stand-ins"),
+    ("prompt_ids", lambda b, p, h, w, small, o, boi, s=False: prompt_ids(b, p, h, w, small, 0, boi, s), "add `offset`"),
+    ("prompt_ids", lambda b, p, h, w, small, o, boi, s=False: prompt_ids(b, p, h, w, small, o, boi + o, s), "do not add"),
+    ("prompt_ids", preview_first, "large grid comes first"),
+    ("prompt_ids", columns_first, "rows come"),
+    ("prompt_ids", lambda *args: prompt_ids(*args)[:-1], "boi` is missing"),
+    ("prompt_ids", in_words, "ids of their own"),
+    ("prompt_ids", always_preview, "one grid only"),
+    ("prompt_ids", lambda *args: prompt_ids(*args[:-1]), "pass `specials`"),
 ]

@@ -1,13 +1,22 @@
-"""Right and wrong answers to the checks of notebooks 00, 09 and 10; with each wrong one some words of its diagnosis."""
+"""Right and wrong answers to the checks of notebooks 00 and 09; with each wrong one some words of its diagnosis."""
 
-import difflib
 import math
 
 import torch
+from torch import nn
+
+from minglm.world.characters import is_wide
 
 
-def glyph_ids(text):
-    return [*(byte + 3 for byte in bytes(text, "utf-8")), 1]
+def glyph_ids(texts):
+    return [[*(byte + 3 for byte in bytes(text, "utf-8")), 1] for text in texts]
+
+
+def owners(text, end=True, second=1, widths=(1, 2)):
+    chars = [i for i, c in enumerate(text) for _ in c.encode()]
+    first = [sum(widths[is_wide(c, text)] for c in text[:i]) for i in range(len(text) + 1)]
+    cells = [first[i] + second * (is_wide(text[i], text) and chars[:n].count(i) > 0) for n, i in enumerate(chars)]
+    return (cells + first[-1:], [*chars, len(text)]) if end else (cells, chars)
 
 
 def bucket(offset, half=16, exact=8, farthest=128):
@@ -17,83 +26,138 @@ def bucket(offset, half=16, exact=8, farthest=128):
     return far + half * (offset > 0)
 
 
-def relative_buckets(length):
-    return torch.tensor([[bucket(key - query) for key in range(length)] for query in range(length)])
+def relative_buckets(self, length):
+    n, far = self.config.buckets, self.config.max_distance
+    return torch.tensor([[bucket(key - query, n // 2, n // 4, far) for key in range(length)] for query in range(length)])
 
 
-def glyph_attention(q, k, v, bias, mask, scale=1.0):
-    scores = scale * torch.einsum("rhqe,rhke->rhqk", q, k) + bias
-    weights = scores.exp() * mask[:, None, None]
+def biased_attention(q, k, v, bias, scale=1.0):
+    logits = scale * torch.einsum("rhqe,rhke->rhqk", q, k) + bias
+    weights = (logits - logits.amax(-1, keepdim=True)).exp()
     return weights / weights.sum(-1, keepdim=True) @ v
 
 
-def noise_of_seeds(seed, count, shape):
-    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed + i)) for i in range(count)])
+class Block(nn.Module):
+    """A T5 block, without einops and with weights of its own names."""
+
+    def __init__(self, config):
+        super().__init__()
+        wide = config.heads * config.head_dim
+        sizes = dict(q=(config.width, wide), k=(config.width, wide), v=(config.width, wide), o=(wide, config.width),
+                     gate=(config.width, config.mlp), up=(config.width, config.mlp), down=(config.mlp, config.width))
+        for name, (inner, outer) in sizes.items():
+            setattr(self, name, nn.Linear(inner, outer, bias=False))
+        self.norm1, self.norm2 = nn.RMSNorm(config.width, config.eps), nn.RMSNorm(config.width, config.eps)
+        self.config = config
+
+    def heads(self, x):
+        return x.unflatten(-1, (self.config.heads, self.config.head_dim)).transpose(1, 2)
+
+    def forward(self, x, bias):
+        h = self.norm1(x)
+        h = self.attend(self.heads(self.q(h)), self.heads(self.k(h)), self.heads(self.v(h)), bias)
+        x = x + self.o(h.transpose(1, 2).flatten(2))
+        return x + self.fed(self.norm2(x))
+
+    def attend(self, *qkv):
+        return biased_attention(*qkv)
+
+    def fed(self, h):
+        return self.down(torch.nn.functional.gelu(self.gate(h), approximate="tanh") * self.up(h))
 
 
-def edit_distance(a, b):
-    if not a or not b:
-        return len(a) + len(b)
-    return min(edit_distance(a[1:], b) + 1, edit_distance(a, b[1:]) + 1, edit_distance(a[1:], b[1:]) + (a[0] != b[0]))
+class Scaled(Block):
+    def attend(self, *qkv):
+        return biased_attention(*qkv, scale=self.config.head_dim ** -0.5)
 
 
-def word_accuracy(pictures, read=lambda line: line.lower().split()):
-    found = [word.lower() in [w for line in lines for w in read(line)]
-             for targets, lines in pictures for target in targets for word in target.split()]
-    return sum(found) / len(found)
+class Exact(Block):
+    def fed(self, h):
+        return self.down(torch.nn.functional.gelu(self.gate(h)) * self.up(h))
+
+
+class Ungated(Block):
+    def fed(self, h):
+        return self.down(torch.nn.functional.gelu(self.up(h), approximate="tanh"))
+
+
+class Unadded(Block):
+    def forward(self, x, bias):
+        return super().forward(x, bias) - x
+
+
+class Renamed(Block):
+    def __init__(self, config):
+        super().__init__(config)
+        self.output = self.o
+        del self.o
+
+
+def alignment(seen, align, total, sign=-1.0, least=-20.0):
+    upper, lower = (part.clamp(min=least).mean(1) for part in seen.chunk(2, 1))
+    return sign * ((align[:, 0] * upper).sum() + (align[:, 1] * lower).sum()) / total
 
 
 def greedy_plan(pipe, prompt, seed):
-    return pipe([prompt] * 2, temperature=0, planner_seed=7, seed=seed, steps=1, progress=False).plan[1]
+    return pipe([prompt] * 2, enhance=False, temperature=0, planner_seed=7, seed=seed, steps=1, progress=False).plan[1]
 
 
 def move_right(plan):
     return torch.stack([row if r in (0, 3) else torch.cat([row[-1:], row[:-1]]) for r, row in enumerate(plan)])
 
 
-RIGHT = dict(greedy_plan=greedy_plan, move_right=move_right, glyph_ids=glyph_ids, relative_buckets=relative_buckets,
-             glyph_attention=glyph_attention, noise_of_seeds=noise_of_seeds, edit_distance=edit_distance,
-             word_accuracy=word_accuracy)
+RIGHT = dict(greedy_plan=greedy_plan, move_right=move_right, glyph_ids=glyph_ids, owners=owners,
+             relative_buckets=relative_buckets, biased_attention=biased_attention, glyph_block=Block, alignment=alignment)
 
 
-def one_generator(seed, count, shape):
-    return torch.randn(count, *shape, generator=torch.Generator().manual_seed(seed))
+def planned(pipe, prompt, grid="plan", enhance=False, **how):
+    return getattr(pipe(prompt, enhance=enhance, steps=1, progress=False, **how), grid)
 
 
 WRONG = [
-    ("greedy_plan", lambda pipe, prompt, seed: pipe(prompt, seed=seed, steps=1, progress=False).plan[0], "still sampled"),
-    ("greedy_plan", lambda pipe, prompt, seed: pipe(prompt, temperature=0, steps=1, progress=False).plan, "take the first"),
-    ("greedy_plan", lambda pipe, prompt, seed: pipe(prompt, temperature=0, steps=1, progress=False).preview[0], "preview"),
+    ("greedy_plan", lambda pipe, prompt, seed: planned(pipe, prompt, seed=seed)[0], "are not"),
+    ("greedy_plan", lambda pipe, prompt, seed: planned(pipe, prompt, seed=seed, enhance=True)[0], "sampled, and the enhancer"),
+    ("greedy_plan", lambda pipe, prompt, seed: planned(pipe, prompt, temperature=0, seed=seed, enhance=True)[0], "by the seed"),
+    ("greedy_plan", lambda pipe, prompt, seed: planned(pipe, prompt, temperature=0, enhance=True)[0], "as it stands"),
+    ("greedy_plan", lambda pipe, prompt, seed: planned(pipe, prompt, temperature=0), "take the first"),
+    ("greedy_plan", lambda pipe, prompt, seed: planned(pipe, prompt, "preview", temperature=0)[0], "preview"),
     ("move_right", lambda plan: plan.roll(1, 1), "rows 0 and 3"),
     ("move_right", lambda plan: torch.cat([plan[:1], plan[1:3].roll(1, 0), plan[3:]]), "dimension 1"),
     ("move_right", lambda plan: torch.cat([plan[:1], plan[1:3].roll(-1, 1), plan[3:]]), "left"),
     ("move_right", lambda plan: torch.cat([plan[:1], plan[1:].roll(1, 1)]), "row 3"),
-    ("glyph_ids", lambda text: [ord(c) + 3 for c in text] + [1], "characters"),
-    ("glyph_ids", lambda text: [b + 3 for b in text.encode()], "1 at the end"),
-    ("glyph_ids", lambda text: [*text.encode(), 1], "add 3"),
-    ("glyph_ids", lambda text: [0, *glyph_ids(text)], "is not"),
-    ("relative_buckets", lambda n: relative_buckets(n).T, "key - query"),
-    ("relative_buckets", lambda n: relative_buckets(n) % 16, "buckets of their own"),
-    ("relative_buckets", lambda n: (torch.arange(n)[None] - torch.arange(n)[:, None]).abs().clamp(max=15)
-        + 16 * torch.ones(n, n, dtype=torch.long).triu(1), "buckets grow"),
-    ("relative_buckets", lambda n: torch.tensor([[bucket(k - q, farthest=200) for k in range(n)] for q in range(n)]),
+    ("glyph_ids", lambda texts: [[ord(c) + 3 for c in text] + [1] for text in texts], "characters"),
+    ("glyph_ids", lambda texts: [row[:-1] for row in glyph_ids(texts)], "1 at the end"),
+    ("glyph_ids", lambda texts: [[*text.encode(), 1] for text in texts], "add 3"),
+    ("glyph_ids", lambda texts: [[b + 3 for b in [*text.encode(), 1]] for text in texts], "do not add 3"),
+    ("glyph_ids", lambda texts: [i for row in glyph_ids(texts) for i in row], "for each string"),
+    ("glyph_ids", lambda texts: [[0, *row] for row in glyph_ids(texts)], "is not"),
+    ("owners", lambda text: owners(text, end=False), "the end has"),
+    ("owners", lambda text: owners(text, second=0), "left one"),
+    ("owners", lambda text: owners(text, widths=(1, 1)), "two further"),
+    ("owners", lambda text: owners(text)[::-1], "cells first"),
+    ("owners", lambda text: ([*range(len(text.encode()) + 1)], owners(text)[1]), "a byte is not a cell"),
+    ("relative_buckets", lambda self, n: relative_buckets(self, n).T, "key - query"),
+    ("relative_buckets", lambda self, n: relative_buckets(self, n) % (self.config.buckets // 2), "buckets of their own"),
+    ("relative_buckets", lambda self, n: (torch.arange(n)[None] - torch.arange(n)[:, None]).abs().clamp(max=15)
+        + 16 * torch.ones(n, n, dtype=torch.long).triu(1), "like the logarithm"),
+    ("relative_buckets", lambda self, n: torch.tensor([[bucket(k - q, farthest=200) for k in range(n)] for q in range(n)]),
      "numbers are off"),
-    ("glyph_attention", lambda *a: glyph_attention(*a, scale=a[0].shape[-1] ** -0.5), "divide"),
-    ("glyph_attention", lambda q, k, v, bias, mask: glyph_attention(q, k, v, 0 * bias, mask), "bias is not added"),
-    ("glyph_attention", lambda q, k, v, bias, mask: glyph_attention(q, k, v, bias, mask | True), "padding"),
-    ("glyph_attention", lambda q, k, v, bias, mask: glyph_attention(q, k, v, bias, mask)[..., :1], "shape"),
-    ("noise_of_seeds", one_generator, "neighbours"),
-    ("noise_of_seeds", lambda seed, count, shape: noise_of_seeds(seed, 1, shape).repeat(count, 1, 1, 1), "same noise"),
-    ("noise_of_seeds", lambda seed, count, shape: noise_of_seeds(seed + 1, count, shape), r"not seed \+ 1"),
-    ("edit_distance", lambda a, b: sum(x != y for x, y in zip(a, b)) + abs(len(a) - len(b)), "shifts all letters"),
-    ("edit_distance", lambda a, b: sum(x != y for x, y in zip(a, b)), "additional letters"),
-    ("edit_distance", lambda a, b: sum(j1 - i1 + j2 - i2 for tag, i1, j1, i2, j2 in
-        difflib.SequenceMatcher(None, a, b).get_opcodes() if tag != "equal"), "counts once"),
-    ("word_accuracy", lambda some: sum(word_accuracy([one]) for one in some) / len(some), "pool"),
-    ("word_accuracy", lambda some: word_accuracy(some, lambda line: line.split()), "capitals"),
-    ("word_accuracy", lambda some: word_accuracy(some, lambda line: [line.lower()]), "split"),
-    ("word_accuracy", lambda some: word_accuracy([(sum((s[0] for s in some), []), sum((s[1] for s in some), []))]),
-     "own picture"),
-    ("word_accuracy", lambda some: sum(w.lower() in " ".join(lines).lower() for targets, lines in some for t in targets
-        for w in t.split()) / sum(len(t.split()) for targets, _ in some for t in targets), "CATS"),
+    ("relative_buckets", lambda self, n: torch.tensor([[bucket(k - q) for k in range(n)] for q in range(n)]),
+     "numbers are off"),
+    ("biased_attention", lambda *a: biased_attention(*a, scale=a[0].shape[-1] ** -0.5), "divide"),
+    ("biased_attention", lambda q, k, v, bias: biased_attention(q, k, v, 0 * bias), "bias is not added"),
+    ("biased_attention", lambda q, k, v, bias: biased_attention(k, q, v, bias), "not keys times queries"),
+    ("biased_attention", lambda q, k, v, bias: (q @ k.mT + bias).softmax(-2) @ v, "over the keys"),
+    ("biased_attention", lambda q, k, v, bias: biased_attention(q, k, v, bias)[..., :1], "shape"),
+    ("glyph_block", Scaled, "does not divide"),
+    ("glyph_block", Exact, "tanh form"),
+    ("glyph_block", Ungated, "gate is missing"),
+    ("glyph_block", Unadded, "off"),
+    ("glyph_block", Renamed, "parameters that are missing"),
+    ("alignment", lambda *a: alignment(*a, sign=1.0), "minus"),
+    ("alignment", lambda *a: alignment(*a, least=-99.0), "clamp"),
+    ("alignment", lambda seen, align, total: alignment(seen, align.flip(1), total), "exchanged"),
+    ("alignment", lambda seen, align, total: alignment(seen, align, total) * seen.shape[1] / 2, "H / 2"),
+    ("alignment", lambda seen, align, total: alignment(seen, align, seen[:, 0, :, 0].numel()), "not by the number"),
+    ("alignment", lambda seen, align, total: alignment(seen.exp(), align, total), "holds logarithms"),
 ]

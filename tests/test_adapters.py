@@ -86,9 +86,9 @@ def replaced(model: nn.Module, name: str) -> None:
 
 
 def sampled(planner: Planner) -> list:
-    """Ids of three prompts at a high temperature, and the logits of the prefill."""
+    """Ids of three prompts, of grids large enough for a small change to be seen."""
     prompts = [START, START[1:], [5, *START]]
-    ids = sample_ids(planner, prompts, [(2, 2), (3, 3)], [torch.Generator().manual_seed(i) for i in range(3)],
+    ids = sample_ids(planner, prompts, [(2, 2), (8, 8)], [torch.Generator().manual_seed(i) for i in range(3)],
                      temperature=3.0, top_p=1.0)
     return [grid.tolist() for grid in ids]
 

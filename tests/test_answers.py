@@ -107,3 +107,8 @@ def test_a_message_never_shows_one_number_twice(got, right, words):
 
 def test_jupyter_shows_the_message_alone():
     assert Wrong("attention: no scale")._render_traceback_() == ["Not yet. attention: no scale"]
+
+
+def test_infinity_is_only_infinity():
+    assert not answers.difference(float("inf"), float("inf"), 1e-4)
+    assert answers.difference(-3.0, float("inf"), 1e-4) and answers.difference(float("inf"), 3.0, 1e-4)

@@ -15,6 +15,9 @@ from PIL import Image
 
 from minglm.__main__ import main
 from minglm.arguments import size
+from minglm.generate.pipeline import Pipeline
+from minglm.training import lanes
+from minglm.training.run import STAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 PROMPT = 'a yellow poster with a cat and the word "HI" at the top'
@@ -65,8 +68,18 @@ def test_json_is_one_parseable_object(run, folder):
     assert done["out"] == "a.jpg" and done["seed"] == 7 and done["size"] == [128, 128]
     assert done["device"] == "cpu" and done["weights"] == str(folder) and done["paint_seconds"] > 0
     assert len(done["plan"]) == 4 and all(len(row) == 4 for row in done["plan"])
+    assert done["prompt"] in done["notes"][0] and '"HI"' in done["prompt"]       # as the enhancer wrote it
     with Image.open("a.jpg") as image:
         assert image.format == "JPEG"
+
+
+def test_without_the_enhancer_the_prompt_is_read_as_it_is(run):
+    done = json.loads(run(PROMPT, "--json", "--no-enhance")[1])
+    assert done["prompt"] == PROMPT and done["notes"] == [] and done["size"] == [128, 128]
+
+
+def test_what_was_understood_is_told(run):
+    assert "minglm: understood: A yellow poster with a cat" in run(PROMPT, "--seed", 1)[2]
 
 
 def test_a_seed_is_one_picture_and_the_pipeline_s(run, pipe):
@@ -134,10 +147,11 @@ def test_doctor_speaks_json(capfd):
 
 @pytest.mark.parametrize("arguments, words", [
     ([""], "the prompt is empty"), (["   "], "the prompt is empty"),
-    (['"Ωh é"'], "cannot write Ω É"), ([f'"{"X" * 20}"'], "too long for 128 pixels: 20 characters, at most 13 fit"),
-    (['"A" "B" "C" "D"'], "4 quoted texts"),
-    ([PROMPT, "--size", "100x128"], "size 100x128"), ([PROMPT, "--size", "4096x4096"], "size 4096x4096"),
-    ([PROMPT, "--size", "0x0"], "size 0x0"),
+    (['"Ωh é"'], "cannot write Ω in"), (["“龍”"], "cannot write 龍 (in simplified form 龙)"),
+    ([f'"{"X" * 200}"'], "needs 13 lines at a width of 256 pixels: a height of 256 has room for 8"),
+    (['"A" "B" "C" "D" "E"', "--size", "128x128"], "'A / B / C / D / E' does not fit 128x128"),
+    ([PROMPT, "--size", "100x128"], "height 100: "), ([PROMPT, "--size", "4096x4096"], "height 4096: "),
+    ([PROMPT, "--size", "0x0"], "height 0: "),
     ([PROMPT, "--temperature", "-1"], "temperature -1.0"), ([PROMPT, "--top-p", "0"], "top_p 0.0"),
     ([PROMPT, "--device", "tpu"], "unknown device 'tpu'"),
     ([PROMPT, "--image", "absent.png"], "no image file 'absent.png'"),
@@ -277,6 +291,63 @@ def test_ctrl_c_ends_training_behind_a_whole_step(capfd, monkeypatch):
     assert signal.getsignal(signal.SIGINT) is before
 
 
+TINY = ["--config", "tiny", "--steps", "2", "--batch", "4", "--save-every", "1000"]
+
+
+def parts(folder):
+    return {path.parent.name for path in Path(folder).glob("*/model.safetensors")}
+
+
+@pytest.fixture(scope="module")
+def text(bpe, tmp_path_factory):
+    """A vocabulary, which otherwise takes a minute to learn."""
+    bpe.save(path := tmp_path_factory.mktemp("text") / "text" / "tokenizer.json")
+    return path.parent
+
+
+def test_several_stages_are_trained_in_one_command(text):
+    shutil.copytree(text, "run/text")
+    assert main(["train", "tokenizer", "planner", *TINY, "--out", "run"]) == 0
+    assert parts("run") == {"tokenizer", "planner"}
+    # a stage may need what an earlier one of the same command makes, and nothing else
+    assert main(["train", "planner", "decoder", *TINY, "--out", "elsewhere"]) == 2
+    assert not Path("elsewhere").exists()
+
+
+def test_two_lanes_end_with_all_weights_and_go_on_where_they_stopped(text, monkeypatch, capfd):
+    """`train all` on a CPU: the lanes wait for each other's weights; stopped, they go on with --resume."""
+    monkeypatch.setattr("minglm.training.run.cores", lambda: 2)
+    shutil.copytree(text, "run/text")
+    command = ["train", "all", *TINY, "--out", "run"]
+    assert main([*command, "--minutes", "1e-9"]) == 0
+    assert parts("run") == set() and len(list(Path("run/training").glob("*/checkpoint.pt"))) >= 1
+    capfd.readouterr()
+    assert main(command) == 2 and "--resume goes on with it" in capfd.readouterr().err
+    assert main([*command, "--resume"]) == 0
+    assert parts("run") == {"vae", "tokenizer", "glyph", "planner", "decoder"}
+    assert {path.parent.name for path in Path("run/training").glob("*/log.csv")} == set(STAGES)
+    with open("run/training/decoder-letters/log.csv") as file:
+        assert file.read().splitlines()[-1].startswith("2,")
+    assert Pipeline.from_pretrained("run", "cpu")(PROMPT, steps=1, progress=False).images[0].size == (128, 128)
+
+
+def test_a_lane_that_fails_ends_the_other(text, capfd, monkeypatch):
+    monkeypatch.setattr("minglm.training.run.cores", lambda: 2)
+    Path("run/text").mkdir(parents=True)
+    Path("run/text/tokenizer.json").write_text("no vocabulary")
+    assert main(["train", "all", *TINY, "--out", "run"]) == 1
+    assert "tokenizer.json" in capfd.readouterr().err and "planner" not in parts("run")
+
+
+def test_a_lane_has_all_cores_once_the_other_is_done(tmp_path, monkeypatch):
+    monkeypatch.setattr(lanes, "cores", lambda: 4)
+    assert lanes.fair_threads(1, tmp_path) == 2
+    for stage in lanes.LANES[0]:
+        (tmp_path / "training" / stage).mkdir(parents=True)
+        (tmp_path / "training" / stage / "loss.png").touch()
+    assert lanes.fair_threads(1, tmp_path) is None and lanes.fair_threads(0, tmp_path) == 2
+
+
 # ---------------------------------------------------------------- what is there is not lost
 
 def train_vae(*more):
@@ -353,6 +424,15 @@ def test_an_earlier_report_is_kept(folder, capsys):
     assert main([*command, "a.json"]) == 0 and "the earlier a.json is kept as a.1.json" in capsys.readouterr().err
     assert (Path("a.1.json").read_bytes(), Path("a.1.png").read_bytes()) == before
     assert sorted(os.listdir()) == ["a.1.json", "a.1.png", "a.json", "a.png"]
+
+
+def test_some_columns_of_an_evaluation(folder, capsys):
+    pytest.importorskip("rapidocr")
+    command = ["evaluate", "--weights", str(folder), "--limit", "1", "--steps", "1", "--out", "a.json", "--columns"]
+    assert main([*command, "vae", "gold"]) == 0
+    assert list(json.loads(Path("a.json").read_text())["scores"]) == ["gold", "vae"]
+    assert main([*command, "gold", "--prompts", "miniopen"]) == 2
+    assert "have no drawing, so only pipeline" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", [["--guidance", "nan"], ["--seed", "-1"], ["--steps", "0"], ["--steps", "2.5"]])

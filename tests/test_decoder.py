@@ -130,9 +130,26 @@ def test_an_id_stands_on_its_two_by_two_tokens(decoder):
     assert torch.equal(changed, wanted)
 
 
+def test_an_id_says_something_else_to_each_of_its_tokens_unless_the_model_is_as_released():
+    latents, _, ids, _ = given()
+    for quarters in (True, False):
+        model = Decoder(replace(CONFIG, quarters=quarters)).requires_grad_(False)
+        side = model.embed(torch.zeros_like(latents), ids)
+        cells = side.unflatten(1, (ids.shape[1], 2, ids.shape[2], 2))             # (B, h, 2, w, 2, D)
+        parts = cells.transpose(2, 3).flatten(3, 4)                              # (B, h, w, 4, D)
+        same = [torch.equal(parts[..., i, :], parts[..., 0, :]) for i in range(1, 4)]
+        assert not any(same) if quarters else all(same)
+        # what a token hears depends on its own id alone
+        other = ids.clone()
+        other[:, 0, 0] = (ids[:, 0, 0] + 1) % CONFIG.codebook
+        changed = (model.embed(torch.zeros_like(latents), other) != side).any(-1)
+        changed = changed.unflatten(1, (2 * ids.shape[1], 2 * ids.shape[2]))
+        assert changed[:, :2, :2].all() and not changed[:, 2:].any() and not changed[:, :, 2:].any()
+
+
 def test_patches_go_back_where_they_came_from():
     """embed and unpatch agree on the order of a patch: a decoder that passes latents through does."""
-    model = Decoder(replace(CONFIG, width=16, heads=1, head_dim=16)).requires_grad_(False)
+    model = Decoder(replace(CONFIG, width=16, heads=1, head_dim=16, quarters=False)).requires_grad_(False)
     latents, time, ids, _ = given()
     torch.nn.init.eye_(model.image_in.weight)
     torch.nn.init.eye_(model.image_out.weight)
@@ -165,10 +182,13 @@ def test_rotary_positions_are_relative_in_two_dimensions(decoder):
     assert abs(score((0, 0), (0, 1)) - score((0, 1), (0, 0))) > 1e-3
 
 
-def test_rotary_tables_nest(decoder):
-    """A token's rotation depends on its place alone, not on the size of the picture."""
-    small, large = decoder.rotary(2, 3, torch.device("cpu"))[0], decoder.rotary(6, 8, torch.device("cpu"))[0]
-    assert torch.equal(small.view(2, 3, -1), large.view(6, 8, -1)[:2, :3])
+@pytest.mark.parametrize("middle, inner", [(None, slice(0, 4)), (4, slice(2, 6))])
+def test_rotary_tables_nest(middle, inner):
+    """A token's rotation depends on its place alone, not on the size of the picture: places count from the corner,
+    as published, or from the middle of the top edge."""
+    decoder = Decoder(replace(CONFIG, middle=middle))
+    small, large = (decoder.rotary(*size, torch.device("cpu"))[0] for size in ((2, 4), (6, 8)))
+    assert torch.equal(small.view(2, 4, -1), large.view(6, 8, -1)[:2, inner])
 
 
 def test_sinusoid():
@@ -221,3 +241,11 @@ def test_watch_returns_the_attention_on_glyphs(decoder):
     assert 0 < seen.exp().sum(-1).max() < 1 and seen[1, :, :, 1:].exp().max() == 0
     _, first = decoder.watch(latents, time, ids, glyphs, mask, block=1, heads=1)
     assert torch.allclose(first, seen[:, :1], atol=1e-6)
+
+
+def test_what_tokens_are_told_by_ids_is_added_to_their_patches():
+    latents, _, ids, _ = given()
+    model = Decoder(CONFIG).requires_grad_(False)
+    told = model.embed(latents, ids) - model.embed(latents, ids, torch.zeros(len(ids), dtype=torch.bool))
+    silent = model.heard(ids, torch.zeros(len(ids), dtype=torch.bool))
+    assert apart(told, model.heard(ids) - silent) < 1e-5 and silent.unique(dim=1).shape[1] <= 4

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from minglm.config import preset
-from minglm.model.glyph import MOST_CHARACTERS, MOST_STRINGS, GlyphEncoder, collate, gather
+from minglm.model.glyph import MOST_CELLS, MOST_STRINGS, GlyphEncoder, collate, gather
 
 PICTURES = [["HELLO", "你好"], [], ["A"], ["X" * 40, "", "é!"]]
 
@@ -74,17 +74,19 @@ def test_order_of_letters_matters(encoder):
     assert (one - two.index_select(0, torch.tensor([2, 1, 0, 3]))).abs().max() > 1e-4
 
 
-def test_places_say_which_character_of_which_string():
-    batch = collate([["AB", "你好"], ["C"]])
-    width, high = MOST_CHARACTERS, MOST_STRINGS
+def test_places_say_which_cell_and_character_of_which_string():
+    """From both ends; a Chinese character has two cells, its first byte the left one, the others the right one."""
+    batch = collate([["AB", "你A"], ["C"]])
+    width, high = MOST_CELLS, MOST_STRINGS
     assert batch["places"][0, :3, 0].tolist() == [0 * width + 2, 1 * width + 1, 2 * width + 0]
-    assert batch["places"][1, :7, 0].tolist() == [0 * width + 2] * 3 + [1 * width + 1] * 3 + [2 * width]
-    assert batch["places"][:, 0, 1].tolist() == [0 * high + 1, 1 * high + 0, 0]
+    assert batch["places"][1, :5, 0].tolist() == [0 * width + 3] + [1 * width + 2] * 2 + [2 * width + 1, 3 * width]
+    assert batch["places"][1, :5, 1].tolist() == [0 * width + 2] * 3 + [1 * width + 1, 2 * width]
+    assert batch["places"][:, 0, 2].tolist() == [0 * high + 1, 1 * high + 0, 0]
 
 
 def test_places_stay_inside_their_tables():
     batch = collate([["W" * 50] * 12])
-    assert batch["places"][..., 0].max() < MOST_CHARACTERS ** 2 and batch["places"][..., 1].max() < MOST_STRINGS ** 2
+    assert batch["places"][..., :2].max() < MOST_CELLS ** 2 and batch["places"][..., 2].max() < MOST_STRINGS ** 2
 
 
 def test_same_string_twice_is_told_apart_only_by_places():

@@ -1,27 +1,31 @@
 """What the losses are told about letters agrees with the picture."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from minglm.model.glyph import collate
-from minglm.world.lettering import RASTER, lettering, raster, text_mask
-from minglm.world.posters import COLOURS, Poster, Region
+from minglm.world.colours import COLOURS
+from minglm.world.lettering import RASTER, lettering, raster
+from minglm.world.masks import text_mask
+from minglm.world.posters import Group, Poster, Region
 
 
 def poster(*regions: tuple[str, str], **more) -> Poster:
-    return Poster("white", "cat", "right", tuple(Region(slot, text, "black") for slot, text in regions), **more)
+    return Poster("white", (Group("cat"),), "right", tuple(Region(slot, text, "black") for slot, text in regions), **more)
 
 
 def told(*posters: Poster):
-    glyphs = collate([[r.text for r in p.regions] for p in posters])
+    glyphs = collate([p.strings for p in posters])
     return (glyphs, *lettering(list(posters), glyphs["index"]))
 
 
 def test_the_mask_covers_every_letter_and_nothing_else():
     p = poster(("top", "HELLO"), ("left", "你好"))
     mask = text_mask([p])[0, 0].bool().numpy()
-    blank = Poster(p.background, p.thing, p.place, ())
+    blank = replace(p, regions=())
     changed = (np.asarray(p.image) != np.asarray(blank.image)).any(-1)
     assert changed.any() and not (changed & ~mask).any()
     assert mask.sum() == 5 * 16 * 32 + 2 * 32 * 32
@@ -61,15 +65,39 @@ def test_strings_do_not_mix():
 
 
 def test_rasters_are_the_letters_of_the_picture():
-    p = poster(("left", "AB"))
-    _, _, rasters = told(p)
+    """Cell by cell: a narrow letter's first byte has its cell, a wide one's first two bytes its halves."""
+    p = poster(("left", "A你"))
+    _, _, drawn = told(p)
     image = (255 - np.asarray(p.image.convert("L"), dtype=np.float32)) / 255
-    ink = max(1e-6, 1 - sum(COLOURS["black"][0]) / 3 / 255)
-    letters = p.letters(p.regions[0])
-    for s, letter in enumerate(letters):
-        x, y = round(letter.x), round(letter.y)
-        drawn = image[y:y + 32, x:x + 16] / ink
-        want = rasters[0, s].view(RASTER, RASTER)[:, 8:24].numpy()
-        assert np.abs(drawn - want).mean() < 0.05
-    assert rasters[0, 2:].abs().max() == 0                                       # the end token draws nothing
-    assert np.array_equal(raster("A", False), rasters[0, 0].numpy())
+    ink = 1 - sum(COLOURS["black"][0]) / 3 / 255
+    paper = 1 - sum(COLOURS["white"][0]) / 3 / 255
+    letter = p.lines[0][2][0]
+    x, y = round(letter.x), round(letter.y)
+    for k, byte in enumerate((0, 1, 2)):                                         # A, and both halves of 你
+        shown = (image[y:y + 32, x + 16 * k:x + 16 * (k + 1)] - paper) / (ink - paper)
+        want = drawn[0, byte].view(RASTER).numpy()
+        assert want.max() > 0.9 and np.abs(shown - want).max() < 0.02
+    assert drawn[0, 3:].abs().max() == 0                                         # the third byte and the end token
+    assert np.array_equal(raster("A", False)[0], drawn[0, 0].view(RASTER).numpy())
+
+
+def test_a_tight_line_is_told_where_its_letters_are():
+    """Nine letters in 128 pixels: each image token attends to the letters above it by their share."""
+    p = poster(("top", "ABCDEFGHI"))
+    _, align, _ = told(p)
+    upper = align[0, 0].view(8, 8, -1)[0]                                        # (8 columns, S)
+    letters, step = p.lines[0][2], 128 / 9
+    assert letters[0].x == 0 and letters[1].x == pytest.approx(step)
+    for column in range(8):
+        for i in range(9):
+            share = max(0, min(16 * (column + 1), step * (i + 1)) - max(16 * column, step * i)) / 16
+            assert upper[column, i].item() == pytest.approx(share, abs=1e-4)
+
+
+def test_the_tokens_of_every_line_are_its_own():
+    """A text of two lines is two strings, with two end tokens."""
+    glyphs, align, _ = told(poster(("top", "HELLO WORLD")))
+    rows = align[0].sum(0).view(8, 8, -1).sum(1)                                 # (8, S)
+    assert glyphs["tokens"].sum() == 12 and glyphs["ids"].shape[0] == 2
+    assert (rows[:2, :6] > 0).any() and (rows[:2, 6:] == 0).all()
+    assert (rows[2:4, 6:] > 0).any() and (rows[2:4, :6] == 0).all()

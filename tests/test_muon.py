@@ -4,9 +4,13 @@ from functools import partial
 
 import pytest
 import torch
+from torch import nn
 
+from minglm.device import pick
 from minglm.training import optimisers
+from minglm.training.loop import train
 from minglm.training.optimisers import Muon, orthogonal
+from minglm.training.recipe import Recipe, Stage
 
 OPTIONS = dict(lr=0.02, weight_decay=0.1, momentum=0.95, ns_steps=4)
 THEIRS = partial(torch.optim.Muon, adjust_lr_fn="match_rms_adamw")
@@ -60,3 +64,22 @@ def test_no_gradient_or_a_zero_one_moves_nothing():
     p.grad = torch.zeros(4, 4)
     optimiser.step()
     assert torch.equal(p, torch.ones(4, 4))
+
+
+def test_rows_that_are_rarely_seen_move_further():
+    """Of two equal tables, the one that is said to be rarely seen; and neither is pulled towards 0."""
+    torch.manual_seed(0)
+    model = nn.ModuleDict(dict(rare=nn.Embedding(4, 3), usual=nn.Embedding(4, 3)))
+    model["usual"].weight.data.copy_(model["rare"].weight)
+    before = model["rare"].weight.detach().clone()
+
+    def loss(ids):
+        return sum(table(ids).sum() for table in model.values()), {}
+
+    recipe = Recipe(steps=4, batch=1, lr=1e-3, warmup=1, decay=0.0, weight_decay=0.0, clip=1e9)
+    for _ in train(Stage("tables", model, lambda step: torch.tensor([step % 2]), loss, recipe,
+                         rare=lambda name: name == "rare.weight"), pick("cpu")):
+        pass
+    moved = {name: (table.weight - before).abs().mean(1) for name, table in model.items()}
+    assert torch.allclose(moved["rare"][:2], optimisers.RARE * moved["usual"][:2], rtol=1e-3)
+    assert not any(rows[2:].any() for rows in moved.values())

@@ -30,7 +30,7 @@ from minglm.__main__ import main
 from minglm.config import preset
 from minglm.device import Device, pick
 from minglm.training import batches, checkpoint, ranks, run, sharding
-from minglm.training.recipe import Recipe
+from minglm.training.recipe import DECODERS, PLANNERS, Recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -47,11 +47,13 @@ def torchrun(*arguments, restarts=0, code=0):
 
 @pytest.fixture(scope="module")
 def exact():
-    """Single precision in this process too."""
-    before = Device.autocast
+    """Single precision and one thread in this process, too: another split of a sum may flip an id of a near tie."""
+    before, threads = Device.autocast, torch.get_num_threads()
     in_single_precision()
+    torch.set_num_threads(1)
     yield
     Device.autocast = before
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -216,18 +218,20 @@ def shares(monkeypatch, batch, count, accumulate):
     return found
 
 
-@pytest.mark.parametrize("name", run.STAGES)
+@pytest.mark.parametrize("name", [name for name in run.STAGES if name != "glyph"])
 def test_no_poster_is_seen_twice(monkeypatch, name):
     """Over all ranks, parts and steps of an epoch each index is drawn once, none is left out."""
     recipe, seen = Recipe(steps=24, batch=12), []
     cuts = shares(monkeypatch, recipe.batch, count=3, accumulate=2)
-    monkeypatch.setattr(batches, "draw", lambda seed, index, *size: index)
+    monkeypatch.setattr(batches, "draw", lambda seed, index, *size, **how: index)
+    batches.drawn_once.cache_clear()
     for step in range(recipe.steps):
         for share in cuts:
-            if name in ("planner", "decoder"):
+            if name in (*PLANNERS, *DECODERS):
                 seen += batches.alike(name, step, recipe, lambda index: index * 7 % 5)[share]
             else:
                 seen += batches.drawn(name, step, recipe.batch, (128, 128), share)
+    batches.drawn_once.cache_clear()
     assert sorted(seen) == list(range(recipe.steps * recipe.batch))
 
 

@@ -13,8 +13,11 @@ from minglm.images import open_image, to_images, to_tensor
 from minglm.model import flow
 from minglm.model.glyph import collate, gather
 from minglm.model.prompt import preview_grid, prompt_ids
+from minglm.model.weights import PARTS
 from minglm.world.draw import draw
-from minglm.world.posters import MOST_TEXTS
+from minglm.world.enhancer import NO_TEXT, NO_THING, enhance
+from minglm.world.layout import wrap
+from minglm.world.posters import CANVASES
 
 PROMPT = 'A yellow poster with an apple in the centre and the red word "HELLO" at the bottom.'
 PROMPTS = [PROMPT, "一张蓝色海报，中间画着猫，顶部是红色文字“你好”。", "a cat"]
@@ -129,20 +132,21 @@ def test_given_noise_is_started_from(paint):
 
 
 def test_the_decoder_never_sees_the_prompt(paint):
-    """Given the ids, only the quoted words count, in capitals."""
+    """Given the ids, only the lines to write count, letter by letter."""
     plan = paint().plan
     one = paint('a red cat with "hello"', prior_ids=plan).images[0].tobytes()
-    assert one == paint("一张蓝色海报“HELLO”", prior_ids=plan).images[0].tobytes()
-    assert one != paint('a red cat with "HELLP"', prior_ids=plan).images[0].tobytes()
-    assert one != paint('a red cat with "HELLO" and "A"', prior_ids=plan).images[0].tobytes()
-    assert one != paint("a red cat", prior_ids=plan).images[0].tobytes()
+    assert one == paint("一张蓝色海报“hello”", prior_ids=plan).images[0].tobytes()
+    assert one == paint('a dog, "hello"', prior_ids=plan, enhance=False).images[0].tobytes()
+    for other in ('a red cat with "HELLO"', 'a red cat with "hellp"', 'a red cat with "hello" and "A"', "a red cat"):
+        assert one != paint(other, prior_ids=plan).images[0].tobytes()
 
 
 def test_painting_by_hand_gives_the_same(pipe, paint):
     """The parts put together once more, each branch of the guidance on its own."""
     with torch.no_grad():
         planner = pipe.planner.config
-        start = prompt_ids(pipe.bpe, PROMPT, 3, 4, preview_grid(3, 4, 4), planner.vision_vocab, planner.boi)
+        caption = enhance(PROMPT, 6, 96, 128).caption
+        start = prompt_ids(pipe.bpe, caption, 3, 4, preview_grid(3, 4, 4), planner.vision_vocab, planner.boi)
         grids = [preview_grid(3, 4, 4), (3, 4)]
         preview, plan = sample_ids(pipe.planner, [start], grids, [torch.Generator().manual_seed(6)])
         x = torch.randn(16, 12, 16, generator=torch.Generator().manual_seed(6))[None]
@@ -156,7 +160,7 @@ def test_painting_by_hand_gives_the_same(pipe, paint):
             x = x + (b - a) * (without + 2.5 * (with_words - without))
         wanted = to_images(pipe.vae.decode(x))[0]
     out = paint(PROMPT, 96, 128, steps=3, guidance=2.5, seed=6)
-    assert torch.equal(out.plan[0], plan[0]) and torch.equal(out.preview[0], preview[0])
+    assert torch.equal(out.plan[0], plan[0]) and torch.equal(out.preview[0], preview[0]) and out.prompts == [caption]
     assert same(out.images[0], wanted)
 
 
@@ -205,22 +209,34 @@ def test_open_image_takes_files_and_pictures(tmp_path):
 @pytest.mark.parametrize("prompt, words", [
     ("", "the prompt is empty"), ("  \n", "the prompt is empty"), ([], "the prompt is empty"),
     (["a", ""], "the prompt is empty"), ([3], r"prompt \[3\]: a string or a list of strings"), ("“龘”", "cannot write 龘"),
-    ('"Ωmega é!"', "cannot write Ω É in 'Ωmega é!'"), ('a "🍎" b', "cannot write 🍎"),
-    (f'"{"A" * 14}"', "too long for 128 pixels: 14 characters, at most 13 fit"),
-    ("“" + "好" * 9 + "”", "too long for 128 pixels: 9 characters, at most 7 fit"),
-    ("“A" + "好" * 9 + "”", "10 characters, at most 7 fit"),
-    ('"A" "B" "C" "D"', f"4 quoted texts: a poster has room for {MOST_TEXTS}"),
+    ('"Ωmega é!"', "cannot write Ω in 'Ωmega é!'"), ('a "🍎" b', "cannot write 🍎"),
+    ("“龍年Ω大吉”", r"cannot write 龍 \(in simplified form 龙\), Ω in '龍年Ω大吉'"),
+    (f'"{"A" * 145}"', "needs 9 lines at a width of 256 pixels: a height of 256 has room for 8"),
+    (" ".join('"A"' for _ in range(9)), "needs 9 lines"),
     ("a very long prompt " * 300, "ids is too long"),
 ])
-def test_prompts_that_cannot_be_painted(paint, prompt, words):
+@pytest.mark.parametrize("enhanced", (True, False))
+def test_prompts_that_cannot_be_painted(paint, prompt, words, enhanced):
+    if enhanced and "too long" in words:
+        assert len(paint(prompt).prompts[0]) < 200                               # it says the same in a sentence
+        return
     with pytest.raises(ValueError, match=words):
-        paint(prompt)
+        paint(prompt, enhance=enhanced)
 
 
-@pytest.mark.parametrize("height, width", [
-    (100, 128), (128, 130), (64, 128), (160, 128), (128, 0), (-128, 128), (1024, 1024)])
-def test_sizes_that_cannot_be_painted(paint, height, width):
-    with pytest.raises(ValueError, match=f"size {height}x{width}: .*multiples of 32 from 96 to 128"):
+@pytest.mark.parametrize("prompt, words", [
+    (" ".join('"A"' for _ in range(5)), "does not fit 128x128"), (f'"{"A" * 41}"', "does not fit 128x128"),
+    ('a cat and "A\nB\nC\nD"', "does not fit 128x128")])
+def test_texts_that_a_size_has_no_room_for(paint, prompt, words):
+    with pytest.raises(ValueError, match=words):
+        paint(prompt, 128, 128)
+
+
+@pytest.mark.parametrize("height, width, wrong", [
+    (100, 128, "height 100"), (128, 130, "width 130"), (64, 128, "height 64"), (288, 128, "height 288"),
+    (128, 0, "width 0"), (-128, 128, "height -128"), (1024, 1024, "height 1024")])
+def test_sizes_that_cannot_be_painted(paint, height, width, wrong):
+    with pytest.raises(ValueError, match=f"^{wrong}: .*multiples of 32 from 96 to 256"):
         paint(PROMPT, height, width)
 
 
@@ -255,9 +271,8 @@ def test_bad_input_is_refused_before_any_work(paint, pipe, monkeypatch):
 
 
 def test_only_the_poster_world_limits_its_letters(pipe):
-    free = Pipeline(replace(pipe.config, posters=False), pipe.bpe, dict(
-        vae=pipe.vae, tokenizer=pipe.tokenizer, planner=pipe.planner, glyph=pipe.glyph,
-        decoder=pipe.decoder), pipe.device)
+    parts = {name: getattr(pipe, name) for name in PARTS}
+    free = Pipeline(replace(pipe.config, posters=False), pipe.bpe, parts, pipe.device)
     assert free('a card with "Ωmega" and "é"', 96, 96, steps=1, progress=False).images[0].size == (96, 96)
 
 
@@ -281,9 +296,76 @@ def test_defaults_of_the_process_change_nothing(paint, pipe, change):
     assert torch.equal(again[0], ids[0]) and np.array_equal(same[0], back[0])
 
 
-def test_a_prompt_without_quotations_is_painted_and_told(paint, capsys):
-    assert paint("a red poster with a cat", steps=1).notes == ["no words in quotation marks: none will be written"]
+# ---------------------------------------------------------------- what a prompt is understood as
+
+@pytest.fixture
+def large(pipe):
+    """The same weights, for posters of every size."""
+    return Pipeline(replace(pipe.config, max_side=256), pipe.bpe, {name: getattr(pipe, name) for name in PARTS},
+                    pipe.device)
+
+
+@pytest.mark.parametrize("prompt, size", [
+    ('a cat and "HELLO"', (128, 128)), ('"Congratulations"', (192, 256)), ("three cats", (128, 192)),
+    ('"A" "B" "C" "D" "E" "F" "G" "H"', (256, 192))])
+def test_without_a_size_the_smallest_canvas_is_taken(large, prompt, size):
+    for enhanced in (True, False):
+        out = large(prompt, steps=1, progress=False, enhance=enhanced)
+        assert out.images[0].size == size[::-1] and out.plan[0].shape == (size[0] // 32, size[1] // 32)
+    out = large('a cat and "HELLO"', width=192, steps=1, progress=False)        # one side alone may be told
+    assert out.images[0].size == (192, 128)
+
+
+def test_several_prompts_share_one_size(large):
+    """That in which the texts of each fit; each is then understood for that size."""
+    prompts = ['a cat and "HELLO"', "three dogs", '"A\nB\nC\nD\nE"']
+    for enhanced in (True, False):
+        alone = [large(prompt, steps=1, progress=False, enhance=enhanced).images[0] for prompt in prompts]
+        out = large(prompts, steps=1, progress=False, enhance=enhanced)
+        shared = max(image.width for image in alone), max(image.height for image in alone)
+        assert {image.size for image in out.images} == {shared} and len({image.size for image in alone}) > 1
+        assert (shared[1], shared[0]) in CANVASES
+    assert large(prompts[0], 256, 256, steps=1, progress=False).images[0].size == (256, 256)
+
+
+def test_the_planner_reads_the_enhanced_prompt_of_each_seed(paint):
+    prompts = [PROMPT, *["a cat"] * 5]
+    out = paint(prompts, seed=3, steps=1)
+    assert out.prompts == [enhance(prompt, 3 + i, 128, 128).caption for i, prompt in enumerate(prompts)]
+    assert '"HELLO"' in out.prompts[0] and "yellow" in out.prompts[0] and "apple" in out.prompts[0]
+    assert len(set(out.prompts[1:])) > 1                         # what is left open is the seed's
+
+
+def test_without_the_enhancer_the_prompt_is_read_as_it_is(paint, pipe):
+    """The planner's prompt is the user's; the lines to write are broken as posters are."""
+    out = paint([PROMPT, "“新年快乐，万事如意”"], enhance=False)
+    assert out.prompts == [PROMPT, "“新年快乐，万事如意”"] and ids(out) != ids(paint([PROMPT, "“新年快乐，万事如意”"]))
+    asked = pipe.understand(["“新年快乐，万事如意”"], [0], None, None, False)
+    assert asked.lines == [list(wrap("新年快乐，万事如意", asked.width))] and len(asked.lines[0]) > 1
+
+
+@pytest.mark.parametrize("prompt, lines", [
+    ('a card with "B" at the bottom and "A" at the top', ["A", "B"]),            # as they stand on the picture
+    ("底部写“乙”，顶部写“甲”", ["甲", "乙"]),
+    ('a card with "B" at the bottom and "A"', ["B", "A"]),                       # as quoted, unless each is told
+    ('"ＨＩ　 there"', ["HI there"]), ("a cat", []),
+])
+def test_without_the_enhancer_lines_are_sorted_by_told_places(pipe, prompt, lines):
+    assert pipe.understand([prompt], [0], None, None, False).lines == [lines]
+
+
+@pytest.mark.parametrize("enhanced", (True, False))
+def test_what_will_not_be_painted_is_told(paint, capsys, enhanced):
+    def notes(prompt):
+        found = paint(prompt, steps=1, enhance=enhanced)
+        told = [note for note in found.notes if not note.startswith("understood: ")]
+        # the enhancer tells what it has understood, of every prompt
+        assert len(found.notes) - len(told) == enhanced and (not enhanced or f"understood: {found.prompts[0]}" in found.notes)
+        return told
+
+    assert notes("a red poster with a cat") == [NO_TEXT] and notes('a red card with "HI"') == [NO_THING]
+    assert notes("a red poster") == [NO_TEXT, NO_THING] and notes(PROMPT) == []
     assert capsys.readouterr().err == ""                         # who wants no progress is told by the notes alone
-    paint(["a red poster", 'a card with "HI"'], steps=1, progress=True)
-    assert "minglm: no words in quotation marks: none will be written" in capsys.readouterr().err
-    assert paint(steps=1).notes == []
+    paint(["a red poster", 'a card with "HI"'], steps=1, progress=True, enhance=enhanced)
+    said = capsys.readouterr().err
+    assert said.count(f"minglm: {NO_TEXT}") == said.count(f"minglm: {NO_THING}") == 1

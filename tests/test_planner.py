@@ -1,5 +1,6 @@
 """The planner: positions, causality, generation with its cache, sampling, loss."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -7,11 +8,17 @@ import torch
 import torch.nn.functional as F
 
 from minglm.config import preset
+from minglm.device import pick
 from minglm.generate import plan
 from minglm.generate.plan import choose, sample_ids
+from minglm.images import to_tensor
+from minglm.model import weights
 from minglm.model.layers import KVCache
 from minglm.model.planner import Planner, positions
 from minglm.model.prompt import with_sources
+from minglm.training import cooccurrence
+from minglm.training.batches import drawn
+from minglm.training.cooccurrence import pmi
 
 CONFIG = replace(preset("tiny").planner, codebook=40, vision_vocab=48, vocab=90)
 GRIDS = [(2, 2), (3, 4)]
@@ -271,3 +278,64 @@ def test_the_released_sizes_rotate_half_of_each_head():
         config = preset(name).planner
         assert 2 * sum(config.mrope_section) == config.head_dim * config.rotary_fraction
         assert config.codebook + 2 <= config.vision_vocab < config.vocab
+
+
+# ---------------------------------------------------------------- what the words of a prompt say
+
+def test_each_token_of_a_prompt_predicts_the_ids_of_its_plan(planner):
+    g = torch.Generator().manual_seed(4)
+    prompts = [prompt(5, 1), prompt(9, 2)]
+    small = torch.randint(CONFIG.codebook, (2, 2, 2), generator=g)
+    large = torch.randint(3, (2, 3, 4), generator=g)             # few ids, so that most occur several times
+    plain, _ = planner.loss(prompts, small, large)
+    value, stats = planner.loss(prompts, small, large, words=0.25)
+    wanted = []
+    for start, *grids in zip(prompts, small, large):
+        plan = {*torch.cat([grid.flatten() for grid in grids]).tolist()}
+        logits = planner.head(planner(torch.tensor([start]), positions([len(start)])[None]))[0]
+        wanted.append(-logits.log_softmax(-1)[:, sorted(plan)].mean())
+    assert abs(stats["words"] - sum(wanted) / 2) < 1e-4
+    assert abs(value - plain - 0.25 * stats["words"]) < 1e-4
+
+
+def test_a_planner_begins_with_what_occurs_together():
+    """Four words, each with an id of its own, and one of each that is everywhere and so says nothing."""
+    together = torch.zeros(43, 41)
+    for i in range(4):
+        for row in (i, 20, 42):
+            for column in (i, 30, 40):
+                together[row, column] += 5
+    table = pmi(together)
+    assert torch.allclose(table[:4, :4], torch.eye(4) * math.log(4)) and table[20, 30] == 0
+    once = together.clone()
+    once[5, 5] = once[5, 40] = once[42, 5] = 1                       # a pair seen once
+    assert pmi(once)[5, 5] == 0
+
+
+def test_words_of_a_new_planner_know_their_ids(bpe, config, folder, monkeypatch):
+    tokenizer = weights.load_part(folder, "tokenizer", config)
+    words, codes = config.planner.vocab - config.planner.vision_vocab, config.planner.codebook
+    table = torch.zeros(words, codes)
+    owner = torch.arange(words) % 16                                 # of all words, sixteen kinds, each with its id
+    table[torch.arange(words), 3 * owner] = 2.0
+    monkeypatch.setattr(cooccurrence, "pmi", lambda together: table)
+    planner = Planner(config.planner)
+    cooccurrence.begin(planner, pick("cpu"), bpe, tokenizer, 1)
+    rows = planner.embed.weight[config.planner.vision_vocab:]
+    logits = planner.head(F.rms_norm(rows, rows.shape[1:]))[:, :codes]
+    assert torch.equal(logits.argmax(1), 3 * owner)
+    assert 1 < logits[torch.arange(words), 3 * owner].mean() < 4     # about the PMI
+
+
+def test_what_is_counted_is_in_the_posters(bpe, config, folder):
+    """A word and an id are counted together once for each poster that has both."""
+    tokenizer = weights.load_part(folder, "tokenizer", config).eval()
+    got = cooccurrence.count(config.planner, pick("cpu"), bpe, tokenizer, 5)
+    wanted = torch.zeros_like(got)
+    for poster in drawn("planner", 0, 128, (128, 128))[:5]:
+        image = to_tensor([poster.image])
+        ids = [tokenizer.encode(x).flatten() for x in (F.interpolate(image, (64, 64), mode="area"), image)]
+        for word in {*bpe.encode(poster.caption), -1}:
+            for code in {*torch.cat(ids).tolist(), -1}:
+                wanted[word, code] += 1
+    assert torch.equal(got, wanted)

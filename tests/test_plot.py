@@ -1,7 +1,11 @@
 """The figures: Chinese shows, unknown characters do not break a title, every drawing function draws."""
 
+import io
 import warnings
+from base64 import b64encode
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -31,6 +35,37 @@ def test_titles_in_chinese_raise_no_warning(plt):
         figure = plot.pictures([Image.new("RGB", (8, 8))] * 3, ["你好", "two\nlines", "\u9f98"], columns=2)
         figure.canvas.draw()
     assert [axis.get_title() for axis in figure.axes] == ["你好", "two\nlines", "\u25a1"]
+
+
+def test_a_palette_keeps_a_chart_and_makes_it_small(plt):
+    figure, axis = plt.subplots(figsize=(3, 2))
+    axis.plot([1, 2, 1], color=plot.BLUE)
+    whole = io.BytesIO()
+    figure.savefig(whole, format="png")
+    small = plot.with_palette(whole.getvalue())
+    pictures = [np.int16(Image.open(io.BytesIO(png)).convert("RGB")) for png in (whole.getvalue(), small)]
+    assert np.abs(pictures[0] - pictures[1]).max() <= 24 and len(small) < len(whole.getvalue()) / 1.5
+    assert plot.with_palette(b64encode(whole.getvalue()).decode()) == b64encode(small).decode()
+
+
+def test_a_chart_is_shown_as_png_even_where_figures_are_jpeg(plt, monkeypatch):
+    shown, figure = [], plt.subplots(figsize=(2, 1))[0]
+    formatter = SimpleNamespace(format=lambda figure: ({"image/jpeg": "/9j/", "text/plain": "<Figure>"}, {}))
+    monkeypatch.setattr("IPython.get_ipython", lambda: SimpleNamespace(display_formatter=formatter))
+    monkeypatch.setattr("IPython.display.display", lambda data, raw, metadata: shown.append((data, metadata)))
+    plot.show(figure, "An empty chart.")
+    plot.show(figure, "An empty chart.", chart=True)
+    assert [sorted(data) for data, _ in shown] == [["image/jpeg", "text/plain"], ["image/png", "text/plain"]]
+    assert shown[1][1]["image/png"] == {"alt": "An empty chart."}
+
+
+def test_errors_are_points_between_the_ends_of_their_intervals(plt):
+    axis = plt.subplots()[1]
+    plot.errors(axis, ("a", "b"), {"en": [(8, 10), (5, 5)], "zh": [(9, 10), (0, 4)]}, lambda right, n: (right / n - 0.1, right / n))
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["en", "zh"] and axis.get_ylim()[0] == 0
+    points, _, (bars,) = axis.containers[0]
+    assert np.allclose(points.get_ydata(), [0.2, 0]) and points.get_xdata()[0] < 0 < axis.containers[1][0].get_xdata()[0]
+    assert np.allclose([[y for _, y in segment] for segment in bars.get_segments()], [[0.2, 0.3], [0, 0.1]])
 
 
 def test_drawing_over_a_picture(plt):

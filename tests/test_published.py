@@ -259,11 +259,11 @@ def test_glyph_ids():
 # ---------------------------------------------------------------- decoder
 
 DECODERS = [DecoderConfig(channels=4, width=24, depth=3, heads=3, head_dim=8, glyph_width=20, time_width=18,
-                          size_width=10, codebook=33),
+                          size_width=10, codebook=33, quarters=False, middle=None),
             DecoderConfig(channels=6, width=32, depth=2, heads=2, head_dim=16, glyph_width=36, time_width=32,
-                          size_width=4, codebook=17),
+                          size_width=4, codebook=17, quarters=False, middle=None),
             DecoderConfig(channels=3, width=20, depth=1, heads=1, head_dim=20, glyph_width=12, time_width=6,
-                          size_width=2, codebook=200)]
+                          size_width=2, codebook=200, quarters=False, middle=None)]
 SHAPES = [(8, 8), (4, 12), (20, 8)]  # latents
 
 

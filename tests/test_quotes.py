@@ -1,12 +1,13 @@
 """What a prompt quotes: the marks of many keyboards, and apostrophes that are none. More cases in test_text.py."""
 
 import itertools
+import random
 import time
 
 import pytest
 
 from minglm.world.draw import draw
-from minglm.world.quotes import DOUBLE, quotations, quoted, unquoted
+from minglm.world.quotes import DOUBLE, QUOTES, quotations, quote, quoted, unquoted
 
 EN, ZH = "A yellow poster with the red word {} at the bottom.", "一张黄色海报，顶部是红色文字{}。"
 
@@ -45,8 +46,29 @@ def test_quotations_are_where_they_are_and_unquoted_empties_them():
         poster = draw(7, i)
         spans = quotations(poster.caption)
         assert [poster.caption[a + 1:b - 1] for a, b in spans] == quoted(poster.caption)
-        assert [text.upper() for text in quoted(poster.caption)] == [r.text for r in poster.regions]
         bare = unquoted(poster.caption)
-        assert len(bare) == len(poster.caption) - sum(b - a - 2 for a, b in spans)
-        assert not any(len(r.text) > 1 and r.text in bare for r in poster.regions)
+        assert len(bare) == len(poster.caption) - sum(b - a - 2 for a, b in spans) and quoted(bare) == []
     assert unquoted("a 'B' and “C”.") == "a '' and “”."
+
+
+# ---------------------------------------------------------------- putting in marks
+
+@pytest.mark.parametrize("text", ["HELLO", "it's", 'say "hi"', "“你好”", "《三体》", "a “b” c", "12\" 'x'", "'90s"])
+def test_a_text_in_marks_is_read_back_as_it_was(text):
+    assert quoted(quote(text)) == [text]
+    rng = random.Random(1)
+    for language in ("en", "zh"):
+        found = {quote(text, rng, language) for _ in range(40)}
+        assert all(quoted(marked) == [text] for marked in found)
+
+
+def test_marks_vary_by_language_and_are_straight_by_default():
+    assert quote("HELLO") == '"HELLO"' and quote('a "b"') == '「a "b"」'            # curly ones are of the family
+    rng = random.Random(1)
+    for language in ("en", "zh"):
+        assert {quote("A", rng, language) for _ in range(100)} == {f"{a}A{b}" for a, b in QUOTES[language]}
+
+
+def test_a_text_with_every_kind_of_marks_is_refused():
+    with pytest.raises(ValueError, match="contains every kind of quotation marks"):
+        quote('a"b”c」d』e»f')

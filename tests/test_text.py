@@ -8,6 +8,8 @@ import pytest
 from minglm.model.bpe import BPE, SPECIALS, alphabet
 from minglm.model.glyph import glyph_ids
 from minglm.model.prompt import preview_grid, prompt_ids
+from minglm.model.spelling import AFTER, BEFORE, WIDEST, SpellingBPE
+from minglm.world.characters import known
 from minglm.world.draw import draw
 from minglm.world.quotes import quoted
 
@@ -204,7 +206,7 @@ def test_a_broken_file_is_named(tmp_path, content):
     ("'O'CLOCK'", ["O'CLOCK"]), ("'DON'T STOP'", ["DON'T STOP"]), ("\"IT'S\" on a card", ["IT'S"]),
     ("“IT’S” on a card", ["IT’S"]), ("'A' and 'B'", ["A", "B"]), ("写着'你好'的海报", ["你好"]),
     ('"" and "X"', ["X"]), ("'' and 'X'", ["X"]), ("“” and 「」", []),
-    ('say "A B, C!"', ["A B, C!"]), ("rock 'n' roll", ["n"]), ('an unclosed "quote', []),
+    ('say "A B, C!"', ["A B, C!"]), ("rock 'n' roll", []), ('an unclosed "quote', []),
     ("a 6' tall man, 5' wide", []), ("“外「内」外”", ["外「内」外"]),
 ])
 def test_quoted(prompt, wanted):
@@ -213,6 +215,48 @@ def test_quoted(prompt, wanted):
 
 def test_glyph_ids_are_bytes_and_an_end():
     assert glyph_ids(["HI", "", "你"]) == [[75, 76, 1], [1], [0xE4 + 3, 0xBD + 3, 0xA0 + 3, 1]]
+
+
+# ---------------------------------------------------------------- quoted texts spelled out
+
+@pytest.fixture(scope="module")
+def spelling(bpe):
+    return SpellingBPE(bpe.vocab, bpe.merges, bpe.specials)
+
+
+def raw(bpe, ids):
+    """The bytes of the ids, undecoded."""
+    return b"".join(bytes(map(alphabet().index, bpe.tokens[i])) for i in ids)
+
+
+def test_quoted_texts_are_spelled_out_after_their_order_and_width(bpe, spelling):
+    prompt = 'A red poster with "Hello", "World!" and “你好”.'
+    wanted = [('A red poster with "', 0, 2, 5, "Hello"), ('", "', 1, 1, 6, "World!"), ('" and “', 2, 0, 4, "你好")]
+    ids, whole = spelling.encode(prompt), b""
+    for before, number, later, width, line in wanted:
+        count = len(bpe.encode(before))
+        assert ids[:count] == bpe.encode(before)
+        spelled, size = ids[count:], len(line.encode())
+        assert raw(bpe, spelled[:3]) == bytes((BEFORE[number], AFTER[later], width))
+        assert [raw(bpe, [i]) for i in spelled[3:3 + size]] == [bytes([b]) for b in line.encode()]
+        ids = spelled[3 + size:]
+        whole += (before + line).encode()
+    assert whole + raw(bpe, ids) == prompt.encode()
+
+
+@pytest.mark.parametrize("prompt", ["a cat", "", 'inches 12" wide', "it's", 'an empty "" one', "<sop>1 2<eop>"])
+def test_without_a_quotation_it_is_the_plain_bpe(bpe, spelling, prompt):
+    assert spelling.encode(prompt) == bpe.encode(prompt)
+    assert spelling.encode(prompt, specials=True) == bpe.encode(prompt, specials=True)
+
+
+def test_its_numbers_are_bytes_that_no_text_has_and_stop_at_the_largest(spelling):
+    texts = "".join(known()).encode()
+    assert not {*BEFORE, *AFTER, *range(WIDEST + 1)} & {*texts}
+    ids = spelling.encode(", ".join(f'"{"W" * 40}"' for _ in range(9)))
+    last = raw(spelling, ids).split(b", ")[-1]
+    assert last[1:4] == bytes((BEFORE[7], AFTER[0], WIDEST))
+    assert raw(spelling, ids)[2] == AFTER[4]
 
 
 # ---------------------------------------------------------------- the planner's prompt

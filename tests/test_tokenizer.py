@@ -9,6 +9,8 @@ from minglm.model.tokenizer import Tokenizer, VectorQuantiser
 from minglm.training.batches import pixels
 from minglm.training.stage_tokenizer import Alignment, revise_codes, word_loss
 from minglm.world.draw import draw
+from minglm.world.masks import PARTS
+from minglm.world.objects import things
 
 CONFIG = preset("tiny").tokenizer
 
@@ -122,6 +124,18 @@ def test_dead_codes_are_revived_from_the_features(quantiser):
     assert torch.equal(quantiser.codes[[1, 3, 5]], before[[1, 3, 5]])
 
 
+def test_of_two_codes_for_the_same_the_one_that_is_used_less_goes(quantiser):
+    z = F.normalize(torch.randn(1, 2, 2, 4, generator=torch.Generator().manual_seed(3)), dim=-1)
+    codes, usage = F.normalize(torch.eye(4)[[0, 0, 0, 1, 2, 3]] + 1e-3 * torch.randn(6, 4), dim=-1), torch.full((6,), 5.0)
+    usage[1] = 7
+    with torch.no_grad():
+        quantiser.codes.copy_(codes)
+    revise(quantiser, usage, z, torch.full((1, 2, 2), 5), decay=1.0)
+    left = (quantiser.codes - codes).abs().amax(1) < 1e-5
+    assert left.tolist() == [False, True, False, True, True, True]
+    assert usage[[0, 2]].tolist() == pytest.approx([0.2, 0.2])
+
+
 def test_revising_is_a_function_of_its_generator(quantiser):
     z, ids = F.normalize(torch.randn(1, 3, 3, 4), dim=-1), torch.zeros(1, 3, 3, dtype=torch.long)
     start, made = quantiser.codes.detach().clone(), []
@@ -149,7 +163,29 @@ def test_word_loss_survives_a_caption_without_words():
     assert word_loss(torch.randn(2, 4), torch.zeros(2, 4), torch.ones(4)).isfinite()
 
 
-def test_alignment_answers_with_words_and_half_size_pixels():
+def test_alignment_answers_with_words_half_size_pixels_and_parts_of_objects():
     model = Alignment(CONFIG, 50)
-    words, image = model(torch.randn(2, 3, 5, CONFIG.code_width))
+    words, image, parts = model(torch.randn(2, 3, 5, CONFIG.code_width), torch.ones(2, 3, 5))
     assert words.shape == (2, 50) and image.shape == (2, 3, 48, 80)
+    assert parts.shape == (2, 3, 5, len(PARTS) * len(things()))
+
+
+def test_a_cell_and_its_object_are_told_from_its_code_alone():
+    model, codes, shown = Alignment(CONFIG, 50), torch.randn(1, 3, 5, CONFIG.code_width), torch.ones(1, 3, 5)
+    other = codes.clone()
+    other[0, 1, 2] += 1
+    (_, image, parts), (_, image2, parts2) = model(codes, shown), model(other, shown)
+    changed = (parts2 != parts).any(-1)
+    assert changed.sum() == 1 and changed[0, 1, 2]
+    where = (image2 != image).any(1)[0].nonzero()
+    assert where.amin(0).tolist() == [16, 32] and where.amax(0).tolist() == [31, 47]
+
+
+def test_words_are_asked_of_cells_that_show_something():
+    """Of a picture with nothing on it the answer is the same whatever its codes are."""
+    model, nothing = Alignment(CONFIG, 50), torch.zeros(1, 3, 5)
+    one, two = (model(torch.randn(1, 3, 5, CONFIG.code_width), nothing)[0] for _ in range(2))
+    assert torch.equal(one, two)
+    nothing[0, 1, 1] = 1
+    one, two = (model(torch.randn(1, 3, 5, CONFIG.code_width), nothing)[0] for _ in range(2))
+    assert not torch.equal(one, two)

@@ -3,10 +3,13 @@
 import csv
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,17 +21,20 @@ from minglm.__main__ import main
 from minglm.config import preset
 from minglm.device import pick
 from minglm.generate.pipeline import Pipeline
+from minglm.model import weights
+from minglm.model.glyph import GlyphEncoder
 from minglm.model.tokenizer import Tokenizer
 from minglm.model.vae import VAE
-from minglm.training import batches, stage_decoder
+from minglm.training import batches, ranks, stage_decoder, stage_glyph
 from minglm.training.checkpoint import load
 from minglm.training.loop import train
 from minglm.training.optimisers import EMA, optimisers
-from minglm.training.recipe import RECIPES, Recipe, Stage
-from minglm.training.run import STAGES, build, finish
+from minglm.training.recipe import DECODERS, PLANNERS, RECIPES, Recipe, Stage
+from minglm.training.run import STAGES, build, check_needs, finish
 from minglm.world import quotes
+from minglm.world.characters import han_characters, is_han, unknown_characters
 from minglm.world.draw import draw
-from minglm.world.layout import fits, is_han
+from minglm.world.posters import CANVASES
 
 ROOT = Path(__file__).resolve().parent.parent
 CPU = pick("cpu")
@@ -68,6 +74,27 @@ def test_resumed_equals_uninterrupted(tmp_path, recipe, stops):
         found += losses(stage, tmp_path, stop, resume=True)
     assert found == wanted and len(found) == 12
     assert torch.equal(parameters(stage), parameters(whole))
+
+
+def test_what_a_stage_begins_with_is_done_once(tmp_path):
+    """Before the first step of a new run, and before the average is begun; a resumed run has it in its weights."""
+    begun = []
+
+    def begin(stage):
+        begun.append(stage)
+        with torch.no_grad():
+            for p in stage.model.parameters():
+                p.fill_(0.5)
+
+    for stop in (1, 5, None):
+        stage = toy()
+        stage.begin = lambda stage=stage: begin(stage)
+        losses(stage, tmp_path, stop, resume=True)
+    assert len(begun) == 1
+    other = toy()
+    begin(other)
+    losses(other)
+    assert torch.equal(parameters(stage), parameters(other))
 
 
 def test_random_numbers_drawn_elsewhere_change_nothing():
@@ -128,6 +155,7 @@ def test_a_finished_run_resumes_to_its_end(tmp_path):
 
 KILLED = """
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 import torch
@@ -340,19 +368,20 @@ STEPS = {name: Recipe(steps=3, batch=4, lr=1e-3, warmup=2, muon_lr=0 if name == 
 
 @pytest.fixture(scope="module")
 def trained(config, bpe, tmp_path_factory):
-    """A folder in which every stage was trained for three steps; and their losses."""
-    folder, found = tmp_path_factory.mktemp("trained"), {}
+    """A folder in which every stage was trained for three steps; their losses; and what each began with."""
+    folder, found, before = tmp_path_factory.mktemp("trained"), {}, {}
     (folder / "text").mkdir()
     bpe.save(folder / "text" / "tokenizer.json")
     for name in STAGES:
+        before[name] = shutil.copytree(folder, tmp_path_factory.mktemp("before") / name)
         stage = build(name, config, CPU, STEPS[name], folder)
         found[name] = losses(stage)
         finish(stage, config, folder)
-    return folder, found
+    return folder, found, before
 
 
 def test_every_stage_runs_and_the_result_paints(trained):
-    folder, found = trained
+    folder, found, _ = trained
     assert all(len(values) == 3 and torch.tensor(values).isfinite().all() for values in found.values())
     out = Pipeline.from_pretrained(folder, "cpu")('a red card with "HI" at the top', 96, 128, steps=2, progress=False)
     assert out.images[0].size == (128, 96) and out.plan[0].shape == (3, 4)
@@ -360,10 +389,10 @@ def test_every_stage_runs_and_the_result_paints(trained):
 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_resumes_exactly(trained, config, name, tmp_path):
-    folder, wanted = trained
+    _, wanted, before = trained
     found = []
     for stop in (2, None):
-        stage = build(name, config, CPU, STEPS[name], folder)
+        stage = build(name, config, CPU, STEPS[name], before[name])
         found += losses(stage, tmp_path, stop, resume=True)
     assert found == wanted[name]
 
@@ -393,25 +422,29 @@ def test_every_parameter_of_a_stage_learns(trained, config, name):
     assert [n for n, moved in gradients.items() if not moved] == []
 
 
-def test_a_run_draws_squares_first_and_every_size_later():
-    recipe = Recipe(steps=60, batch=1)
-    sizes = [batches.image_size(step, recipe.steps) for step in range(60)]
-    assert set(sizes[:30]) == {(128, 128)} and set(sizes[30:]) == set(batches.SIZES)
+def test_a_stage_is_shown_its_sizes_and_squares_most_often():
+    for name in batches.SIZES:
+        found = [batches.image_size(name, step) for step in range(600)]
+        assert set(found) == set(batches.SIZES[name]) and found.count((128, 128)) > 100
+        assert found == [batches.image_size(name, step) for step in range(600)]
+        assert all(size in found for size in CANVASES) or name == "decoder"
+    assert set(batches.SIZES["decoder"]) == {(128, 128)}         # first squares alone, other sizes in the next stage
 
 
-@pytest.mark.parametrize("stage", ("planner", "decoder"))
+@pytest.mark.parametrize("stage", (*PLANNERS, *DECODERS))
 def test_batches_of_alike_length_hold_every_poster_of_their_pool_once(stage):
     recipe = Recipe(steps=40, batch=3)
     for group in range(3):
         steps = range(4 * group, 4 * group + 4)
         drawn = [batches.alike(stage, step, recipe, batches.text_bytes) for step in steps]
         size = drawn[0][0].height, drawn[0][0].width
-        pool = batches.drawn(stage, group, 12, size)
+        pool = batches.drawn(stage, group, 12, size, early=batches.is_early(stage, steps[0], recipe))
         assert sorted(p.caption for b in drawn for p in b) == sorted(p.caption for p in pool)
         spans = sorted((min(map(batches.text_bytes, b)), max(map(batches.text_bytes, b))) for b in drawn)
         assert all(high <= low for (_, high), (low, _) in zip(spans, spans[1:]))
 
 
+@cache
 def edits(a: str, b: str) -> int:
     """Letters changed, missing or too many, by the textbook recursion."""
     if not a or not b:
@@ -419,24 +452,28 @@ def edits(a: str, b: str) -> int:
     return min(edits(a[1:], b[1:]) + (a[0] != b[0]), edits(a[1:], b) + 1, edits(a, b[1:]) + 1)
 
 
-@pytest.mark.parametrize("text", ("A", "HELLO", "CARNIVAL", "K9 OK", "你", "新年好"))
-def test_misspelt_texts_are_near_and_still_fit(text):
-    rng, room = random.Random(1), 128
-    wrong = [batches.misspell(rng, text, room) for _ in range(60)]
-    assert all(fits(w, room) and is_han(w) == is_han(text) for w in wrong)
-    assert all(1 <= edits(text, w) <= 4 or w == text for w in wrong)
+@pytest.mark.parametrize("text", ("A", "HELLO", "Carnival", "K9 OK", "你", "新年好"))
+def test_misspelt_texts_are_near_and_of_the_same_script(text):
+    rng = random.Random(1)
+    wrong = [batches.misspell(rng, text) for _ in range(60)]
+    assert all(w.strip() == w and w and is_han(w) == is_han(text) for w in wrong)
+    assert sum(edits(text, w) <= 2 for w in wrong) > 45 and all(edits(text, w) <= 9 for w in wrong)
     assert sum(w == text for w in wrong) < 10 and len(set(map(len, wrong))) > 1
 
 
 def test_a_careless_plan_differs_in_spelling_alone():
-    rng, half = random.Random(2), 0
-    for i in range(40):
-        poster = draw(4, i, count=3)
+    rng, half, all_ = random.Random(2), 0, 0
+    for i in range(60):
+        poster = draw(4, i, 192, 192, count=3)
         plan = batches.planned(rng, poster)
         assert replace(plan, regions=()) == replace(poster, regions=())
         assert [(r.slot, r.colour) for r in plan.regions] == [(r.slot, r.colour) for r in poster.regions]
+        # as many lines as before, so that everything stays in its place
+        assert [round(letters[0].y) for *_, letters in plan.lines] == [round(letters[0].y) for *_, letters in poster.lines]
+        assert plan.boxes == poster.boxes
         half += sum(a.text != b.text for a, b in zip(plan.regions, poster.regions))
-    assert 40 < half < 80
+        all_ += len(poster.regions)
+    assert 0.3 * all_ < half < 0.6 * all_
     assert batches.planned(rng, poster, share=0) == poster
 
 
@@ -451,16 +488,95 @@ def test_the_decoder_learns_the_right_picture_from_a_careless_plan(config, monke
             return encode(images)
         monkeypatch.setattr(part, "encode", watch)
     recipe = replace(RECIPE, batch=64)
-    batch = stage_decoder.decoder_stage(config, CPU, recipe, vae, tokenizer).batch(0)
+    batch = stage_decoder.decoder_stage("decoder", config, CPU, recipe, vae, tokenizer, GlyphEncoder(config.glyph)).batch(0)
     drawn = batches.alike("decoder", 0, recipe, batches.text_bytes)
     assert torch.equal(seen["vae"], batches.pixels(drawn))
     careless = (seen["tokenizer"] != seen["vae"]).flatten(1).any(1)
     worded = batch["tokens"].sum(1) > 1                                          # an empty string has one
     assert not careless[~worded].any() and (~worded).any()
     assert 0.25 < careless[worded].float().mean() < 0.75
-    rows = torch.tensor([all(r.slot in ("top", "bottom") for r in p.regions) for p in drawn])
-    middle = seen["tokenizer"][rows, :, 32:-32] == seen["vae"][rows, :, 32:-32]
-    assert rows.any() and middle.all()                           # the object stays
+    boxes = [box for p, wrong in zip(drawn, careless) if wrong for box in p.boxes]
+    for i, poster in enumerate(drawn):       # the objects stay
+        for _, (x0, y0, x1, y1) in poster.boxes:
+            assert torch.equal(seen["tokenizer"][i, :, y0:y1, x0:x1], seen["vae"][i, :, y0:y1, x0:x1])
+    assert boxes
+
+
+# ---------------------------------------------------------------- the glyph stage
+
+def test_every_chinese_character_is_shown_equally_often(monkeypatch):
+    """With strings of full length and no others, each occurs once in as many characters as there are."""
+    monkeypatch.setattr(stage_glyph, "HAN", 1.0)
+    monkeypatch.setattr(random.Random, "randint", lambda self, low, high: high)
+    every = han_characters()
+    seen = Counter(c for i in range(len(every)) for c in stage_glyph.string(i)[:5])   # five times all of them
+    often = Counter(seen[c] for c in every)
+    assert set(often) <= {4, 5} and often[4] < 25                # a string may be cut short at the end of a deck
+    assert stage_glyph.deck(0) != stage_glyph.deck(1)
+
+
+def test_strings_of_the_glyph_stage_are_of_three_kinds():
+    found = [stage_glyph.string(i) for i in range(2000)]
+    assert found == [stage_glyph.string(i) for i in range(2000)] and len(set(found)) > 1800
+    assert all(text and "\n" not in text and not unknown_characters(text) and len(text) <= 16 for text in found)
+    assert 0.75 < sum(map(is_han, found)) / 2000 < 0.95 and len({c for text in found for c in text}) > 2500
+
+
+def test_the_glyph_stage_learns_to_draw(config):
+    stage = stage_glyph.glyph_stage(config, CPU, replace(RECIPES["tiny"]["glyph"], steps=40, batch=8, warmup=5))
+    found = losses(stage)
+    assert sum(found[-5:]) < 0.93 * sum(found[:5])
+
+
+@pytest.mark.parametrize("count", (2, 3))
+def test_parts_of_a_glyph_batch_are_the_whole(config, count):
+    """Each part has its own strings; the mean of their losses is the loss of the whole."""
+    stage = stage_glyph.glyph_stage(config, CPU, replace(RECIPE, batch=6))
+    whole, parts = stage.batch(4), ranks.parts(stage.batch, 4, ranks.shares(6, count))
+    with torch.no_grad():
+        found = sum(stage.loss(part)[0] for part in parts) / count
+        assert len(parts) == count and found.item() == pytest.approx(stage.loss(whole)[0].item(), rel=1e-4)
+    rows = [row for part in parts for row in part["rasters"]]
+    assert len(rows) == 6
+    for row, wanted in zip(rows, whole["rasters"]):
+        assert torch.equal(row[row.amax(-1) > 0], wanted[wanted.amax(-1) > 0])
+
+
+def test_an_encoder_that_does_not_draw_has_no_glyph_stage():
+    with pytest.raises(ValueError, match="glm_image"):
+        stage_glyph.glyph_stage(preset("glm_image"), CPU, RECIPE)
+
+
+# ---------------------------------------------------------------- what a stage begins with
+
+def test_the_decoder_begins_with_the_encoder_of_the_glyph_stage(trained, config):
+    _, _, before = trained
+    stage = build("decoder", config, CPU, STEPS["decoder"], before["decoder"])
+    kept = weights.load_part(before["decoder"], "glyph", config).state_dict()
+    assert all(torch.equal(value, kept[name]) for name, value in stage.model.glyph.state_dict().items())
+
+
+@pytest.mark.parametrize("name, parts", [*((name, ["planner"]) for name in PLANNERS[1:]), *((name, ["decoder", "glyph"]) for name in DECODERS[1:])])
+def test_a_later_stage_goes_on_with_the_weights_before_it_and_trains_all_of_them(trained, config, name, parts):
+    folder, _, before = trained
+    stage = build(name, config, CPU, STEPS[name], before[name])
+    stage.begin()                                                # which changes nothing that was trained
+    assert stage.name == name and all(p.requires_grad for p in stage.model.parameters())
+    for part in parts:
+        kept = weights.load_part(before[name], part, config).state_dict()
+        new = weights.load_part(folder, part, config).state_dict()
+        model = getattr(stage.model, part, stage.model)
+        assert all(torch.equal(value, kept[key]) for key, value in model.state_dict().items())
+        assert any(not torch.equal(new[name], kept[name]) for name in kept)      # and wrote what it had trained
+
+
+def test_a_command_s_needs_are_named_before_it_begins(tmp_path):
+    check_needs(("vae", "tokenizer", "glyph", "decoder", "decoder-large", "planner"), tmp_path)
+    for names, part in ((("planner",), "tokenizer"), (("vae", "tokenizer", "decoder"), "glyph"),
+                        (("vae", "tokenizer", "glyph", "decoder-large"), "decoder"),
+                        (("tokenizer", "planner-large"), "planner")):
+        with pytest.raises(ValueError, match=f"{part}.model.safetensors is missing: train stage {part} first"):
+            check_needs(names, tmp_path)
 
 
 def test_unquoted_leaves_the_words_out():
@@ -473,7 +589,7 @@ def test_unquoted_leaves_the_rest_in():
 
 
 def test_unknown_stage_and_missing_stage_are_named(tmp_path, config):
-    with pytest.raises(ValueError, match="'vea'.*vae, tokenizer, planner, decoder"):
+    with pytest.raises(ValueError, match="'vea'.*vae, tokenizer, glyph, planner, planner-large, planner-letters, decoder"):
         build("vea", config, CPU, RECIPE, tmp_path)
     for name in ("planner", "decoder"):
         with pytest.raises(ValueError, match=str(tmp_path)):

@@ -1,4 +1,5 @@
 """The course: checks of its exercises, and tools for teachers.
 
-Reading order: answers, check_00 to check_14 (one per notebook), notebooks, teacher, classroom.
+Reading order: answers, own, check_00 to check_16 (one per notebook), twins, astray (for 03, 04), slipped
+(for 07, 08), derailed and pieces (for 10), played (for 13, 16), notebooks, teacher, classroom.
 """

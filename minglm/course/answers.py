@@ -6,6 +6,7 @@ that known mistakes give, so that it can say which mistake explains an answer.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -119,7 +120,8 @@ def numbers(got, right: int | float, tolerance: float) -> str:
         return f"{value!r} is not {apart(right, right, 6)[1]}"
     if isinstance(value, bool) != isinstance(right, bool):
         return f"{value!r} is a {type(value).__name__}, and should be the {type(right).__name__} {right!r}"
-    near = isinstance(right, float) and abs(value - right) <= tolerance * max(1.0, abs(right))
+    near = (isinstance(right, float) and math.isfinite(right)
+            and abs(value - right) <= tolerance * max(1.0, abs(right)))
     return "" if near or value == right else "{} is not {}".format(*apart(value, right, 6))
 
 

@@ -2,80 +2,258 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import random
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
 
-from minglm.course.answers import Case, run
-from minglm.model.bpe import BPE
-from minglm.model.bpe import merge as merged
-from minglm.model.prompt import prompt_ids
+from minglm.course.answers import Case, Wrong, run
+from minglm.model import bpe, prompt
+from minglm.model.bpe import BPE, SPECIALS, Pair, Word, alphabet, to_alphabet
+
+BANANA = {tuple("banana"): 2, tuple("bandana"): 1, tuple("cabana"): 1}
+SENTENCES = ("the cat and the hat and the bat", "a cat, a hat: that is that", "一张红色的海报，一只红色的猫")
+
+
+def words_of(texts: tuple[str, ...], times: int = 1) -> dict[Word, int]:
+    """What BPE counts: the pieces of texts as tuples of bytes, and how often each occurs."""
+    counts = Counter(piece for text in texts for piece in bpe.splitter().findall(text))
+    return {tuple(to_alphabet(piece)): times * n for piece, n in counts.items()}
+
+
+def count_pairs(learner: Callable) -> None:
+    """Words (tuples of tokens) with how often each occurs -> how often each adjacent pair occurs in all."""
+    def counts(words: Mapping[Word, int]) -> dict:
+        got = learner(words)
+        if not isinstance(got, Mapping):
+            raise Wrong(f"count_pairs: a dict from pair to number is wanted, not a {type(got).__name__}")
+        return {pair: n for pair, n in got.items() if n}
+
+    def mistakes(words: Mapping[Word, int]) -> dict:
+        def counted(pairs_of: Callable) -> dict:
+            return dict(Counter(pair for word, n in words.items() for pair in [*pairs_of(word)] * n))
+
+        return {"a word that occurs n times adds n to each of its pairs":
+                    dict(bpe.count_pairs(dict.fromkeys(words, 1))),
+                "a pair may occur twice in one word, and then it counts twice":
+                    counted(lambda word: {*zip(word, word[1:])}),
+                "pairs overlap: (a, b) and (b, c) are both in a b c":
+                    counted(lambda word: zip(word[::2], word[1::2]))}
+
+    examples = BANANA, {("an", "an", "a"): 3, ("x",): 5}, {}
+    run("count_pairs", counts,
+        *(Case((words,), dict(bpe.count_pairs(words)), mistakes(words)) for words in examples))
 
 
 def merge(learner: Callable) -> None:
     """A word (tuple of tokens) and a pair -> the word with every adjacent such pair merged, from the left."""
-    def first_only(word: tuple, pair: tuple) -> tuple:
+    def tuples(word: Word, pair: Pair) -> Word:
+        got = learner(word, pair)
+        if isinstance(got, list):
+            raise Wrong("merge: a word is a tuple, not a list: words are keys of a dict")
+        return got
+
+    def first_only(word: Word, pair: Pair) -> Word:
         at = next((i for i in range(len(word) - 1) if word[i:i + 2] == pair), len(word))
         return word[:at] + tuple(["".join(pair)] * (at < len(word))) + word[at + 2:]
 
-    def overlapping(word: tuple, pair: tuple) -> tuple:
+    def overlapping(word: Word, pair: Pair) -> Word:
         out, i = [], 0
         while i < len(word):
             out.append(word[i] + word[i + 1] if word[i:i + 2] == pair else word[i])
             i += 1 + (word[i:i + 2] == pair and word[i + 1:i + 3] != pair)
         return tuple(out)
 
-    examples = ("banana", ("a", "n")), ("aaaaa", ("a", "a")), ("nab", ("a", "b")), ("x", ("x", "y"))
-    run("merge", learner, *(Case(args, merged(*args), {
+    def in_text(word: Word, pair: Pair) -> Word:
+        return tuple(" ".join(word).replace(" ".join(pair), "".join(pair)).split(" "))
+
+    def one_sided(word: Word, pair: Pair) -> Word:
+        return tuple(re.sub(re.escape(" ".join(pair)) + r"(?!\S)", "".join(pair), " ".join(word)).split(" "))
+
+    inside = "tokens are compared whole: there is no pair (a, b) in (xa, b). Do not join and replace"
+    examples = (("banana", ("a", "n")), ("aaaaa", ("a", "a")), ("nab", ("a", "b")), ("x", ("x", "y")),
+                (("xa", "b"), ("a", "b")), (("a", "bx"), ("a", "b")), (("b", "an", "an", "a"), ("an", "a")))
+    cases = [(tuple(word), pair) for word, pair in examples]
+    run("merge", tuples, *(Case(args, bpe.merge(*args), {
         "only the first pair was merged; continue after it": first_only(*args),
         "a token was used twice: after a merged pair continue two tokens further": overlapping(*args),
-        "the last token is missing: nothing follows it, but it still belongs to the word": merged(*args)[:-1],
-    }) for args in ((tuple(letters), pair) for letters, pair in examples)))
+        "the last token is missing: nothing follows it, but it still belongs to the word":
+            bpe.merge(*args)[:-1],
+        inside: in_text(*args) if in_text(*args) != bpe.merge(*args) else one_sided(*args),
+    }) for args in cases))
 
 
-def encode(learner: Callable) -> None:
-    """A word (str) and merges, in the order learned -> its tokens, by merging the pair learned first."""
+def learn_merges(learner: Callable) -> None:
+    """Words with how often each occurs, count and wide -> the first `count` merges that BPE learns."""
+    run("learn_merges", *merges_cases("learn_merges", learner))
+
+
+def merges_cases(name: str, learner: Callable) -> list:
+    """The learner's function, with what is wrong with its kind of answer said, and the cases for it."""
+    def by_hand(words: Mapping[Word, int], count: int, wide: int = 2, again: bool = True,
+                first: bool = False, least: int = 2) -> list[Pair]:
+        merges, pairs = [], {}
+        while len(merges) < count:
+            if again or not merges:
+                pairs = {pair: n for pair, n in bpe.count_pairs(words).items()
+                         if n >= least and not bpe.too_wide("".join(pair), wide)}
+            if not pairs:
+                break
+            most = max(pairs.values())
+            equals = [pair for pair, n in pairs.items() if n == most]
+            merges.append(min(equals) if first else max(equals))
+            del pairs[merges[-1]]
+            words = {bpe.merge(word, merges[-1]): n for word, n in words.items()}
+        return merges
+
+    def pairs(words: Mapping[Word, int], count: int, wide: int = 2) -> list[Pair]:
+        before = dict(words)
+        got = learner(words, count, wide)
+        if isinstance(got, list | tuple) and any(isinstance(each, str) for each in got):
+            raise Wrong(f"{name}: return the pairs, two tokens each, not the merged tokens")
+        if dict(words) != before:
+            raise Wrong(f"{name}: the dict of words that you were given has changed; build a new one")
+        return [tuple(each) for each in got] if isinstance(got, list | tuple) else got
+
+    def case(words: Mapping[Word, int], count: int, wide: int = 2) -> Case:
+        return Case((words, count, wide), bpe.learn_merges(words, count, wide), {
+            "count all pairs again after every merge: the merged token has made new ones":
+                by_hand(words, count, wide, again=False),
+            "of equally frequent pairs take the one that is last by name: the largest":
+                by_hand(words, count, wide, first=True),
+            "a pair that occurs once is no pattern: stop when no pair occurs twice":
+                by_hand(words, count, wide, least=1),
+            "leave out the pairs whose merged token is too_wide": by_hand(words, count, wide=99),
+            "`count` is the number of merges": bpe.learn_merges(words, count + 1, wide)})
+
+    return [pairs, case(BANANA, 3), case(words_of(SENTENCES[:2]), 99), case(words_of(SENTENCES, 2), 200, 1),
+            case(words_of(SENTENCES, 3), 200)]
+
+
+def fast_merges(learner: Callable) -> None:
+    """The same as learn_merges, in time that grows with the words that change, not with all words."""
+    rng, letters = random.Random(0), "etaoinshrdlu"
+    words = {tuple(rng.choices(letters, range(12, 0, -1), k=rng.randint(3, 12))): rng.randint(1, 9)
+             for _ in range(2000)}
+
+    def quick(given: Mapping[Word, int], count: int, wide: int = 2) -> list[Pair]:
+        began = time.process_time()
+        got = pairs(given, count, wide)
+        middle = time.process_time()
+        if given == words:
+            bpe.learn_merges(words, count, wide)
+            own, theirs = middle - began, time.process_time() - middle
+            if own > 5 * theirs + 0.1:
+                raise Wrong(f"fast_merges: it takes {own / theirs:.0f} times as long as the library. Keep "
+                            "the counts, and after a merge change only those of words that contain the pair")
+        return got
+
+    pairs, *cases = merges_cases("fast_merges", learner)
+    run("fast_merges", quick, *cases, Case((words, 120), bpe.learn_merges(words, 120)))
+
+
+def tokenizers() -> tuple[BPE, BPE]:
+    """A small tokenizer, and one in which a piece that is a token is looked up."""
+    moon = to_alphabet("月")
     merges = [("l", "o"), ("e", "r"), ("w", "er"), ("lo", "w"), ("n", "e"), ("ne", "w"), ("s", "t"),
-              ("e", "st")]
+              ("e", "st"), ("e", "s"), ("Ġ", "low"), (moon[0], moon[1]), (moon[:2], moon[2])]
+    tokens = [*alphabet(), *dict.fromkeys("".join(pair) for pair in merges), "lowest"]
+    vocab = {token: i for i, token in enumerate(tokens)}
+    names = {name: len(vocab) + i for i, name in enumerate(SPECIALS)}
+    return BPE(vocab, merges, names), BPE(vocab, merges, names, whole=True)
 
-    def by_rank(word: str) -> list[str]:
-        tokens = tuple(word)
-        for pair in merges:                  # each was learned after all earlier ones had been applied
-            tokens = merged(tokens, pair)
-        return list(tokens)
 
-    def longest(word: str) -> list[str]:
-        known, out = {a + b for a, b in merges}, []
+def piece(learner: Callable) -> None:
+    """A tokenizer (self) and a piece of text -> its ids: of all adjacent pairs, the one learned first is
+    merged first."""
+    def longest(tokenizer: BPE, text: str) -> list[int]:
+        word, out = to_alphabet(text), []
         while word:
-            size = max((n for n in range(1, len(word) + 1) if word[:n] in known), default=1)
-            out, word = [*out, word[:size]], word[size:]
+            size = max((n for n in range(1, len(word) + 1) if word[:n] in tokenizer.vocab), default=1)
+            out, word = [*out, tokenizer.vocab[word[:size]]], word[size:]
         return out
 
-    def one_round(word: str) -> list[str]:
-        return list(merged(tuple(word), next((p for p in merges if "".join(p) in word), ())))
+    def ids(tokenizer: BPE, word: Word) -> list[int]:
+        return [tokenizer.vocab[token] for token in word]
 
-    run("encode", learner, *(Case((word, merges), by_rank(word), {
-        "you take the longest known token from the left; BPE merges the pair learned first": longest(word),
-        "only one pair was merged; repeat until no pair is among the merges": one_round(word),
-        "no pair was merged": list(word),
-    }) for word in ("lower", "newest", "slowest", "xyz", "")))
+    def one_merge(tokenizer: BPE, text: str) -> list[int]:
+        word = tuple(to_alphabet(text))
+        known = [pair for pair in zip(word, word[1:]) if pair in tokenizer.rank]
+        return ids(tokenizer, bpe.merge(word, min(known, key=tokenizer.rank.get)) if known else word)
+
+    def leftmost(tokenizer: BPE, text: str) -> list[int]:
+        word = tuple(to_alphabet(text))
+        while known := [pair for pair in zip(word, word[1:]) if pair in tokenizer.rank]:
+            word = bpe.merge(word, known[0])
+        return ids(tokenizer, word)
+
+    def case(kind: int, text: str) -> Case:
+        given, own = tokenizers()[kind], tokenizers()    # apart, as they remember pieces
+        right = own[kind].piece(text)
+        return Case((given, text), right, {
+            "you take the longest known token from the left; BPE merges the pair learned first":
+                longest(given, text),
+            "only one pair was merged; repeat until no pair is among the merges": one_merge(given, text),
+            "the leftmost known pair was merged; merge the one learned first, with the lowest rank":
+                leftmost(given, text),
+            "no pair was merged": ids(given, tuple(to_alphabet(text))),
+            "these are tokens: look up the id of each in self.vocab": [given.tokens[i] for i in right],
+            "with self.whole a piece that is itself a token is looked up, not merged": own[0].piece(text)})
+
+    plain = "newest", "lower", "slowest", " low", "xyz", "月光", ""
+    run("piece", learner, *(case(0, text) for text in plain), case(1, "lowest"))
 
 
-def prompt_layout(learner: Callable) -> None:
-    """bpe, prompt, large grid (h, w), preview grid (p, q), offset, boi -> PROMPT<sop>h w<eop><sop>p
-    q<eop><boi> as a list of ids, with offset added to those of the text."""
-    bpe = BPE.train(["a red cat 4 3", "一只猫"] * 2, 270)
+def decode(learner: Callable) -> None:
+    """A tokenizer (self) and ids -> the text; bytes that are no UTF-8 become U+FFFD."""
+    small = tokenizers()[0]
 
-    def layout(prompt: str, large: tuple, preview: tuple, offset: int, boi: int) -> list[int]:
-        return prompt_ids(bpe, prompt, *large, preview, offset, boi)
+    def each_alone(ids: list[int]) -> str:
+        return "".join(small.decode([i]) for i in ids)
 
-    def mistakes(prompt: str, large: tuple, preview: tuple, offset: int, boi: int) -> dict:
-        right, written = layout(prompt, large, preview, offset, boi), "{}<sop>{} {}<eop><sop>{} {}<eop>"
-        return {"add `offset` to the ids of the text": layout(prompt, large, preview, 0, boi),
-                "`boi` is not an id of the text: do not add `offset` to it": [*right[:-1], boi + offset],
-                "the large grid comes first, then the preview": layout(prompt, preview, large, offset, boi),
-                "rows come first: h w, not w h": layout(prompt, large[::-1], preview[::-1], offset, boi),
-                "`boi` is missing at the end: it tells the model to begin the picture": right[:-1],
+    def as_written(ids: list[int]) -> str:
+        return "".join((small.tokens | {i: name for name, i in small.specials.items()})[i] for i in ids)
+
+    def case(ids: list[int]) -> Case:
+        right = small.decode(ids)
+        return Case((tokenizers()[0], ids), right, {
+            "each token was decoded by itself: put all bytes in a row first, since a character may be cut":
+                each_alone(ids),
+            "these are stand-ins: alphabet().index gives the byte of each": as_written(ids),
+            'bytes that are no UTF-8 become U+FFFD: errors="replace"': right.replace("\ufffd", "")})
+
+    moon = small.encode("月光")
+    sizes = [small.specials["<sop>"], *small.encode("4 4"), small.specials["<eop>"]]
+    run("decode", learner,
+        *map(case, (small.encode("slower low"), moon, small.encode("é 🍎\n"), moon[:-1], sizes, [])))
+
+
+def prompt_ids(learner: Callable) -> None:
+    """bpe, prompt, rows, columns, preview (p, q) or None, offset, boi, specials -> PROMPT<sop>rows
+    columns<eop><sop>p q<eop><boi> as a list of ids, with offset added to those of the text."""
+    small = BPE.train(["a red cat 4 3", "一只猫"] * 2, 270)
+    right = prompt.prompt_ids
+
+    def mistakes(text: str, rows: int, columns: int, preview: tuple | None, offset: int, boi: int,
+                 specials: bool) -> dict:
+        args = text, rows, columns, preview, offset, boi, specials
+        good = right(small, *args)
+        grids = [(rows, columns), preview] if preview else [(rows, columns)]
+        written = text + "".join(f"<sop>{p} {q}<eop>" for p, q in grids)
+        swapped = (text, *(preview or (columns, rows)), preview and (rows, columns), offset, boi, specials)
+        turned = (text, columns, rows, preview and preview[::-1], offset, boi, specials)
+        twice = right(small, text, rows, columns, preview or (rows, columns), offset, boi, specials)
+        return {"add `offset` to the ids of the text": right(small, *args[:4], 0, boi, specials),
+                "`boi` is not an id of the text: do not add `offset` to it": [*good[:-1], boi + offset],
+                "the large grid comes first, then the preview": right(small, *swapped),
+                "rows come first: rows columns, not columns rows": right(small, *turned),
+                "`boi` is missing at the end: it tells the model to begin the picture": good[:-1],
                 "<sop> and <eop> are ids of their own, bpe.specials[...], not text to encode":
-                    [offset + i for i in bpe.encode(written.format(prompt, *large, *preview))] + [boi]}
+                    [offset + i for i in small.encode(written)] + [boi],
+                "without a preview there is one grid only": twice,
+                "pass `specials` on to bpe.encode": right(small, *args[:-1])}
 
-    examples = ("a red cat", (4, 3), (2, 1), 1152, 1024), ("一只猫", (3, 5), (1, 2), 288, 256)
-    run("prompt_layout", learner, *(Case((bpe, *e), layout(*e), mistakes(*e)) for e in examples))
+    examples = (("a red cat", 4, 3, (2, 1), 4224, 4096, False), ("一只猫", 3, 5, (1, 2), 288, 256, False),
+                ("a cat", 4, 3, None, 288, 256, False), ("a<sop>cat", 4, 3, (2, 1), 288, 256, True))
+    run("prompt_ids", learner, *(Case((small, *e), right(small, *e), mistakes(*e)) for e in examples))

@@ -1,88 +1,250 @@
 """Checks of the exercises in notebook 05, Build the planner.
 
-Shapes: B batch · H, G query and key/value heads · N tokens · E head width · R rotated channels.
+Shapes: B batch · H, G query and key/value heads · N, M new and all tokens · E head width · R rotated
+channels · D width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor
 
-from minglm.course.answers import Case, normal, run
-from minglm.model import ops
-from minglm.model.planner import positions
-from minglm.model.rotary import rotate
-
-
-def causal_mask(learner: Callable) -> None:
-    """mask(new, stored): which of all tokens (columns) the new ones (rows) may attend to."""
-    def case(new: int, stored: int) -> Case:
-        every = torch.ones(new, stored + new, dtype=torch.bool)
-        return Case((new, stored), every.tril(stored), {
-            "off by one: a token may attend to itself": every.tril(stored - 1),
-            "off by one: each token attends to the token after it": every.tril(stored + 1),
-            "tokens attend to what comes after them: rows are queries, columns are keys": every.triu(stored),
-            "True should mean 'may attend', not 'may not'": ~every.tril(stored),
-            "row 0 is the first new token: it may attend to all stored tokens, too": every.tril()})
-
-    run("causal_mask", learner, case(4, 0), case(3, 2), case(1, 5))
+from minglm.config import preset
+from minglm.course.answers import Case, Wrong, normal, run
+from minglm.model.layers import KVCache
+from minglm.model.ops import plain_attention
+from minglm.model.planner import PlannerBlock, positions
+from minglm.model.rotary import frequencies, rotate
 
 
-def grouped_attention(learner: Callable) -> None:
-    """attention(q (B, H, N, E), k, v (B, G, N, E), mask (N, N)): G heads of keys and values for H queries."""
-    def case(heads: int, groups: int, tokens: int, seed: int) -> Case:
-        width, share = 8, heads // groups
-        q, (k, v) = (normal(2, heads, tokens, width, seed=seed),
-                     normal(2, 2, groups, tokens, width, seed=seed + 1))
-        mask = torch.ones(tokens, tokens, dtype=torch.bool).tril()
-        tiled = ops.attention(q, k.repeat(1, share, 1, 1), v.repeat(1, share, 1, 1), mask)
-        wide_k, wide_v = k.repeat_interleave(share, 1), v.repeat_interleave(share, 1)
-        scores = (q @ wide_k.transpose(-1, -2) / width ** 0.5).masked_fill(~mask, -torch.inf)
-        return Case((q, k, v, mask), ops.attention(q, k, v, mask), {
-            "the logits are not divided by sqrt(E)": ops.attention(q * width ** 0.5, k, v, mask),
-            "the logits are divided by E, not by its root": ops.attention(q / width ** 0.5, k, v, mask),
-            "the mask is not used": ops.attention(q, k, v),
-            "the softmax should run over the keys, the last axis": scores.softmax(-2) @ wide_v,
-            "each group serves adjacent heads (repeat_interleave), not every G-th one": tiled})
+def attention(learner: Callable) -> None:
+    """attention(q (B, H, N, E), k, v (B, G, M, E), mask=None, causal=False, exact=False): grouped heads."""
+    def case(heads: int, groups: int, new: int, every: int, mask: str, seed: int) -> Case:
+        width, group = 8, heads // groups
+        q, (k, v) = normal(2, heads, new, width, seed=seed), normal(2, 2, groups, every, width, seed=seed + 1)
+        given = None
+        if mask == "given":                                       # padding on the left of the second sequence
+            given = torch.ones(2, 1, new, every, dtype=torch.bool).tril(every - new)
+            given[1, ..., :2] = False
+        causal = mask == "causal"
+        right = partial(plain_attention, mask=given, causal=causal)
+        wide_k, wide_v = (t.repeat_interleave(group, 1) for t in (k, v))
+        allowed = torch.ones(new, every, dtype=torch.bool).tril() if causal else given
+        logits = q @ wide_k.transpose(-1, -2) / width ** 0.5
+        hidden = logits if allowed is None else logits.masked_fill(~allowed, -torch.inf)
+        mistakes = {
+            "the logits are not divided by sqrt(E)": right(q * width ** 0.5, k, v),
+            "the logits are divided by E, not by its root": right(q / width ** 0.5, k, v),
+            "the softmax should run over the keys, the last axis": hidden.softmax(-2) @ wide_v,
+            "each group serves adjacent heads (repeat_interleave), not every G-th one":
+                right(q, k.repeat(1, group, 1, 1), v.repeat(1, group, 1, 1))}
+        if allowed is not None:
+            mistakes |= {
+                f"{'`causal`' if causal else 'the mask'} is not used": plain_attention(q, k, v),
+                "True means 'may attend': the mask is the wrong way round":
+                    logits.masked_fill(allowed, -1e9).softmax(-1) @ wide_v,
+                "mask the logits before the softmax, or the weights do not sum to 1":
+                    logits.softmax(-1).masked_fill(~allowed, 0) @ wide_v,
+                "a logit of 0 does not exclude a token: masked logits are -inf":
+                    logits.masked_fill(~allowed, 0).softmax(-1) @ wide_v}
+        return Case((q, k, v, given, causal, False), right(q, k, v), mistakes)
 
-    run("grouped_attention", learner, case(4, 4, 5, 0), case(4, 2, 6, 2), case(6, 2, 3, 4))
+    run("attention", learner, case(4, 4, 5, 5, "causal", 0), case(4, 2, 6, 6, "causal", 2),
+        case(6, 2, 3, 7, "given", 4), case(4, 1, 1, 5, "none", 6))
+
+
+def rms_norm(learner: Callable) -> None:
+    """RMSNorm(width, eps): a module with one parameter, `weight`; norm(x (..., D)) -> x / rms(x) * weight."""
+    def drive(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        norm = learner(len(weight), eps)
+        fill(norm, dict(weight=weight))
+        return norm(x).detach()
+
+    def case(*shape: int, eps: float, seed: int) -> Case:
+        x, weight = normal(*shape, seed=seed) + 0.5, 1 + 0.3 * normal(shape[-1], seed=seed + 1)
+        mean = x.square().mean(-1, keepdim=True)
+        return Case((x, weight, eps), x / (mean + eps).sqrt() * weight, {
+            "the mean is not subtracted (that is LayerNorm)":
+                F.layer_norm(x, x.shape[-1:], weight, None, eps),
+            "the mean of the squares is wanted, not their sum":
+                x / (x.square().sum(-1, keepdim=True) + eps).sqrt() * weight,
+            "divide by the root of the mean square, not by the mean square": x / (mean + eps) * weight,
+            "the weight is missing": x / (mean + eps).sqrt(),
+            "eps belongs inside the root": x / (mean.sqrt() + eps) * weight,
+            "average over the last axis only": x / (x.square().mean() + eps).sqrt() * weight})
+
+    run("rms_norm", drive, case(2, 3, 8, eps=0.1, seed=0), case(5, 6, eps=1e-2, seed=2))
 
 
 def rotation(learner: Callable) -> None:
-    """rotate(x (N, E), angles (N, R/2)): rotate the first R channels of x, pairing i with i + R/2."""
+    """rotate(x (B, H, N, E), cos, sin (B, 1, N, R)): rotate the first R channels, pairing i with i + R/2."""
     def case(tokens: int, width: int, half: int, seed: int) -> Case:
-        x, angles = normal(tokens, width, seed=seed), 3 * normal(tokens, half, seed=seed + 1)
-
-        def turned(x, angles):
-            both = torch.cat([angles, angles], -1)
-            return rotate(x[None, None], both.cos(), both.sin())[0, 0]
-
-        even, odd = x[:, 0:2 * half:2], x[:, 1:2 * half:2]
-        pairs = torch.stack([even * angles.cos() - odd * angles.sin(),
-                             odd * angles.cos() + even * angles.sin()], -1)
-        return Case((x, angles), turned(x, angles), {
-            "it rotates backwards: the sine has the wrong sign": turned(x, -angles),
-            "the channels that are not rotated are missing": turned(x, angles)[:, :2 * half],
-            "pair channel i with channel i + R/2, not with its neighbour":
-                torch.cat([pairs.flatten(1), x[:, 2 * half:]], 1),
-            "b has to be multiplied by the cosine of its angle, and a by the sine": torch.cat(
-                [turned(x, angles)[:, :half], turned(x, -angles)[:, half:]], 1)})
+        x, angles = normal(2, 3, tokens, width, seed=seed), 3 * normal(2, 1, tokens, half, seed=seed + 1)
+        both = torch.cat([angles, angles], -1)
+        cos, sin = both.cos(), both.sin()
+        even, odd = x[..., 0:2 * half:2], x[..., 1:2 * half:2]
+        near = torch.stack([even * angles.cos() - odd * angles.sin(),
+                            odd * angles.cos() + even * angles.sin()], -1).flatten(-2)
+        right, back = rotate(x, cos, sin), rotate(x, cos, -sin)
+        return Case((x, cos, sin), right, {
+            "it rotates backwards: the sine has the wrong sign": back,
+            "the channels that are not rotated are missing": right[..., :2 * half],
+            "pair channel i with channel i + R/2, not with its neighbour": torch.cat(
+                [near, x[..., 2 * half:]], -1),
+            "the second channel of a pair is b cos + a sin: its sign is wrong": torch.cat(
+                [right[..., :half], back[..., half:]], -1)})
 
     run("rotation", learner, case(5, 8, 4, 0), case(4, 12, 3, 2))
 
 
-def grid_positions(learner: Callable) -> None:
-    """positions(start, rows, columns): time, row and column of every cell of a grid, (3, rows * columns)."""
-    def case(start: int, rows: int, columns: int) -> Case:
-        right = positions([start, (rows, columns)])[:, start:]
-        row, column = torch.arange(rows).repeat(columns), torch.arange(columns).repeat_interleave(rows)
-        return Case((start, rows, columns), right, {
-            "rows and columns are swapped: the order is time, row, column": right[[0, 2, 1]],
-            "`start` is missing: a grid begins where the text before it ended": right - start,
-            "`start` is added on all three axes": torch.stack([right[0], right[1] - start, right[2] - start]),
-            "time is constant within a grid":
-                torch.stack([start + torch.arange(rows * columns), right[1], right[2]]),
-            "a grid is read row by row, not column by column": start + torch.stack([0 * row, row, column])})
+def token_positions(learner: Callable) -> None:
+    """positions(parts): time, row and column of every token, (3, N); a part is a number of text tokens or the
+    (rows, columns) of a grid."""
+    def other(parts: list, grow: Callable = max, time: int = 0, base: int = 1) -> Tensor:
+        """As the library, but for how a grid moves the counter, its time, and the count in rows, columns."""
+        out, n = [], 0
+        for part in parts:
+            if isinstance(part, int):
+                out += [(n + i,) * 3 for i in range(part)]
+                n += part
+            else:
+                out += [(n + time * (r * part[1] + c), base * n + r, base * n + c)
+                        for r in range(part[0]) for c in range(part[1])]
+                n += grow(*part)
+        return torch.tensor(out).T
 
-    run("grid_positions", learner, case(10, 2, 3), case(3, 5, 2))
+    def case(*parts: int | tuple[int, int]) -> Case:
+        right = positions(list(parts))
+        return Case((list(parts),), right, {
+            "rows and columns are swapped: the order is time, row, column": right[[0, 2, 1]],
+            "after a grid the counter moves on by its longer side, not by its number of cells":
+                other(parts, lambda h, w: h * w),
+            "after a grid the counter moves on by its longer side": other(parts, lambda h, w: h),
+            "a grid begins where the counter stands: not so its rows and columns": other(parts, base=0),
+            "time is constant within a grid": other(parts, time=1)})
+
+    run("token_positions", learner, case(3, (2, 4), 1), case(2, (2, 2), (5, 3), 2),
+        case(1, (1, 3), 4, (2, 2)))
+
+
+def axis_turns(learner: Callable) -> None:
+    """turns(theta, sections): the radians per step of the fastest pair of channels of each axis."""
+    def case(theta: float, *sections: int) -> Case:
+        pairs, starts = sum(sections), [0, sections[0], sections[0] + sections[1]]
+        turns = frequencies(2 * pairs, theta).tolist()
+        return Case((theta, sections), [turns[i] for i in starts], {
+            "the exponent is 2i / R, and R is twice the number of pairs": [
+                theta ** (-i / (2 * pairs)) for i in starts],
+            "that is the slowest pair of each axis": [turns[i + n - 1] for i, n in zip(starts, sections)],
+            "the pairs are shared out: only time gets the fastest of all": [1.0, 1.0, 1.0],
+            "frequencies fall: the exponent is negative": [1 / turns[i] for i in starts],
+            "row begins after the pairs of time, column after those of time and row": [
+                turns[0], turns[sections[0]], turns[sections[1]]]})
+
+    run("axis_turns", learner, case(10_000.0, 2, 3, 3), case(30.0, 8, 12, 12), case(100.0, 1, 1, 2))
+
+
+def planner_block(learner: Callable) -> None:
+    """PlannerBlock(config): block(x (B, N, D), rotary, mask, cache), GLM-4's sandwich, with parameters named
+    as in minglm's own."""
+    config = replace(preset("tiny").planner, width=12, heads=4, kv_heads=2, head_dim=8, mlp=10)
+
+    def drive(make: Callable, weights: dict, x: Tensor, mask: Tensor | None, steps: list) -> Tensor:
+        block = make(config)
+        fill(block, weights)
+        both = normal(1, 1, x.shape[1], 2, seed=9).repeat(1, 1, 1, 2)             # angles; R = 4
+        cache = KVCache(len(x), config.kv_heads, x.shape[1], config.head_dim, x) if steps else None
+        with torch.no_grad():
+            return torch.cat([block(x[:, a:b], (both[:, :, a:b].cos(), both[:, :, a:b].sin()), mask, cache)
+                              for a, b in steps or [(0, x.shape[1])]], 1)
+
+    weights = {name: 0.6 * normal(*p.shape, seed=i) + (name.startswith("norm"))
+               for i, (name, p) in enumerate(PlannerBlock(config).state_dict().items())}
+
+    def case(tokens: int, seed: int, mask: Tensor | None = None, steps: tuple = ()) -> Case:
+        args = weights, normal(2, tokens, config.width, seed=seed), mask, [*steps]
+        wrong = {why: drive(lambda c, off=off: Sandwich(c, off), *args) for off, why in MISSTEPS.items()}
+        right = drive(PlannerBlock, *args)
+        return Case(args, right, {why: one for why, one in wrong.items() if not torch.allclose(one, right)})
+
+    padded = torch.ones(2, 1, 6, 6, dtype=torch.bool).tril()
+    padded[1, ..., 1:3] = False
+    run("planner_block", partial(drive, learner), case(6, 20), case(6, 21, padded),
+        case(5, 22, steps=((0, 3), (3, 4), (4, 5))))
+
+
+MISSTEPS = {
+    "norm1": "norm1 is missing, before attention", "norm2": "norm2 is missing, after attention",
+    "norm3": "norm3 is missing, before the MLP", "norm4": "norm4 is missing, after the MLP",
+    "x1": "the input is not added to what attention computed: x + norm2(...)",
+    "x2": "the input is not added to what the MLP computed: x + norm4(...)",
+    "rotate": "queries and keys are not rotated", "rotate k": "the keys are not rotated",
+    "values": "values are not rotated: only queries and keys are",
+    "causal": "without a mask the block is causal: no token attends to later ones",
+    "mask": "the mask is not used", "cache": "the cache is not used: attend to all that append returns",
+    "split": "a head is E neighbouring channels: 'b n (h e) -> b h n e'",
+    "gate": "gate is the first half of gate_up, up the second", "silu": "the gate needs its silu",
+    "always": "causal is for several tokens without a mask: one new token attends to the whole cache"}
+
+
+class Sandwich(PlannerBlock):
+    """The library's block with one thing wrong: the one called `off`."""
+
+    def __init__(self, config, off: str):
+        super().__init__(config)
+        self.off = off
+
+    def forward(self, x: Tensor, rotary: tuple, mask: Tensor | None, cache: KVCache | None) -> Tensor:
+        off = self.off
+        n1, n2, n3, n4 = (getattr(self, name) if off != name else lambda y: y for name in list(MISSTEPS)[:4])
+        heads = "b n (e h) -> b h n e" if off == "split" else "b n (h e) -> b h n e"
+        q, k, v = (rearrange(part(n1(x)), heads, e=self.head_dim) for part in (self.q, self.k, self.v))
+        q = q if off == "rotate" else rotate(q, *rotary)
+        k = k if off in ("rotate", "rotate k") else rotate(k, *rotary)
+        v = rotate(v, *rotary) if off == "values" else v
+        if cache is not None and off != "cache":
+            k, v = cache.append(k, v)
+        causal = off == "always" or mask is None and x.shape[1] > 1 and off != "causal"
+        h = plain_attention(q, k, v, None if off == "mask" else mask, causal)
+        h = n2(self.o(rearrange(h, "b h n e -> b n (h e)")))
+        x = h if off == "x1" else x + h
+        gate, up = self.gate_up(n3(x)).chunk(2, -1)
+        gate, up = (up, gate) if off == "gate" else (gate, up)
+        h = n4(self.down((gate if off == "silu" else F.silu(gate)) * up))
+        return h if off == "x2" else x + h
+
+
+def kv_cache(learner: Callable) -> None:
+    """KVCache(batch, heads, length, width, like): append(k, v (B, G, N, E)) returns all stored so far."""
+    def drive(k: Tensor, v: Tensor, counts: list[int]) -> list[Tensor]:
+        cache, out, at = learner(len(k), k.shape[1], k.shape[2], k.shape[3], k), [], 0
+        for count in counts:
+            out += [t.clone() for t in cache.append(k[:, :, at:at + count], v[:, :, at:at + count])]
+            at += count
+        return out
+
+    def case(batch: int, groups: int, counts: list[int], seed: int) -> Case:
+        k, v = normal(2, batch, groups, sum(counts), 4, seed=seed)
+        ends = [sum(counts[:i + 1]) for i in range(len(counts))]
+        blank = [torch.arange(ends[-1])[:, None] < end for end in ends]
+        return Case((k, v, counts), [t[:, :, :end] for end in ends for t in (k, v)], {
+            "append returns what is stored, not the whole buffer: the rest of it is still zeros":
+                [t * full for full in blank for t in (k, v)],
+            "append returns all that is stored, not only what is new; and `length` moves on with each append":
+                [t[:, :, end - new:end] for end, new in zip(ends, counts) for t in (k, v)],
+            "keys first, then values": [t[:, :, :end] for end in ends for t in (v, k)]})
+
+    run("kv_cache", drive, case(2, 2, [3, 1, 1], 0), case(1, 3, [1, 4, 2], 2))
+
+
+def fill(module: torch.nn.Module, weights: dict[str, Tensor]) -> None:
+    """Load weights; raises Wrong if the module's parameters have other names."""
+    if {*module.state_dict()} != {*weights}:
+        raise Wrong(f"its parameters should be named {', '.join(weights)}")
+    module.load_state_dict(weights)

@@ -1,79 +1,221 @@
 """Checks of the exercises in notebook 09, Write words.
 
-Shapes: R strings · H heads · L bytes of the longest · E head width.
+Shapes: R strings · H heads · L bytes of the longest · D width · E head width · B pictures · N image tokens ·
+S glyph tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
 
-from minglm.config import preset
-from minglm.course.answers import Case, run
+from minglm.config import GlyphConfig, preset
+from minglm.course.answers import Case, Wrong, normal, run
 from minglm.model import glyph
+from minglm.training import stage_decoder
+from minglm.world.characters import is_wide
+
+HIDE = torch.finfo(torch.float32).min
 
 
-def glyph_ids(learner: Callable[[str], list[int]]) -> None:
-    """The ids of one string: every byte of its UTF-8 form plus 3, then a 1."""
-    def case(string: str) -> Case:
-        raw = list(string.encode())
-        characters = [ord(c) + 3 for c in string] + [1]
-        mistakes = {"the 1 at the end is missing": [b + 3 for b in raw],
-                    "add 3 to the bytes: 0, 1 and 2 are special ids": [*raw, 1]}
-        if not string.isascii():
-            mistakes["ord() numbers 150,000 characters: use the bytes of .encode()"] = characters
-        return Case((string,), glyph.glyph_ids([string])[0], mistakes)
+def glyph_ids(learner: Callable[[list[str]], list[list[int]]]) -> None:
+    """The ids of each string of a list: every byte of its UTF-8 form plus 3, then a 1."""
+    def case(*strings: str) -> Case:
+        raw = [list(string.encode()) for string in strings]
+        right = glyph.glyph_ids(list(strings))
+        mistakes = {"the 1 at the end is missing": [[b + 3 for b in row] for row in raw],
+                    "add 3 to the bytes: 0, 1 and 2 are special ids": [[*row, 1] for row in raw],
+                    "a list of ids for each string, not one for all": sum(right, []),
+                    "the 1 ends a string and is an id: do not add 3": [[*row[:-1], 4] for row in right]}
+        if not "".join(strings).isascii():
+            mistakes["ord() numbers 150,000 characters: use the bytes of .encode()"] = [
+                [ord(c) + 3 for c in string] + [1] for string in strings]
+        return Case((list(strings),), right, mistakes)
 
-    run("glyph_ids", learner, *map(case, ("HI", "A 1!", "你好", "GO 早上", "")))
+    run("glyph_ids", learner, case("HI", "A 1!"), case("你好", "GO 早上"), case(""), case())
 
 
-def relative_buckets(learner: Callable[[int], Tensor]) -> None:
-    """T5's buckets of key - query for 32 buckets and a largest distance of 128: (L, L)."""
-    with torch.random.fork_rng(devices=[]):
-        right = glyph.GlyphEncoder(preset("tiny").glyph).buckets
+def owners(learner: Callable[[str], tuple[list[int], list[int]]]) -> None:
+    """The cell and the character that each byte of a string, and its end, belongs to: two lists."""
+    def placed(text: str, second: Callable, end: bool, size: Callable) -> tuple[list, list]:
+        cells, characters, at = [], [], 0
+        for number, c in enumerate(text):
+            wide = is_wide(c, text)
+            count = len(c.encode())
+            cells += [at + second(k, wide, count) for k in range(count)]
+            characters += [number] * count
+            at += size(c, wide)
+        return ([*cells, at], [*characters, len(text)]) if end else (cells, characters)
 
-    def case(length: int) -> Case:
-        place = torch.arange(length)
+    def case(text: str) -> Case:
+        def halves(k: int, wide: bool, count: int) -> int:
+            return int(wide and k > 0)
+
+        def width(c: str, wide: bool) -> int:
+            return 1 + wide
+
+        right = glyph.owners(text)
+        two_cells = "a wide character has two cells: the first byte is in the left one, others in the right"
+        return Case((text,), right, {
+            "the end has a cell and a character, too: the next ones": placed(text, halves, False, width),
+            "only a wide character has a second cell": placed(text, lambda k, *_: int(k > 0), True, width),
+            two_cells: placed(text, lambda *_: 0, True, width),
+            "a byte is not a cell: a Chinese character has three bytes and two cells":
+                placed(text, lambda k, *_: k, True, lambda c, wide: len(c.encode())),
+            "the cells of a wide character are two: the next character begins two further":
+                placed(text, halves, True, lambda c, wide: 1),
+            "cells first, then characters": right[::-1]})
+
+    run("owners", learner, *map(case, ("Hi", "你好", "é!", "“好” OK", "A“B”", "")))
+
+
+def relative_buckets(learner: Callable) -> None:
+    """An encoder (self) and a length -> T5's buckets of key - query, (L, L)."""
+    def case(length: int, buckets: int = 32, farthest: int = 128) -> Case:
+        with torch.random.fork_rng(devices=[]):
+            config = replace(preset("tiny").glyph, buckets=buckets, max_distance=farthest)
+            encoder = glyph.GlyphEncoder(config)
+        half, exact, place = buckets // 2, buckets // 4, torch.arange(length)
         offset = place[None] - place[:, None]
-        size, behind = offset.abs(), 16 * (offset > 0)
-        log = (8 * torch.log(size.clamp(min=1) / 8) / torch.log(torch.tensor(16.0))).long()
-        good, endless = right(length), torch.where(size < 8, size, 8 + log) + behind
+        size, later = offset.abs(), half * (offset > 0)
+        log = size.clamp(min=1).div(exact).log() / torch.tensor(farthest / exact).log()
+        good = encoder.buckets(length)
+        grown = exact + (log * (half - exact)).long()
         mistakes = {"the offset is key - query: rows are queries, columns are keys": good.T,
-                    "keys after the query have buckets of their own: add 16 where offset > 0": good - behind,
-                    "distances from 128 on share the last bucket of their half, 15 or 31": endless,
-                    "from distance 8 buckets grow: 8 + 8 log(distance / 8) / log(128 / 8), rounded down":
-                        size.clamp(max=15) + behind}
-        return Case((length,), good,
+                    "keys after the query have buckets of their own: where offset > 0 add half of them":
+                        good - later,
+                    "distances from max_distance on share the last bucket of their half":
+                        torch.where(size < exact, size, grown) + later,
+                    "from a quarter of the buckets on they grow like the logarithm, rounded down":
+                        size.clamp(max=half - 1) + later}
+        return Case((encoder, length), good,
                     {why: wrong for why, wrong in mistakes.items() if not torch.equal(wrong, good)})
 
-    run("relative_buckets", learner, *map(case, (6, 40, 300)))
+    run("relative_buckets", learner, case(6), case(40), case(300), case(70, 16, 64))
 
 
-def glyph_attention(learner: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]) -> None:
-    """T5's attention: logits without a scale but with a bias, and padded keys masked, (R, H, L, E)."""
+def biased_attention(learner: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) -> None:
+    """T5's attention: logits without a scale but with a bias, (R, H, L, E)."""
     g = torch.Generator().manual_seed(0)
 
     def case(strings: int, heads: int, length: int, width: int) -> Case:
         q, k, v = torch.randn(3, strings, heads, length, width, generator=g)
-        bias = 2 * torch.randn(heads, length, length, generator=g)
+        bias = 2 * torch.randn(1, heads, length, length, generator=g)
         mask = torch.arange(length) < torch.arange(length, length - strings, -1)[:, None]        # (R, L)
-        seen = mask[:, None, None]
-
-        def answer(scores: Tensor, axis: int = -1) -> Tensor:
-            return scores.softmax(axis) @ v
-
-        hide = torch.finfo(torch.float32).min
+        hidden = bias.masked_fill(~mask[:, None, None], HIDE)
         raw = q @ k.transpose(-1, -2)
-        scores = raw + bias
-        return Case((q, k, v, bias, mask), answer(scores.masked_fill(~seen, hide)), {
-            "T5 does not divide the logits by sqrt(E)":
-                answer((raw * width ** -0.5 + bias).masked_fill(~seen, hide)),
-            "the position bias is not added": answer(raw.masked_fill(~seen, hide)),
-            "padding is attended to: where mask is False, no query may attend": answer(scores),
-            "the mask is the wrong way round: True = a byte, may be attended to":
-                answer(scores.masked_fill(seen, hide)),
-            "the softmax runs over the keys, the last axis": answer(scores.masked_fill(~seen, hide), -2)})
+        return Case((q, k, v, hidden), (raw + hidden).softmax(-1) @ v, {
+            "T5 does not divide the logits by sqrt(E)": (raw * width ** -0.5 + hidden).softmax(-1) @ v,
+            "the bias is not added": raw.softmax(-1) @ v,
+            "the bias is added to the logits, before the softmax": (raw.softmax(-1) + hidden) @ v,
+            "the softmax runs over the keys, the last axis": (raw + hidden).softmax(-2) @ v,
+            "queries times keys, not keys times queries": (raw.transpose(-1, -2) + hidden).softmax(-1) @ v})
 
-    run("glyph_attention", learner, case(3, 2, 5, 4), case(2, 4, 7, 8))
+    run("biased_attention", learner, case(3, 2, 5, 4), case(2, 4, 7, 8))
+
+
+class Spoilt(glyph.GlyphBlock):
+    """A T5 block with one mistake."""
+
+    def __init__(self, config: GlyphConfig, mistake: str):
+        super().__init__(config)
+        self.mistake = mistake
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        wrong = self.mistake
+        h = x if wrong == "norm1" else self.norm1(x)
+        split = "r l (d h) -> r h l d" if wrong == "heads" else "r l (h d) -> r h l d"
+        q, k, v = (rearrange(part(h), split, h=self.heads) for part in (self.q, self.k, self.v))
+        q = q * q.shape[-1] ** -0.5 if wrong == "scale" else q
+        logits = q @ k.transpose(-1, -2) + (0 if wrong == "bias" else bias)
+        h = self.o(rearrange(logits.softmax(-1) @ v, "r h l d -> r l (h d)"))
+        x = h if wrong == "first" else x + h
+        h = x if wrong == "norm2" else self.norm2(x)
+        gate = F.gelu(self.gate(h), approximate="none" if wrong == "exact" else "tanh")
+        gate = F.silu(self.gate(h)) if wrong == "silu" else gate
+        up = F.gelu(self.up(h), approximate="tanh") if wrong in ("ungated", "swapped") else self.up(h)
+        gate = {"ungated": 1, "swapped": self.gate(h)}.get(wrong, gate)
+        h = self.down(gate * up)
+        return h if wrong == "second" else x + h
+
+
+MISTAKES = {
+    "scale": "T5 does not divide the logits by sqrt(E)", "bias": "the bias is not added to the logits",
+    "heads": "a head is E neighbouring channels: 'r l (h e) -> r h l e'",
+    "norm1": "norm1 comes before the attention", "norm2": "norm2 comes before the feed-forward",
+    "first": "the attention's result is added to x, in place of which it stands here",
+    "second": "the feed-forward's result is added to x, in place of which it stands here",
+    "exact": 'GELU in its tanh form: approximate="tanh"', "silu": "T5's gate is a GELU, not a SiLU",
+    "ungated": "the gate is missing: GELU of `gate` times `up`",
+    "swapped": "the GELU belongs to `gate`, not to `up`",
+}
+
+
+def glyph_block(learner: Callable[[GlyphConfig], nn.Module]) -> None:
+    """A T5 block as a class: norm, attention with a bias, norm, gated feed-forward; x (R, L, D)."""
+    def answer(config: GlyphConfig, weights: dict, x: Tensor, bias: Tensor) -> Tensor:
+        block = learner(config)
+        if not isinstance(block, nn.Module):
+            raise Wrong("glyph_block: the class is to be an nn.Module")
+        if {*block.state_dict()} != {*weights}:
+            names = ", ".join(sorted({*weights} ^ {*block.state_dict()}))
+            raise Wrong(f"glyph_block: parameters that are missing, or should not be there: {names}")
+        block.load_state_dict(weights)
+        with torch.no_grad():
+            return block(x, bias)
+
+    @torch.no_grad()
+    def case(config: GlyphConfig, length: int) -> Case:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(length)
+            right = glyph.GlyphBlock(config)
+        for p in right.parameters():                     # norms that matter, and numbers large enough
+            p.mul_(1.5).add_(0.2 * normal(*p.shape, seed=p.numel()))
+        x, bias = 2 * normal(2, length, config.width), normal(1, config.heads, length, length, seed=1)
+        lengths = torch.tensor([length, length - 2])[:, None, None, None]
+        hidden = bias.masked_fill(torch.arange(length) >= lengths, HIDE)
+        wrong = {}
+        for mistake, words in MISTAKES.items():
+            block = Spoilt(config, mistake)
+            block.load_state_dict(right.state_dict())
+            wrong[words] = block(x, hidden)
+        return Case((config, right.state_dict(), x, hidden), right(x, hidden), wrong)
+
+    small = replace(preset("tiny").glyph, width=16, heads=2, head_dim=4, mlp=24)
+    run("glyph_block", answer, case(small, 5), case(replace(small, width=12, heads=3), 7), tolerance=2e-5)
+
+
+def alignment(learner: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
+    """Log attention weights (B, H, N, S), targets (B, 2, N, S) and their sum -> the alignment loss."""
+    def case(pictures: int, heads: int, tokens: int, glyphs: int, seed: int) -> Case:
+        seen = (3 * normal(pictures, heads, tokens, glyphs + 4, seed=seed)).log_softmax(-1)[..., :glyphs]
+        seen[0, 0, 0, 0] = -50.0
+        align = normal(pictures, 2, tokens, glyphs, seed=seed + 1).softmax(-1)
+        align = align * (torch.arange(tokens) % 3 > 0)[:, None]    # a third of them is not under text
+        align[0, :, 0] = 0
+        align[0, 0, 0, 0] = 1
+        total = align.sum()
+        shown = seen.clamp_min(-20)
+
+        def loss(logs: Tensor, order: str = "b (t h) n s -> b t h n s") -> Tensor:
+            return -(align[:, :, None] * rearrange(logs, order, t=2)).sum() / (heads // 2) / total
+
+        right = stage_decoder.alignment(seen, align, total)
+        return Case((seen, align, total), right, {
+            "minus is missing: a loss has to fall when attention finds its letter": -right,
+            "clamp the logs at -20, or one token that looks elsewhere rules the loss": loss(seen),
+            "the first half of the heads learns the upper halves, the second the lower: (t h)":
+                loss(shown, "b (h t) n s -> b t h n s"),
+            "divide by the number of heads of one half, H / 2, too": right * (heads // 2),
+            "divide by `total`, not by the number of tokens": right * total / (pictures * tokens),
+            "divide by `total`, the sum of align": right * total,
+            "`seen` holds logarithms: multiply align with them, not with their exp": loss(seen.exp()),
+            "lower halves for the first heads, upper ones for the others: they are exchanged":
+                stage_decoder.alignment(seen, align.flip(1), total)})
+
+    run("alignment", learner, case(2, 4, 6, 5, 0), case(1, 8, 9, 3, 5))

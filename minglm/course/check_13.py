@@ -1,9 +1,9 @@
-"""Checks of the exercises in notebook 13: device-agnostic code, no host syncs, masks, sharding.
+"""Checks of the exercises in notebook 13: device-agnostic code, no host syncs, masks, few launches.
 
 Neither a card nor a simulator is needed: PyTorch's fake tensors have a shape, a dtype and a device, here one
 that is not the host's, but no values. So they raise an error when mixed with a host tensor, or when read.
 
-Shapes: B batch · N tokens · D width · M inner width of a feed-forward.
+Shapes: B batch · N tokens · D width.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
@@ -20,9 +20,11 @@ from torch._subclasses.fake_tensor import (
 )
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from minglm.ascend.launches import Launch, Recorder
 from minglm.course.answers import Case, Wrong, call, normal, run
+from minglm.course.twins import foreach_adamw
 from minglm.model.decoder import sinusoid
-from minglm.model.ops import swiglu
+from minglm.training.optimisers import EMA
 
 HOST, ELSEWHERE = torch.device("cpu"), torch.device("meta")  # the second stands for any other device
 
@@ -127,27 +129,109 @@ def fused_mask(learner: Callable[[Tensor, int], Tensor]) -> None:
     run("fused_mask", boolean, case([3, 5, 1], 5), case([4, 2], 6))
 
 
-def shard(learner: Callable[[Tensor, Tensor, int], list[tuple[Tensor, Tensor]]]) -> None:
-    """gate_up (2 M, D), down (D, M), cards -> a slice of both per card, so that the outputs add up."""
-    def feed(x: Tensor, parts: list[tuple[Tensor, Tensor]]) -> Tensor:
-        return sum(swiglu(x @ gate_up.T) @ down.T for gate_up, down in parts)
+# ---------------------------------------------------------------- few launches
 
-    def case(cards: int) -> Case:
-        x, gate_up, down = normal(3, 6), normal(2 * 8, 6, seed=1), normal(6, 8, seed=2)
-        gates, ups, downs = gate_up[:8].chunk(cards), gate_up[8:].chunk(cards), down.chunk(cards, 1)
-        return Case((x, gate_up, down, cards), feed(x, [(gate_up, down)]), {
-            "gate_up holds all gates, then all ups: a card needs its gates and the ups that belong to them":
-                feed(x, list(zip(gate_up.chunk(cards), downs))),
-            "the columns of down must be those of the card's own gates and ups":
-                feed(x, [(torch.cat(pair), d) for *pair, d in zip(gates, ups, downs[::-1])])})
 
-    def together(x: Tensor, gate_up: Tensor, down: Tensor, cards: int) -> Tensor:
-        parts, m = list(learner(gate_up, down, cards)), down.shape[1] // cards
-        shapes = [tuple(tuple(w.shape) for w in part) for part in parts]
-        wanted = ((2 * m, len(down)), (len(down), m))
-        if len(parts) != cards or any(shape != wanted for shape in shapes):
-            raise Wrong(f"shard: {cards} cards, each with {wanted}, are expected; yours are {shapes}. "
-                        "gate_up is split by rows, its outputs; down by columns, its inputs")
-        return feed(x, parts)
+def few(name: str, most: int, tensors: int, step: Callable[[], None]) -> None:
+    """Run a step. Raises Wrong if it took more than `most` operators."""
+    found: list[Launch] = []
+    with Recorder("cpu", found):
+        step()
+    if len(found) > most:
+        raise Wrong(f"{name}: right, but with {len(found)} launches for {tensors} tensors: one or more for "
+                    "each. A torch._foreach_ operator takes the whole list in one launch")
 
-    run("shard", together, case(2), case(4), case(1))
+
+def ema(learner: Callable[[EMA, int], None]) -> None:
+    """An EMA (self), step -> its `mean` moved in place towards the weights, in one launch for all tensors."""
+    def prepared(decay: float) -> EMA:
+        model = nn.Sequential(*(nn.Linear(3, 2) for _ in range(4)))
+        average = EMA(model, decay)
+        with torch.no_grad():
+            for i, (p, m) in enumerate(zip(average.live, average.mean)):
+                p.copy_(normal(*p.shape, seed=i))
+                m.copy_(normal(*p.shape, seed=20 + i))
+        return average
+
+    def updated(decay: float, step: int) -> list[Tensor]:
+        average = prepared(decay)
+        weights = [p.detach().clone() for p in average.live]
+        learner(average, step)
+        if any(not torch.equal(p, before) for p, before in zip(average.live, weights)):
+            raise Wrong("ema: the weights have changed; only the average moves")
+        return [m.detach() for m in average.mean]
+
+    def case(decay: float, step: int) -> Case:
+        average = prepared(decay)
+
+        def moved(keep: float) -> list[Tensor]:
+            return [m.lerp(p.detach(), 1 - keep) for m, p in zip(average.mean, average.live)]
+
+        keep = min(decay, (1 + step) / (10 + step))
+        return Case((decay, step), moved(keep), {
+            "early in training the average has to forget its start: keep at most (1 + step) / (10 + step)":
+                moved(decay),
+            "keep the smaller of both": moved(max(decay, (1 + step) / (10 + step))),
+            "`keep` is the share of the average, 1 - keep that of the weights": moved(1 - keep),
+            "nothing has moved: change the tensors of self.mean in place": moved(1.0)})
+
+    run("ema", updated, case(0.5, 200), case(0.999, 0), case(0.9, 30))
+    average = prepared(0.9)
+    few("ema", 1, len(average.mean), lambda: learner(average, 3))
+
+
+def adamw(learner: Callable[..., None]) -> None:
+    """Weights, gradients, means, squares, number of the step, lr, betas, eps, decay -> in place: AdamW's
+    step, in at most 12 launches."""
+    shapes = [(2, 3), (4,), (3, 3), (1,), (5, 2)]
+
+    def state(eps: float) -> list[list[Tensor]]:
+        tensors = [[normal(*shape, seed=10 * k + i) for i, shape in enumerate(shapes)] for k in range(2)]
+        zeros = [[torch.zeros(shape) for shape in shapes] for _ in range(2)]
+        return [tensors[0], [eps * g for g in tensors[1]], *zeros]
+
+    def stepped(how: Callable, lr: float, betas: tuple, eps: float, decay: float) -> list[list[Tensor]]:
+        weights, gradients, means, squares = state(eps)
+        for step in (1, 2, 3):
+            given = [g.clone() for g in gradients]
+            how(weights, given, means, squares, step, lr, betas, eps, decay)
+            gradients = [1.5 * g.flip(0) for g in gradients]
+        return [weights, means, squares]
+
+    def mine(*options) -> list[list[Tensor]]:
+        return stepped(learner, *options)
+
+    def case(*options) -> Case:
+        def wrong(**which) -> list[list[Tensor]]:
+            return stepped(lambda *args: foreach_adamw(*args, **which), *options)
+
+        lr, betas, eps, decay = options
+        return Case(options, stepped(foreach_adamw, *options), {
+            "the means start at 0: divide them by 1 - beta ** step": wrong(corrected=False),
+            "eps stands outside the root": wrong(inside=True),
+            "decay shrinks the weights by themselves; added to the gradients it is Adam with L2":
+                wrong(coupled=True),
+            "the weights do not decay": stepped(foreach_adamw, lr, betas, eps, 0.0),
+            "the betas are exchanged: the first is the gradient's, the second its square's":
+                stepped(foreach_adamw, lr, betas[::-1], eps, decay),
+            "a step goes against the gradient": stepped(
+                lambda w, g, *rest: foreach_adamw(w, [-x for x in g], *rest), *options)})
+
+    run("adamw", mine, case(0.1, (0.9, 0.98), 1e-3, 0.1), case(0.01, (0.8, 0.9), 1e-2, 0.5))
+    before = state(1e-3)
+    few("adamw", 12, len(shapes), lambda: learner(*before, 1, 0.1, (0.9, 0.98), 1e-8, 0.1))
+
+
+def passes(learner: Callable[[int, int, float], tuple[float, float]]) -> None:
+    """Tokens, width, bytes/s -> the microseconds of memory traffic of an RMS norm: unfused, fused."""
+    cases = []
+    for tokens, width, bandwidth in ((2048, 4096, 1e12), (100, 64, 2e11)):
+        once = 1e6 * 4 * tokens * width / bandwidth
+        cases.append(Case((tokens, width, bandwidth), (7 * once, 2 * once), {
+            "a fused operator reads x once and writes the result once": (7 * once, once),
+            "every operator that makes a tensor also writes it": (4 * once, 2 * once),
+            "a float32 number has 4 bytes": (7 * once / 4, 2 * once / 4),
+            "the mean reads a whole tensor, but writes one number a token": (8 * once, 2 * once),
+            "microseconds: a second has 1e6 of them": (7e-6 * once, 2e-6 * once),
+            "first the six operators, then the fused one": (2 * once, 7 * once)}))
+    run("passes", learner, *cases, tolerance=0.02)

@@ -1,7 +1,9 @@
-"""Checks of the exercises in notebook 14: the planner's size, and what limits a pass over the weights."""
+"""Checks of the exercises in notebook 14: the planner's size, names of weights, and what a picture costs."""
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable
 
 import torch
@@ -10,6 +12,7 @@ from minglm.config import PlannerConfig, preset
 from minglm.course.answers import Case, run
 from minglm.measure.cost import BYTES, CARDS, count
 from minglm.model.planner import Planner
+from minglm.published import snapshot
 
 
 def planner_size(learner: Callable[[PlannerConfig], int]) -> None:
@@ -33,6 +36,32 @@ def planner_size(learner: Callable[[PlannerConfig], int]) -> None:
     run("planner_size", learner, *cases)
 
 
+def published(learner: Callable[[str, list[tuple[str, str]]], str]) -> None:
+    """Our name of a tensor, table of (pattern, replacement) -> the published name."""
+    cases = []
+    for name, table in (("blocks.7.norm2.weight", snapshot.PLANNER), ("norm.weight", snapshot.PLANNER),
+                        ("decoder.levels.2.blocks.0.skip.weight", snapshot.VAE),
+                        ("blocks.3.o.bias", snapshot.DECODER),
+                        ("encoder.blocks.3.qkv.weight", snapshot.TOKENIZER)):
+        hits = [rule for rule in table if re.search(rule[0], name)]
+        literal, backwards = name, name
+        for pattern, replacement in table:
+            literal = literal.replace(pattern, replacement)
+        for pattern, replacement in reversed(table):
+            backwards = re.sub(pattern, replacement, backwards)
+        cases.append(Case((name, table), snapshot.published(name, table), {
+            "from top to bottom: the order of the table matters": backwards,
+            "the patterns are regular expressions: re.sub, not str.replace": literal,
+            "go on after the first substitution: the later ones apply as well": re.sub(*hits[0], name),
+            "each substitution works on what the one before it returned": re.sub(*hits[-1], name)}))
+    run("published", learner, *cases)
+
+
+def least_seconds(parameters: float, tokens: float, flops: float, bandwidth: float) -> float:
+    """The least time of one pass of `tokens` tokens through bfloat16 weights."""
+    return max(2 * parameters * tokens / flops, BYTES * parameters / bandwidth)
+
+
 def roofline(learner: Callable[[float, float, float, float], float]) -> None:
     """(parameters, tokens, FLOP/s, bytes/s) -> the least seconds of one pass of the tokens through bfloat16
     weights, by the card's two peaks."""
@@ -41,10 +70,61 @@ def roofline(learner: Callable[[float, float, float, float], float]) -> None:
                                      ("laptop", 1e7, 64)):
         flops, bandwidth = CARDS[card].flops, CARDS[card].bandwidth
         work, read = 2 * parameters * tokens / flops, BYTES * parameters / bandwidth
-        cases.append(Case((parameters, tokens, flops, bandwidth), max(work, read), {
+        arguments = parameters, tokens, flops, bandwidth
+        cases.append(Case(arguments, least_seconds(*arguments), {
             "reading and computing overlap: the longer one counts, not their sum": work + read,
             "the longer of the two counts, not the shorter": min(work, read),
             "a weight takes a multiplication and an addition per token: 2 operations": max(work / 2, read),
             "a bfloat16 number has 2 bytes": max(work, read / 2),
             "the weights are read once for all tokens of the pass": max(work, read * tokens)}))
     run("roofline", learner, *cases, tolerance=1e-9)
+
+
+def kept_bytes(c: PlannerConfig, positions: int) -> int:
+    """Bytes of the keys and values of `positions` tokens in bfloat16."""
+    return 2 * c.depth * c.kv_heads * c.head_dim * BYTES * positions
+
+
+def cache_bytes(learner: Callable[[PlannerConfig, int], int]) -> None:
+    """Configuration, positions -> bytes of the cache of keys and values in bfloat16."""
+    cases = []
+    for name, positions in (("glm_image", 1408), ("mini", 100), ("tiny", 1)):
+        c = preset(name).planner
+        right = kept_bytes(c, positions)
+        cases.append(Case((c, positions), right, {
+            "keys and values are both kept: a factor of 2": right // 2,
+            "every block has a cache of its own: a factor of depth": right // c.depth,
+            "only kv_heads heads have keys and values": right // c.kv_heads * c.heads,
+            "a head's key is a vector of head_dim numbers": right // c.head_dim,
+            "a bfloat16 number has 2 bytes": right // BYTES,
+            "one position is not enough: every position is kept": right // positions}))
+    run("cache_bytes", learner, *cases)
+
+
+def even_batch(parameters: float, bits: float, cache: float, flops: float, bandwidth: float) -> float:
+    """The batch from which on a step of drawing waits for arithmetic; inf if it never does."""
+    surplus = 2 * parameters / flops - cache / bandwidth           # seconds that each more sequence adds
+    return bits / 8 * parameters / bandwidth / surplus if surplus > 0 else math.inf
+
+
+def break_even(learner: Callable[[float, float, float, float, float], float]) -> None:
+    """(parameters, bits of a weight, bytes of cache a sequence, FLOP/s, bytes/s) -> the batch at which
+    arithmetic takes as long as reading; math.inf if there is none."""
+    cases = []
+    for card, parameters, bits, cache in (("h100", 8e9, 16, 0.0), ("h100", 8e9, 16, 3e7),
+                                          ("ascend-910b", 9e9, 4, 2e7), ("h100", 8e9, 8, 1e9)):
+        flops, bandwidth = CARDS[card].flops, CARDS[card].bandwidth
+        arguments = parameters, bits, cache, flops, bandwidth
+        read, surplus = bits / 8 * parameters / bandwidth, 2 * parameters / flops - cache / bandwidth
+        cases.append(Case(arguments, even_batch(*arguments), {
+            "more caches are read with every sequence: arithmetic has to catch up with both":
+                even_batch(parameters, bits, 0.0, flops, bandwidth),
+            "each further sequence adds its cache to the reading, on the other side of the equation":
+                read / (2 * parameters / flops + cache / bandwidth),
+            "the weights have `bits` bits, 8 to a byte": 8 * even_batch(*arguments),
+            "the weights have `bits` bits, not 16": even_batch(parameters, 16, cache, flops, bandwidth),
+            "a weight takes a multiplication and an addition per sequence: 2 operations":
+                read / (parameters / flops - cache / bandwidth),
+            "reading the caches grows faster than the arithmetic: there is no such batch, so math.inf":
+                read / surplus}))
+    run("break_even", learner, *cases, tolerance=1e-9)

@@ -12,10 +12,13 @@ from minglm.course.notebooks import MARKER, TIME, exercises, marked
 
 WEEKS = {
     "The model, its world and its words": range(3),
-    "Pictures become ids, and a planner writes": range(3, 6),
-    "Plan and paint": range(6, 9),
-    "Letters, whole pictures, the real thing": range(9, 100),
+    "Pictures become latents and ids": range(3, 5),
+    "A planner writes": range(5, 7),
+    "A decoder paints": range(7, 9),
+    "Letters, and whole pictures": range(9, 13),
+    "Cards, and the real thing": range(13, 100),
 }
+LEARN = re.compile(r"^\* \*You will learn:\* (.+?)$", re.M)
 
 
 def mistakes(function) -> list[str]:
@@ -31,7 +34,7 @@ def mistakes(function) -> list[str]:
     with patch.dict(function.__globals__, run=record):
         try:
             function(unsolved)
-        except answers.Wrong:                                             # of a check that goes on by itself
+        except (answers.Wrong, NotImplementedError):                      # of a check that goes on by itself
             pass
     return list(found)
 
@@ -58,6 +61,11 @@ def teacher(course: dict[str, dict]) -> str:
             page[-1] += (
                 f"\n| | {titles[name]} | {reading[name]} min | {len(tasks[name])}, {practice[name]} min |"
             )
+    page.append(SYLLABUS)
+    for theme, numbers in WEEKS.items():
+        goals = [f"* **{titles[name]}**: {' '.join(LEARN.findall(course[name]['cells'][0]['source']))}"
+                 for name in course if int(name[:2]) in numbers]
+        page.append("\n".join([f"**{theme}.**", "", *goals]))
     for name, notebook in course.items():
         page.append(f"## {titles[name]}")
         for task in tasks[name]:
@@ -96,5 +104,15 @@ jupyter nbconvert --to notebook NOTEBOOK --output COPY --ClearSolutions.enforce_
 
 ## Timetable
 
-Four weeks. Each notebook is read and run in class, its exercises are done there or at home; they can be
-chosen by their stars, ★ easy to ★★★ hard. Times are the course's own estimates."""
+Six weeks. Each notebook is read and run in class, its exercises are done there or at home; they can be
+chosen by their stars: ★ warms up, ★★ builds, ★★★ is an experiment or goes further. Times are the course's own
+estimates. Where time is short, set the ★★ exercises of 02, 03, 05, 07 and 08, which build what trains and
+paints, and run the other notebooks as they are: the library's pieces stand in."""
+
+SYLLABUS = """\
+## Syllabus
+
+To hand out. You need Python and the basics of PyTorch (tensors, `nn.Module`, `backward`); a laptop with two
+cores is enough, and nothing is downloaded. Every notebook runs by itself. In each you write pieces of an
+image generator, check them, and train or paint with them at once; pieces you have solved are kept in the
+folder `my_minglm` and used later."""

@@ -45,8 +45,9 @@ class PublishedPipeline(Pipeline):
     specials = True
 
     def __init__(self, config: Config, bpe: BPE, parts: dict, device: Device):
-        if config.glyph.places:
-            raise ValueError(f"the {config.name} weights are not of the published kind: use Pipeline")
+        if config.unpublished:
+            raise ValueError(f"the {config.name} weights are not of the published kind "
+                             f"({', '.join(config.unpublished)}): use Pipeline")
         super().__init__(config, bpe, parts, device)
 
     def quoted(self, prompt: str) -> list[str]:
@@ -63,7 +64,7 @@ class PublishedPipeline(Pipeline):
         """The pictures of a prompt share its ids, and one generator samples the ids of all prompts."""
         source = paint.generator(seed[0] if isinstance(seed, list) else seed)
         how["top_k"] = TOP_K if how["top_k"] is None else how["top_k"]
-        preview, plan = self.plan(prompts, rows, columns, source, read, **how)
+        preview, plan = self.plan(prompts[::each], rows, columns, source, read, **how)
         return preview.repeat_interleave(each, 0), plan.repeat_interleave(each, 0)
 
     def fit(self, image: Image.Image) -> Image.Image:

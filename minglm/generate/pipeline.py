@@ -25,12 +25,14 @@ from minglm.generate import paint, sources
 from minglm.generate.plan import Generators, sample_ids
 from minglm.generate.request import (
     MOST_PROMPT_IDS,
-    SMALLEST_SIDE,
+    Understood,
     as_list,
     given_ids,
     one_each,
+    posters,
     repeat,
     sampling,
+    validate,
 )
 from minglm.images import open_image, to_images, to_tensor
 from minglm.model import flow
@@ -40,19 +42,19 @@ from minglm.model.decoder import Memory
 from minglm.model.prompt import preview_grid, prompt_ids, with_sources
 from minglm.published import snapshot
 from minglm.validate import real, seed_or_seeds, whole
-from minglm.world.posters import validate_texts
 from minglm.world.quotes import quoted
 
-NOTHING_QUOTED = "no words in quotation marks: none will be written"
+USUAL_SIDE = 1024                            # of a picture that is no poster, in pixels
 
 
 @dataclass
 class Output:
-    """What a call returns: pictures, the ids they were painted from, the preview ids, and notes."""
+    """What a call returns; `prompts` as the planner read them."""
 
     images: list[Image.Image]
     plan: list[Tensor]                       # (h, w) int64, one per picture
     preview: list[Tensor]                    # (p, q) int64; empty if the plan was given
+    prompts: list[str]
     notes: list[str]
 
 
@@ -117,34 +119,39 @@ class Pipeline:
     # ------------------------------------------------------------ from prompts
 
     @torch.no_grad()
-    def __call__(self, prompt: str | list[str], height: int = 128, width: int = 128, image=None,
-                 steps: int = 20, guidance: float = 1.5, temperature: float = 0.9, top_p: float = 0.75,
-                 seed: int | list[int] = 0, planner_seed: int | None = None,
+    def __call__(self, prompt: str | list[str], height: int | None = None, width: int | None = None,
+                 image=None, steps: int = 20, guidance: float = 1.5, temperature: float = 0.9,
+                 top_p: float = 0.75, seed: int | list[int] = 0, planner_seed: int | None = None,
                  prior_ids: Tensor | list[Tensor] | None = None, latents: Tensor | None = None,
-                 progress: bool = True, on_step: Callable[[int, Tensor], None] | None = None,
-                 top_k: int | None = None, images_per_prompt: int = 1) -> Output:
+                 enhance: bool = True, progress: bool = True,
+                 on_step: Callable[[int, Tensor], None] | None = None, top_k: int | None = None,
+                 images_per_prompt: int = 1) -> Output:
         """Paint one picture per prompt.
 
-        height, width: pixels, multiples of 32. image: a picture to edit, several, or a list of several for
-        each prompt. guidance: 1 disables it. temperature, top_p, top_k (None: all ids) are the planner's;
-        temperature 0 takes the most probable id. seed: picture i uses seed + i, or the i-th of a sequence, so
-        that it is the same alone and in a batch; planner_seed likewise (None: as seed). prior_ids: (h, w) ids
-        per picture, which skips the planner. latents: (B, C, H/8, W/8) noise to start from. on_step(i,
+        height, width: pixels, multiples of 32; None: the smallest size in which a poster's texts and objects
+        fit. enhance: let the prompt enhancer of the poster world rewrite the prompt. image: a picture to
+        edit, several, or a list of several for each prompt. guidance: 1 disables it. temperature, top_p,
+        top_k (None: all ids) are the planner's; temperature 0 takes the most probable id. seed: picture i
+        uses seed + i, or the i-th of a sequence, so that it is the same alone and in a batch; what the
+        enhancer chooses depends on it too; planner_seed likewise (None: as seed). prior_ids: (h, w) ids per
+        picture, which skips the planner. latents: (B, C, H/8, W/8) noise to start from. on_step(i,
         latents) is called after every step. images_per_prompt: the pictures of a prompt are consecutive.
         Raises ValueError for bad input.
         """
         with usual_defaults():
             # 1. Validate every argument before any work starts.
             prompts = as_list(prompt)
-            texts, cell = self.validate(prompts, height, width), self.config.cell
             each, steps = whole("images_per_prompt", images_per_prompt, 1), whole("steps", steps, 1, 1000)
+            validate(prompts, height, width, self.config)
             guidance = real("guidance", guidance, -100, 100)
             how = sampling(temperature, top_p, top_k) | dict(progress=progress)
-            rows, columns, count = height // cell, width // cell, each * len(prompts)
+            count, cell = each * len(prompts), self.config.cell
             seed = seed_or_seeds(seed, count)
+            asked = self.understand(repeat(prompts, each), one_each(seed, count), height, width, enhance)
+            rows, columns = asked.height // cell, asked.width // cell
             planner_seed = seed if planner_seed is None else seed_or_seeds(planner_seed, count)
             scale, channels = self.config.vae.scale, self.config.vae.channels
-            shape = (channels, height // scale, width // scale)
+            shape = (channels, asked.height // scale, asked.width // scale)
             if latents is not None and tuple(latents.shape) != (count, *shape):
                 raise ValueError(f"latents of shape {tuple(latents.shape)}: {(count, *shape)} is needed")
             if prior_ids is not None:
@@ -153,17 +160,16 @@ class Pipeline:
             if any(images) and self.config.posters:
                 raise ValueError(f"the {self.config.name} weights are not trained to edit pictures: "
                                  "leave the image out")
-            notes = [NOTHING_QUOTED] * (self.config.posters and not all(texts))
             if progress:
-                print(*(f"minglm: {note}" for note in notes), sep="\n", end="\n" * bool(notes),
-                      file=sys.stderr)
+                for note in dict.fromkeys(asked.notes):
+                    print(f"minglm: {note}", file=sys.stderr)
 
             # 2. Read the pictures to edit, as ids and as latents.
             read = [[self.read(one) for one in some] for some in images]
 
             # 3. Plan: sample the grid of ids, or take the one that was given.
             if prior_ids is None:
-                preview, plan = self.plans(prompts, each, rows, columns, planner_seed, read, **how)
+                preview, plan = self.plans(asked.captions, each, rows, columns, planner_seed, read, **how)
             else:
                 preview, plan = torch.empty(count, 0, 0), given
 
@@ -172,7 +178,7 @@ class Pipeline:
             latents, plan = latents.to(self.device.device), plan.to(self.device.device)
             memory = repeat(
                 [[self.decoder.remember(s.latents, s.ids[None]) for s in some] for some in read], each)
-            velocity = self.velocity(repeat(texts, each), plan, guidance, memory if any(memory) else None)
+            velocity = self.velocity(asked.lines, plan, guidance, memory if any(memory) else None)
             times, sigmas = flow.schedule(steps, 4 * rows * columns, self.config.flow)
             with tqdm(total=steps, desc="painting", unit="step", disable=not progress, leave=False) as bar:
                 for i, latents in enumerate(flow.sample(velocity, latents, times, sigmas)):
@@ -182,7 +188,7 @@ class Pipeline:
 
             # 5. Decode: from latents to pixels.
             pictures = to_images(self.vae.decode(latents.to(paint.dtype_of(self.vae))))
-            return Output(pictures, list(plan.cpu()), list(preview), notes)
+            return Output(pictures, list(plan.cpu()), list(preview), asked.captions, asked.notes)
 
     def noise(self, seed: int | list[int], count: int, shape: tuple[int, ...]) -> Tensor:
         """The noise of `count` pictures, (B, C, 4 h, 4 w)."""
@@ -190,9 +196,10 @@ class Pipeline:
 
     def plans(self, prompts: list[str], each: int, rows: int, columns: int, seed: int | list[int],
               read: list[list[sources.Source]], **how) -> tuple[Tensor, Tensor]:
-        """Preview and large ids of `each` pictures of every prompt; `how` as for `plan`."""
-        generators = [paint.generator(s) for s in one_each(seed, each * len(prompts))]
-        return self.plan(repeat(prompts, each), rows, columns, generators, repeat(read, each), **how)
+        """Preview and large ids of every picture; `how` as for `plan`. Each prompt stands `each` times in
+        `prompts`, once in `read`."""
+        generators = [paint.generator(s) for s in one_each(seed, len(prompts))]
+        return self.plan(prompts, rows, columns, generators, repeat(read, each), **how)
 
     def plan(self, prompts: list[str], rows: int, columns: int, generators: Generators,
              read: list[list[sources.Source]] | None = None, temperature: float = 0.9, top_p: float = 0.75,
@@ -232,18 +239,12 @@ class Pipeline:
     # ------------------------------------------------------------ what can be painted
 
     def quoted(self, prompt: str) -> list[str]:
-        """The texts that a prompt asks to be written."""
         return quoted(prompt)
 
-    def validate(self, prompts: list[str], height: int, width: int) -> list[list[str]]:
-        """The texts to write, per prompt. Raises ValueError for what cannot be painted."""
-        cell, most = self.config.cell, self.config.max_side
-        least = SMALLEST_SIDE if self.config.posters else cell
-        for name, side in (("height", height), ("width", width)):
-            if whole(name, side, -2 ** 63) % cell or not least <= side <= most:
-                raise ValueError(f"size {height}x{width}: height and width must be multiples of {cell} "
-                                 f"from {least} to {most}")
-        if not prompts or not all(p.strip() for p in prompts):
-            raise ValueError("the prompt is empty: describe a poster, with its words in quotation marks")
-        texts = [self.quoted(p) for p in prompts]
-        return [validate_texts(some, width) for some in texts] if self.config.posters else texts
+    def understand(self, prompts: list[str], seeds: list[int], height: int | None, width: int | None,
+                   enhance: bool) -> Understood:
+        """What is painted for each prompt, and its size. Raises ValueError for what cannot be painted."""
+        if self.config.posters:
+            return posters(prompts, seeds, height, width, enhance)
+        usual = min(USUAL_SIDE, self.config.max_side)
+        return Understood(prompts, [self.quoted(p) for p in prompts], height or usual, width or usual, [])

@@ -5,10 +5,20 @@ Shapes: B pictures · h, w id grid.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
+from minglm.config import Config
 from minglm.validate import real, whole
+from minglm.world.characters import tidy
+from minglm.world.enhancer import NO_TEXT, NO_THING, enhance
+from minglm.world.layout import wrap
+from minglm.world.posters import CANVASES, canvas, validate_texts
+from minglm.world.quotes import quoted
+from minglm.world.reading import read
+from minglm.world.untold import quoting
 
 MOST_PROMPT_IDS, SMALLEST_SIDE = 512, 96     # of posters
 
@@ -51,3 +61,53 @@ def given_ids(ids: Tensor | list[Tensor], count: int, rows: int, columns: int, c
     if ids.min() < 0 or ids.max() >= codebook:
         raise ValueError(f"prior_ids from {ids.min()} to {ids.max()}: the codebook has 0 to {codebook - 1}")
     return ids.long()
+
+
+def validate(prompts: list[str], height: int | None, width: int | None, config: Config) -> None:
+    """Raises ValueError for an empty prompt or a size that cannot be painted."""
+    cell, most = config.cell, config.max_side
+    least = SMALLEST_SIDE if config.posters else cell
+    for name, side in (("height", height), ("width", width)):
+        if side is not None and (whole(name, side, -2 ** 63) % cell or not least <= side <= most):
+            raise ValueError(f"{name} {side}: height and width must be multiples of {cell} "
+                             f"from {least} to {most}")
+    if not prompts or not all(prompt.strip() for prompt in prompts):
+        raise ValueError("the prompt is empty: describe a poster, with its words in quotation marks")
+
+
+@dataclass(frozen=True)
+class Understood:
+    """What prompts ask for: the captions that the planner reads, the lines to write, the size of all."""
+
+    captions: list[str]
+    lines: list[list[str]]
+    height: int
+    width: int
+    notes: list[str]
+
+
+def posters(prompts: list[str], seeds: list[int], height: int | None, width: int | None,
+            enhanced: bool) -> Understood:
+    """Understand prompts for posters, all of one size: the smallest in which the texts of each fit.
+
+    enhanced: the captions are those of the prompt enhancer, else the prompts themselves. Raises ValueError
+    for texts that cannot be written.
+    """
+    for prompt in prompts:                   # what cannot be drawn at all is said first
+        validate_texts(quoted(quoting(prompt)[0] if enhanced else prompt), *CANVASES[-1])
+    if enhanced:
+        found = [enhance(prompt, seed, height, width) for prompt, seed in zip(prompts, seeds)]
+        size = max(one.poster.height for one in found), max(one.poster.width for one in found)
+        if any((one.poster.height, one.poster.width) != size for one in found):
+            found = [enhance(prompt, seed, *size) for prompt, seed in zip(prompts, seeds)]
+        notes = [note for one in found for note in (*one.notes, f"understood: {one.caption}")]
+        return Understood([one.caption for one in found], [one.poster.strings for one in found], *size, notes)
+    asked = [read(prompt) for prompt in prompts]
+    texts = [[tidy(one.text) for one in some.in_order()] for some in asked]
+    if not (height and width):
+        best = [canvas(some, sum(group.count for group in one.groups)) for some, one in zip(texts, asked)]
+        height, width = height or max(h for h, _ in best), width or max(w for _, w in best)
+    texts = [[text for text in validate_texts(some, height, width) if text] for some in texts]
+    notes = [NO_TEXT] * (not all(texts)) + [NO_THING] * any(not one.groups for one in asked)
+    lines = [[line for text in some for line in wrap(text, width)] for some in texts]
+    return Understood(prompts, lines, height, width, notes)

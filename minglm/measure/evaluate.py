@@ -1,7 +1,8 @@
 """Evaluation: held-out prompts, painted and scored, with every part measured on its own.
 
-Four columns side by side show which part is the weakest: the gold picture, its reconstruction by the VAE, the
-decoder given the gold picture's ids, and the whole pipeline, given only the prompt.
+Where a prompt was made from a poster, four columns side by side show which part is the weakest: the gold
+picture, its reconstruction by the VAE, the decoder given the gold picture's ids, and the whole pipeline,
+given only the prompt.
 """
 
 from __future__ import annotations
@@ -11,64 +12,105 @@ from collections.abc import Iterator
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from minglm.generate.pipeline import Pipeline
+from minglm.images import to_images
 from minglm.measure.ocr import Judge
 from minglm.measure.scores import check_picture, score_text
-from minglm.world.posters import Poster
+from minglm.model import flow
+from minglm.world.prompts import Prompt
 
 COLUMNS = ("gold", "vae", "decoder", "pipeline")
-CHECKS = ("background", "object", "place", "text_colour")
+CHECKS = ("background", "object", "count", "place", "text_colour", "text_place", "mixed_up")
 BATCH = 16                                   # pictures painted together
 
 
-def paint(pipe: Pipeline, column: str, posters: list[Poster], seed: int, **how) -> list[Image.Image]:
-    """The pictures of one column, for posters of one size."""
-    gold = [poster.image for poster in posters]
+def paint(pipe: Pipeline, column: str, prompts: list[Prompt], seed: int, **how) -> list[Image.Image]:
+    """The pictures of one column, for prompts of one size."""
+    size = prompts[0].height, prompts[0].width
+    texts = [prompt.prompt for prompt in prompts]
+    if column == "pipeline":
+        return pipe(texts, *size, seed=seed, progress=False, **how).images
+    gold = [prompt.poster.image for prompt in prompts]
     if column == "gold":
         return gold
     if column == "vae":
         return pipe.reconstruct(gold)
-    ids = pipe.encode_ids(gold) if column == "decoder" else None
-    return pipe([poster.caption for poster in posters], posters[0].height, posters[0].width, prior_ids=ids,
-                seed=seed, progress=False, **how).images
+    return from_ids(pipe, pipe.encode_ids(gold), [prompt.poster.strings for prompt in prompts], seed, **how)
 
 
-def evaluate(pipe: Pipeline, prompts: list[tuple[str, Poster]], seed: int = 0,
-             columns: tuple[str, ...] = COLUMNS, **how) -> Iterator[tuple[int, str, Poster, dict, dict]]:
-    """Yields (number, cell, poster, pictures, scores) for each prompt, grouped by size; two dicts by column.
+@torch.no_grad()
+def from_ids(pipe: Pipeline, ids: list[Tensor], lines: list[list[str]], seed: int, steps: int = 20,
+             guidance: float = 1.5, **_) -> list[Image.Image]:
+    """Pictures from true ids (h, w) and the lines to write, without a prompt or the planner."""
+    plan, (rows, columns) = torch.stack(ids).to(pipe.device.device), ids[0].shape
+    scale = pipe.config.cell // pipe.config.vae.scale
+    shape = (pipe.config.vae.channels, scale * rows, scale * columns)
+    noise = pipe.noise(seed, len(ids), shape).to(pipe.device.device)
+    times, sigmas = flow.schedule(steps, 4 * rows * columns, pipe.config.flow)
+    *_, latents = flow.sample(pipe.velocity(lines, plan, guidance), noise, times, sigmas)
+    return to_images(pipe.vae.decode(latents))
 
-    `how` is passed to the pipeline: steps, guidance, temperature, top_p.
+
+def evaluate(pipe: Pipeline, prompts: list[Prompt], seed: int = 0, columns: tuple[str, ...] = COLUMNS,
+             **how) -> Iterator[tuple[int, Prompt, dict, dict]]:
+    """Yields (number, prompt, pictures, scores) for each prompt, grouped by size; two dicts by column.
+
+    `how` is passed to the pipeline: steps, guidance, temperature, top_p, enhance. Prompts that were not made
+    from a poster have the last column only. A prompt that is refused scores nothing, and its picture is None.
     """
     judge = Judge(torch.get_num_threads())
     sizes = defaultdict(list)
-    for number, (cell, poster) in enumerate(prompts):
-        sizes[poster.height, poster.width].append((number, cell, poster))
+    for number, prompt in enumerate(prompts):
+        # without a size each is painted by itself, as people do
+        sizes[(prompt.height, prompt.width) if prompt.height else number].append((number, prompt))
     for same in sizes.values():
         for start in range(0, len(same), BATCH):
             some = same[start:start + BATCH]
-            painted = {c: paint(pipe, c, [p for _, _, p in some], seed + some[0][0], **how) for c in columns}
-            for i, (number, cell, poster) in enumerate(some):
-                pictures = {column: painted[column][i] for column in columns}
-                texts = [region.text for region in poster.regions]
-                yield number, cell, poster, pictures, {
-                    column: score_text(texts, judge.read(picture)) | check_picture(picture, poster)
-                    for column, picture in pictures.items()}
+            mine = columns if some[0][1].poster else ("pipeline",)
+            painted = {}
+            for column in mine:
+                try:
+                    painted[column] = paint(pipe, column, [p for _, p in some], seed + some[0][0], **how)
+                except ValueError:
+                    painted[column] = [None] * len(some)
+            for i, (number, prompt) in enumerate(some):
+                pictures = {column: painted[column][i] for column in mine}
+                yield number, prompt, pictures, {
+                    column: score(judge, picture, prompt) for column, picture in pictures.items()}
+
+
+def score(judge: Judge, picture: Image.Image | None, prompt: Prompt) -> dict:
+    """All scores of one picture; None: the prompt was refused, and everything asked for is missing."""
+    texts = [region.text for region in prompt.regions]
+    if picture is None:
+        nothing = check_picture(Image.new("RGB", (128, 128), (1, 254, 1)), [], prompt)
+        checks = {name: [False] * len(values) for name, values in nothing.items()}
+        return score_text(texts, []) | checks | dict(refused=True, full=False)
+    if prompt.cell.endswith("-word"):        # one character: read its slot, where no detection can miss it
+        found = judge.read_slots(picture, prompt.poster)
+    else:
+        found = judge.read(picture)
+    scores = score_text(texts, found) | check_picture(picture, found, prompt)
+    return scores | dict(refused=False, full=all(scores["right"]) and all(scores["background"]))
 
 
 def summarise(scores: list[dict]) -> dict:
     """Scores of many pictures, pooled: word accuracy and NED over words, recall over characters (Chinese) or
-    words, the fraction of pictures with extra text, and the fractions of passed checks."""
+    words, the fraction of pictures with extra text, and the fractions of passed checks. `full`: every text
+    read back and the background right; `refused`: prompts that could not be painted."""
     def mean(values: list) -> float:
         return round(sum(values) / len(values), 4) if values else float("nan")
 
     right = [r for s in scores for r in s["right"]]
     out = dict(pictures=len(scores), words=len(right), word_accuracy=mean(right),
+               case_accuracy=mean([c for s in scores for c in s["cased"]]),
                ned=mean([n for s in scores for n in s["ned"]]),
                recall=round(sum(s["kept"] for s in scores) / max(1, sum(s["asked"] for s in scores)), 4),
+               full=mean([s["full"] for s in scores]), refused=mean([s["refused"] for s in scores]),
                extra_text=mean([s["extra"] for s in scores]))
-    out |= {name: mean([s[name] for s in scores]) for name in CHECKS[:3]}
-    return out | dict(text_colour=mean([c for s in scores for c in s["text_colour"]]))
+    return out | {name: mean([c for s in scores for c in s[name]]) for name in CHECKS}
 
 
 def report(results: list[tuple[str, dict]]) -> dict:
@@ -84,7 +126,7 @@ def report(results: list[tuple[str, dict]]) -> dict:
 def format_report(scores: dict) -> str:
     """The report as text: one block per language, one row per metric, columns side by side."""
     columns, lines = list(scores), []
-    names = ("word_accuracy", "ned", "recall", "extra_text", *CHECKS)
+    names = ("word_accuracy", "case_accuracy", "ned", "recall", "full", "refused", "extra_text", *CHECKS)
     for language in [group for group in scores[columns[0]] if len(group) == 2]:
         count = scores[columns[0]][language]
         title = f"{language}: {count['pictures']} pictures, {count['words']} words"
@@ -102,7 +144,7 @@ def format_report(scores: dict) -> str:
 def strip(pictures: list[dict], height: int = 128) -> Image.Image:
     """One image of all pictures: a row per prompt, a column per column of the report."""
     rows = [[picture.resize((round(picture.width * height / picture.height), height))
-             for picture in one.values()] for one in pictures]
+             for picture in one.values() if picture] for one in pictures]
     width = max(sum(picture.width + 4 for picture in row) for row in rows)
     sheet = Image.new("RGB", (width, len(rows) * (height + 4)), "white")
     for r, row in enumerate(rows):

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from minglm.images import rgb
+from minglm.world.layout import CELL
+from minglm.world.posters import Poster
 
-READABLE_WIDTH = 256                         # pixels to which small pictures are upscaled for the OCR
+READABLE_WIDTH = 384                         # pixels to which small pictures are upscaled for the OCR
+MARGIN = 24  # pixels of background around a picture: detection is weak at edges
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,28 @@ class Judge:
     def read(self, image: Image.Image) -> list[Found]:
         """All lines of text in a picture, from top to bottom."""
         k = max(1, round(READABLE_WIDTH / image.width))
-        large = rgb(image).resize((k * image.width, k * image.height), Image.Resampling.BICUBIC)
+        ground = tuple(int(v) for v in np.median(np.asarray(rgb(image)).reshape(-1, 3), 0))
+        large = ImageOps.expand(rgb(image), MARGIN, ground)
+        large = large.resize((k * large.width, k * large.height), Image.Resampling.BICUBIC)
         # RapidOCR takes BGR
         result = self.engine(np.asarray(large)[:, :, ::-1].copy(), use_det=True, use_cls=False, use_rec=True)
         if getattr(result, "txts", None) is None:
             return []
-        found = [Found(text, float(score), tuple(float(v) / k for v in (*box.min(0), *box.max(0))))
+        found = [Found(text, float(score), tuple(float(v) / k - MARGIN for v in (*box.min(0), *box.max(0))))
                  for text, score, box in zip(result.txts, result.scores, result.boxes)]
         return sorted(found, key=lambda f: (f.box[1], f.box[0]))
+
+    def read_slots(self, image: Image.Image, poster: Poster) -> list[Found]:
+        """The lines of a poster whose layout is known, each recognised where it stands, without detection."""
+        found = []
+        for _, line, letters in poster.lines:
+            x0, x1, y = letters[0].x, letters[-1].x + letters[-1].width, letters[0].y
+            box = (max(0, x0 - 4), max(0, y - 2), min(image.width, x1 + 4), min(image.height, y + CELL + 2))
+            crop = rgb(image).crop(tuple(map(round, box)))
+            large = crop.resize((4 * crop.width, 4 * crop.height), Image.Resampling.BICUBIC)
+            result = self.engine(
+                np.asarray(large)[:, :, ::-1].copy(), use_det=False, use_cls=False, use_rec=True
+            )
+            for text, score in zip(result.txts or (), result.scores or ()):
+                found.append(Found(text, float(score), box))
+        return found

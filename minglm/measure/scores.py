@@ -12,29 +12,39 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from functools import cache
 
 import numpy as np
 from PIL import Image
 
 from minglm.images import rgb
+from minglm.measure.find import Box, background, find_objects, nearest_colour
 from minglm.measure.ocr import Found
-from minglm.world.layout import is_han, object_box, slot_box
-from minglm.world.posters import COLOURS, PLACES, Poster, sprite, things
+from minglm.world.characters import is_han, simplified
+from minglm.world.colours import COLOURS
+from minglm.world.layout import CELL
+from minglm.world.posters import Region
+from minglm.world.prompts import Prompt
 
 SURE = 0.9                                   # OCR confidence from which an unrequested text counts as extra
 # Characters that look the same in a font cannot be told apart. Latin without case: a capital I looks like l.
 LATIN_TWINS = str.maketrans({"0": "o", "i": "l", "1": "l", "|": "l"})
-HAN_TWINS = str.maketrans({"カ": "力", "ロ": "口", "ニ": "二", "エ": "工", "ハ": "八", "タ": "夕",
-                           "曰": "日", "黒": "黑"})
+CASE_TWINS = str.maketrans({"0": "O", "o": "O", "l": "I", "1": "I", "|": "I"})
+HAN_TWINS = str.maketrans(
+    {"カ": "力", "ロ": "口", "ニ": "二", "エ": "工", "ハ": "八", "タ": "夕", "曰": "日", "黒": "黑"}
+)  # and traditional as simplified: the reader prefers one or the other
 
 
 # ---------------------------------------------------------------- scores of text
 
 
-def canon(text: str, latin: bool) -> str:
-    """Letters, digits and Han only, without case, with look-alikes of the target's script merged."""
-    text = unicodedata.normalize("NFKC", text).casefold().translate(LATIN_TWINS if latin else HAN_TWINS)
+def canon(text: str, latin: bool, case: bool = False) -> str:
+    """Letters, digits and Han only, look-alikes of the target's script merged, without case unless `case`."""
+    text = unicodedata.normalize("NFKC", text)
+    if case:
+        text = text.translate(CASE_TWINS)
+    else:
+        text = text.casefold().translate(LATIN_TWINS if latin else HAN_TWINS)
+    text = text if latin else "".join(simplified().get(c, c) for c in text)
     return "".join(c for c in text if c.isalnum())
 
 
@@ -50,23 +60,33 @@ def edit_distance(a: str, b: str) -> int:
 
 def similarity(target: str, text: str) -> float:
     """1 - edit distance / length of the longer, after `canon`; 1 if both are then equal."""
-    latin = target.isascii()
+    latin = not is_han(target)
     a, b = canon(target, latin), canon(text, latin)
     longer = max(len(a), len(b))
     return 1 - edit_distance(a, b) / longer if longer else 0.0
 
 
+def is_part(line: str, target: str) -> bool:
+    """Whether a line is one of several in which a text is written: two or more of its letters, in order."""
+    part = canon(line, not is_han(target))
+    return len(part) > 1 and part in canon(target, not is_han(target))
+
+
 def score_text(targets: list[str], found: list[Found]) -> dict:
     """CVTG-2K's and LongText-Bench's counts for one picture.
 
-    targets: the quoted texts. Returns lists over their words (`right`, 0 or 1, and `ned`), the recall counts
+    targets: the quoted texts. Returns lists over their words (`right`, 0 or 1, `ned`, and `cased`, right
+    with every capital), the recall counts
     (`kept` of `asked`), and `extra`: whether a line read with confidence resembles no target.
     """
     lines = [f.text for f in found]
     # a word may be read as a line of its own or within one
     read = lines + [word for line in lines for word in line.split()]
     words = [word for target in targets for word in target.split()]
-    best = [max((similarity(word, text) for text in read), default=0.0) for word in words]
+    joined = canon("".join(lines), False)    # a Chinese text may go on in the next line
+    best = [1.0 if is_han(word) and canon(word, False) in joined else
+            max((similarity(word, text) for text in read), default=0.0) for word in words]
+    cased = {canon(text, True, case=True) for text in read}
 
     def bag(texts: list[str]) -> Counter:
         """Words of Latin text, characters of Chinese text."""
@@ -76,64 +96,99 @@ def score_text(targets: list[str], found: list[Found]) -> dict:
 
     asked, got = bag(targets), bag(lines)
     kept = sum((asked & got).values())
-    extra = any(f.score >= SURE and max((similarity(t, f.text) for t in targets), default=0.0) < 0.5
-                and not any(similarity(w, f.text) >= 0.5 for w in words) for f in found)
-    return dict(right=[float(b == 1) for b in best], ned=best, kept=kept, asked=sum(asked.values()),
-                extra=extra)
+    extra = any(f.score >= SURE and not any(similarity(t, f.text) >= 0.5 for t in (*targets, *words))
+                and not any(is_part(f.text, t) for t in targets) for f in found)
+    return dict(
+        right=[float(b == 1) for b in best],
+        ned=best,
+        kept=kept,
+        asked=sum(asked.values()),
+        extra=extra,
+        cased=[float(canon(word, True, case=True) in cased) for word in words if not is_han(word)],
+    )
 
 
 # ---------------------------------------------------------------- checks of the picture
 
-
-def nearest_colour(rgb: np.ndarray) -> str:
-    """The name of the colour nearest to `rgb` (3,)."""
-    return min(COLOURS, key=lambda name: float(np.square(rgb - COLOURS[name][0]).sum()))
-
-
-@cache
-def sprite_bank(side: int) -> np.ndarray:
-    """All objects as RGBA with premultiplied alpha, in the order of names.json: (120, side, side, 4)."""
-    bank = np.stack([np.asarray(sprite(thing, side), dtype=np.float32) for thing in things()])
-    bank[..., :3] *= bank[..., 3:] / 255
-    return bank / 255
+def ink(pixels: np.ndarray, ground: str, box: Box) -> str:
+    """The colour of what is written in a box: that of the tenth of its pixels that differs most."""
+    x0, y0, x1, y1 = (int(v) for v in box)
+    margin = max(0, y1 - y0 - CELL // 2) // 4  # a box around letters may reach into the next line
+    part = pixels[max(0, y0 + margin):y1 + 1 - margin, max(0, x0):x1 + 1].reshape(-1, 3)
+    distance = np.square(part - COLOURS[ground][0]).sum(-1)
+    return nearest_colour(np.median(part[distance >= np.quantile(distance, 0.9)], 0))
 
 
-def find_object(pixels: np.ndarray, background: np.ndarray, free: np.ndarray) -> tuple[str, str]:
-    """The (object, place) that fits the poster best.
+def lines_of(region: Region, found: list[Found], height: int, width: int) -> list[Found]:
+    """The lines read that show a text or parts of it.
 
-    pixels (H, W, 3) and background (3,) in 0..1; free (H, W), False where text may be. Each candidate is the
-    flat background with one object on it; its squared error is summed over all free pixels.
+    Of lines that show the same, those that stand where the text was asked for: it may be there twice.
     """
+    latin = not is_han(region.text)
+    whole = canon(region.text, latin)
+
+    def part(one: Found) -> bool:
+        line = canon(one.text, latin)
+        return bool(line) and (line in whole or whole in line or similarity(region.text, one.text) >= 0.6)
+
+    mine = [one for one in found if canon(one.text, latin) == whole] or [one for one in found if part(one)]
+    same = [canon(one.text, latin) for one in mine]
+    there = [one for one in mine if region.slot and stands(region.slot, one.box, height, width)]
+    return there if there and len(set(same)) < len(same) else mine
+
+
+def stands(slot: str, box: Box, height: int, width: int) -> bool:
+    """Whether a box stands where it was asked for: its centre is on that side of the picture's."""
+    x, y = (box[0] + box[2]) / 2 / width, (box[1] + box[3]) / 2 / height
+    return dict(top=y < 0.5, bottom=y > 0.5, left=x < 0.5, right=x > 0.5, centre=abs(x - 0.5) < 0.2)[slot]
+
+
+def drawn_at(asked: Prompt, region: Region, box: Box) -> bool:
+    """Whether a box is where the poster that a prompt was made from has this text: of several at the bottom
+    the first may stand above the middle."""
+    lines = [letters for owner, _, letters in asked.poster.lines if owner == region] if asked.poster else []
+    if not lines:
+        return False
+    there = bounds([(line[0].x, line[0].y, line[-1].x + line[-1].width, line[0].y + CELL) for line in lines])
+    return all(abs(box[i] + box[i + 2] - there[i] - there[i + 2]) < 2 * CELL for i in (0, 1))
+
+
+def bounds(boxes: list[Box]) -> Box:
+    """The smallest box around some."""
+    x0, y0, x1, y1 = zip(*boxes)
+    return min(x0), min(y0), max(x1), max(y1)
+
+
+def check_picture(image: Image.Image, found: list[Found], asked: Prompt) -> dict:
+    """What is right in a picture apart from spelling, as far as it was asked for: background, objects with
+    their numbers, the place of the objects, places and colours of the texts. Lists hold one value for each
+    thing that was asked for, so nothing counts that was left open."""
+    pixels, ground = np.asarray(rgb(image), dtype=np.float32), background(image)
     height, width = pixels.shape[:2]
-    flat = np.square(pixels - background).sum(-1) * free
-    errors = {}
-    for place in PLACES:
-        x0, y0, x1, y1 = object_box(place, height, width)
-        x0, y0, x1, y1 = x0 + 2, y0 + 2, x1 - 2, y1 - 2
-        bank = sprite_bank(x1 - x0)
-        drawn = bank[..., :3] + (1 - bank[..., 3:]) * background                  # (120, side, side, 3)
-        error = np.square(pixels[y0:y1, x0:x1] - drawn).sum(-1) * free[y0:y1, x0:x1]
-        error = flat.sum() - flat[y0:y1, x0:x1].sum() + error.sum((1, 2))         # outside and inside the box
-        errors |= {(thing, place): e for thing, e in zip(things(), error)}
-    return min(errors, key=errors.get)
-
-
-def check_picture(image: Image.Image, poster: Poster) -> dict:
-    """What is right in a poster's picture, apart from spelling: background, object, place, text colours."""
-    # the background colour: the median of a border of three pixels
-    pixels = np.asarray(rgb(image), dtype=np.float32)
-    ring = np.concatenate([pixels[:3].reshape(-1, 3), pixels[-3:].reshape(-1, 3),
-                           pixels[:, :3].reshape(-1, 3), pixels[:, -3:].reshape(-1, 3)])
-    background = np.median(ring, 0)
-    free, colours = np.ones(pixels.shape[:2], dtype=bool), []
-    for region in poster.regions:
-        x0, y0, x1, y1 = slot_box(region.slot, poster.height, poster.width)
-        free[y0:y1, x0:x1] = False
-        letters = poster.letters(region)
-        box = pixels[y0:y1, int(letters[0].x):round(letters[-1].x + letters[-1].width)].reshape(-1, 3)
-        distance = np.square(box - background).sum(-1)
-        ink = box[distance >= np.quantile(distance, 0.9)]                         # the least blended tenth
-        colours.append(nearest_colour(np.median(ink, 0)) == region.colour)
-    thing, place = find_object(pixels / 255, background / 255, free)
-    return dict(background=nearest_colour(background) == poster.background, object=thing == poster.thing,
-                place=place == poster.place, text_colour=colours)
+    # an object may be read as a letter, so only what was asked for is taken for text
+    lines = [lines_of(region, found, height, width) for region in asked.regions]
+    texts = [one.box for some in lines for one in some]
+    objects = find_objects(image, texts)
+    counts = Counter(name for name, _ in objects)
+    wanted = Counter({group.thing: group.count for group in asked.groups})
+    where = bounds([box for _, box in objects]) if objects else None
+    colours, places = [], []
+    for region, mine in zip(asked.regions, lines):
+        if region.colour:
+            colours.append(bool(mine) and all(ink(pixels, ground, one.box) == region.colour for one in mine))
+        if region.slot:
+            box = bounds([one.box for one in mine]) if mine else None
+            places.append(bool(box) and (
+                stands(region.slot, box, height, width) or drawn_at(asked, region, box)))
+    return dict(
+        background=[ground == asked.background] if asked.background else [],
+        object=[set(wanted) <= set(counts)] if wanted else [],
+        count=[wanted == counts] if wanted else [],
+        place=[bool(where) and stands(asked.place, where, height, width)] if asked.place and wanted else [],
+        text_colour=colours,
+        text_place=places,
+        # GenEval's and ours: everything that was asked for, at once
+        mixed_up=[sorted(colours) == [False, False]]
+        if len(set(r.colour for r in asked.regions)) == 2
+        else [],
+    )

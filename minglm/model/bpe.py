@@ -11,7 +11,7 @@ import re
 import sys
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +22,9 @@ SPECIALS = ("<sop>", "<eop>", "<pad>")       # around the grid sizes; after shor
 SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
          r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")  # GLM-4's pre-tokeniser
 GPT2_SPLIT = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+
+Word = tuple[str, ...]                       # the tokens of a piece of text
+Pair = tuple[str, str]                       # two of them that are neighbours
 
 
 @cache
@@ -52,17 +55,60 @@ def splitter(split: str = SPLIT) -> re.Pattern:
     return re.compile(text)
 
 
-def merge(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
+def merge(word: Word, pair: Pair) -> Word:
     """`word` with every adjacent `pair` merged, from the left."""
     out, i = [], 0
     while i < len(word):
-        if word[i:i + 2] == pair:
-            out.append(word[i] + word[i + 1])
-            i += 2
-        else:
-            out.append(word[i])
-            i += 1
+        size = 1 + (word[i:i + 2] == pair)
+        out.append("".join(word[i:i + size]))
+        i += size
     return tuple(out)
+
+
+def count_pairs(words: Mapping[Word, int]) -> Counter[Pair]:
+    """How often every adjacent pair occurs in words that occur as often as their number says."""
+    pairs = Counter()
+    for word, n in words.items():
+        for pair in zip(word, word[1:]):
+            pairs[pair] += n
+    return pairs
+
+
+def too_wide(token: str, wide: int) -> bool:
+    """Whether a token holds more than `wide` Chinese characters, of three bytes each."""
+    return len(token) > 3 * wide and sum(c in alphabet()[128:] for c in token) > 3 * wide
+
+
+def learn_merges(words: Mapping[Word, int], count: int, wide: int = 2) -> list[Pair]:
+    """The first `count` merges of BPE: again and again the most frequent pair, of equals the last by name.
+
+    Fewer if no pair is left that occurs twice. No merge makes a token that is `too_wide`.
+    """
+    words, pairs, where, merges = dict(words), count_pairs(words), defaultdict(set), []
+    for word in words:
+        for pair in zip(word, word[1:]):
+            where[pair].add(word)                        # the words that contain the pair
+    while pairs and len(merges) < count:
+        most = max(pairs.values())
+        if most < 2:                                     # a pair seen once is no pattern
+            break
+        best = max(pair for pair, n in pairs.items() if n == most)
+        if too_wide("".join(best), wide):
+            del pairs[best]
+            continue
+        merges.append(best)
+        # only the words that contain the pair change: subtract their old pairs, then add the new ones
+        for word in where.pop(best):
+            n, merged = words.pop(word), merge(word, best)
+            words[merged] = words.get(merged, 0) + n
+            for pair in zip(word, word[1:]):
+                pairs[pair] -= n
+                where[pair].discard(word)
+            for pair in zip(merged, merged[1:]):
+                pairs[pair] += n
+                where[pair].add(merged)
+        del pairs[best]
+    return merges
 
 
 class BPE:
@@ -101,31 +147,7 @@ class BPE:
             raise ValueError(f"a vocabulary of {size} ids is too small: at least {256 + len(SPECIALS)}")
         counts = Counter(piece for text in texts for piece in splitter().findall(text))
         words = {tuple(to_alphabet(piece)): n for piece, n in counts.items()}
-        pairs, where = Counter(), defaultdict(set)       # pair -> its count, and the words that contain it
-        for word, n in words.items():
-            for pair in zip(word, word[1:]):
-                pairs[pair] += n
-                where[pair].add(word)
-        merges, beyond = [], set(alphabet()[128:])
-        while pairs and len(merges) < size - 256 - len(SPECIALS):
-            best = max(pairs, key=lambda pair: (pairs[pair], pair))              # ties: by name
-            if pairs[best] < 2:  # a pair seen once is no pattern
-                break
-            if sum(c in beyond for c in best[0] + best[1]) > 3 * wide:           # 3 bytes a Chinese character
-                del pairs[best]
-                continue
-            merges.append(best)
-            # only the words that contain the pair change: subtract their old pairs, then add the new ones
-            for word in where.pop(best):
-                n, joined = words.pop(word), merge(word, best)
-                words[joined] = words.get(joined, 0) + n
-                for pair in zip(word, word[1:]):
-                    pairs[pair] -= n
-                    where[pair].discard(word)
-                for pair in zip(joined, joined[1:]):
-                    pairs[pair] += n
-                    where[pair].add(joined)
-            del pairs[best]
+        merges = learn_merges(words, size - 256 - len(SPECIALS), wide)
         tokens = [*alphabet(), *(a + b for a, b in merges)]  # two merges may give the same token: keep one id
         vocab = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
         return cls(vocab, merges, {name: len(vocab) + i for i, name in enumerate(SPECIALS)})
@@ -136,9 +158,8 @@ class BPE:
         if specials and self.specials:
             # longest first, lest one special match the beginning of another
             longest = sorted(self.specials, key=len, reverse=True)
-            parts = re.split("(" + "|".join(map(re.escape, longest)) + ")", text)
-            return [i for part in parts for i in ([self.specials[part]] if part in self.specials
-                                                  else self.encode(part))]
+            parts, known = re.split("(" + "|".join(map(re.escape, longest)) + ")", text), self.specials
+            return [i for part in parts for i in ([known[part]] if part in known else self.encode(part))]
         return [i for piece in splitter(self.split).findall(text) for i in self.piece(piece)]
 
     def piece(self, piece: str) -> list[int]:
@@ -159,19 +180,18 @@ class BPE:
     def decode(self, ids: Iterable[int]) -> str:
         """Ids -> text; invalid UTF-8 becomes U+FFFD."""
         names, place = {i: name for name, i in self.specials.items()}, alphabet().index
-        data = b"".join(names[i].encode() if i in names else bytes(map(place, self.tokens[i]))
-                        for i in ids)
+        data = b"".join(names[i].encode() if i in names else bytes(map(place, self.tokens[i])) for i in ids)
         return data.decode("utf-8", errors="replace")
 
     def save(self, path: str | Path) -> None:
         """Write `tokenizer.json` in the format of the `tokenizers` library."""
-        added = [dict(id=i, content=name, single_word=False, lstrip=False, rstrip=False,
-                      normalized=False, special=True) for name, i in self.specials.items()]
+        added = [dict(id=i, content=name, single_word=False, lstrip=False, rstrip=False, normalized=False,
+                      special=True) for name, i in self.specials.items()]
         level = dict(type="ByteLevel", add_prefix_space=False, trim_offsets=True, use_regex=False)
         split = dict(type="Split", pattern=dict(Regex=self.split), behavior="Isolated", invert=False)
-        model = dict(type="BPE", vocab=self.vocab, merges=[list(pair) for pair in self.merges],
-                     dropout=None, unk_token=None, continuing_subword_prefix=None,
-                     end_of_word_suffix=None, fuse_unk=False, byte_fallback=False, ignore_merges=self.whole)
+        model = dict(type="BPE", vocab=self.vocab, merges=[list(pair) for pair in self.merges], dropout=None,
+                     unk_token=None, continuing_subword_prefix=None, end_of_word_suffix=None, fuse_unk=False,
+                     byte_fallback=False, ignore_merges=self.whole)
         file = dict(version="1.0", truncation=None, padding=None, added_tokens=added,
                     normalizer=None, pre_tokenizer=dict(type="Sequence", pretokenizers=[split, level]),
                     post_processor=None, decoder=level, model=model)
@@ -196,8 +216,7 @@ class BPE:
             splitter(bpe.split)
         except FileNotFoundError:
             raise ValueError(f"incomplete weights: {path} is missing") from None
-        except (KeyError, TypeError, AttributeError, RecursionError, json.JSONDecodeError, UnicodeDecodeError,
-                re.error) as error:
+        except (KeyError, TypeError, AttributeError, RecursionError, ValueError, re.error) as error:
             raise ValueError(f"{path} is not a tokenizer.json of a BPE: {error!r}") from error
         return bpe
 

@@ -1,12 +1,11 @@
 """The diffusion decoder: a single-stream transformer over glyph tokens and image tokens.
 
 Shapes: B batch · C latent channels · h, w latents · N = h w / 4 image tokens · S glyph tokens ·
-D width · H heads · E head width · M modulation width.
+D width · H heads · E head width · M modulation width · R tokens of reference images.
 
-It never sees the prompt: only noisy latents, the planner's ids, the glyph tokens, the time and the image
-size. Mirrors GlmImageTransformer2DModel: both kinds of tokens share attention and feed-forward weights, only
-the modulation differs; the embedding of the ids is added to the image tokens; rotary positions, half for the
-row and half for the column, apply to image tokens only.
+It never sees the prompt: only noisy latents, planner ids, glyph tokens, time and image size. Mirrors
+GlmImageTransformer2DModel: both kinds of tokens share attention and feed-forward weights, only the modulation
+differs; the ids' embedding is added to the image tokens; rotary positions are for image tokens only.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from minglm.config import DecoderConfig
-from minglm.model.layers import Linear, side_by_side
+from minglm.model.layers import Linear, linear_gelu, side_by_side
 from minglm.model.ops import attention, modulate
 from minglm.model.rotary import frequencies, rotate
 
@@ -32,6 +31,16 @@ def sinusoid(values: Tensor, width: int) -> Tensor:
     falling = torch.exp(-math.log(10000.0) * torch.arange(width // 2) / (width // 2))
     angles = values.float()[:, None] * falling.to(values.device)
     return torch.cat([angles.cos(), angles.sin()], -1)
+
+
+def patchify(latents: Tensor, p: int) -> Tensor:
+    """Latents (B, C, h, w) -> tokens (B, N, C p p), row by row; one is a patch of p x p places."""
+    return rearrange(latents, "b c (h p) (w q) -> b (h w) (c p q)", p=p, q=p)
+
+
+def unpatchify(tokens: Tensor, rows: int, p: int) -> Tensor:
+    """The inverse: tokens (B, N, C p p), in `rows` rows, -> latents (B, C, h, w)."""
+    return rearrange(tokens, "b (h w) (c p q) -> b c (h p) (w q)", h=rows, p=p, q=p)
 
 
 def mlp(inner: int, middle: int, activation: nn.Module, outer: int | None = None) -> nn.Sequential:
@@ -55,9 +64,9 @@ class DecoderBlock(nn.Module):
                 ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
         """Image tokens x (B, N, D), glyph tokens c (B, S, D), modulation m (B, M).
 
-        mask (B, 1, 1, S + N): True = may be attended to. Returns x, c, and the queries, keys and values of
-        all tokens, (B, H, S + N, E) each, to be cached or plotted. After the last block glyph tokens are not
-        needed any more, so it returns an empty c.
+        mask (B, 1, 1, R + S + N): True = may be attended to. memory: keys and values of reference images,
+        (B, H, R, E). Returns x, c, and the queries, keys and values of all tokens but those, (B, H, S + N, E)
+        each. After the last block glyph tokens are not needed any more, so c is empty.
         """
         # adaLN: shift, scale and gate of attention, then of feed-forward, for image and glyph tokens (c_)
         (shift1, c_shift1, scale1, c_scale1, gate1, c_gate1,
@@ -74,9 +83,8 @@ class DecoderBlock(nn.Module):
         q, k = (rotate(F.layer_norm(t, t.shape[-1:], eps=1e-5), cos, sin).to(v.dtype) for t in (q, k))
         q, k, v = (t.transpose(1, 2) for t in (q, k, v))                         # (B, H, S + N, E)
         seen_k, seen_v = k, v
-        if memory is not None:  # tokens of reference images come first, and are never masked
+        if memory is not None:  # tokens of reference images come first
             seen_k, seen_v = torch.cat([memory[0], k], 2), torch.cat([memory[1], v], 2)
-            mask = None if mask is None else F.pad(mask, (memory[0].shape[2], 0), value=True)
         h = rearrange(attention(q, seen_k, seen_v, mask), "b h n e -> b n (h e)")
         if last:  # drop the glyph tokens before the remaining products
             h, c, size = h[:, size:], c[:, :0], 0
@@ -84,9 +92,8 @@ class DecoderBlock(nn.Module):
         # gates start at 0, so that an untrained block is the identity
         x = x + gate1[:, None] * h[:, size:]
         c = c + c_gate1[:, None] * h[:, :size]
-        # the feed-forward likewise
         h = torch.cat([modulate(c, c_shift2, c_scale2), modulate(x, shift2, scale2)], 1)
-        h = self.fc2(self.fc1(h, gelu=True))
+        h = self.fc2(linear_gelu(self.fc1, h))
         x = x + gate2[:, None] * h[:, size:]
         c = c + c_gate2[:, None] * h[:, :size]
         return x, c, (q, k, v)
@@ -102,7 +109,9 @@ class Decoder(nn.Module):
         self.image_in = nn.Linear(patch, width)
         self.glyph_in = mlp(config.glyph_width, width, nn.GELU())
         self.prior = nn.Embedding(config.codebook, width)
-        self.prior_in = mlp(width, width, nn.SiLU())
+        # the released model says the same to the 2x2 tokens of an id; a small one learns objects much sooner
+        # if they are told which quarter they are
+        self.prior_in = mlp(width, width, nn.SiLU(), 4 * width if config.quarters else width)
         self.time_in = mlp(config.time_width, config.time_width, nn.SiLU())
         self.size_in = mlp(4 * config.size_width, config.time_width, nn.SiLU())
         self.blocks = nn.ModuleList(DecoderBlock(config) for _ in range(config.depth))
@@ -117,7 +126,8 @@ class Decoder(nn.Module):
         """Cosines and sines (N, E) for every image token's row and column."""
         turn = frequencies(self.config.head_dim // 2, self.config.rope_theta).to(device)
         row = torch.arange(rows, device=device)[:, None, None] * turn            # (rows, 1, E/4)
-        column = torch.arange(columns, device=device)[None, :, None] * turn
+        first = 0 if self.config.middle is None else self.config.middle - columns // 2
+        column = torch.arange(first, first + columns, device=device)[None, :, None] * turn
         angles = torch.cat([row.expand(rows, columns, -1), column.expand(rows, columns, -1)], -1)
         angles = rearrange(angles, "r c e -> (r c) e").repeat(1, 2)              # (N, E)
         return angles.cos(), angles.sin()
@@ -132,40 +142,42 @@ class Decoder(nn.Module):
 
     def forward(self, latents: Tensor, time: Tensor, ids: Tensor, glyphs: Tensor,
                 glyph_mask: Tensor | None = None, prior_keep: Tensor | None = None,
-                memory: list[Memory] | None = None) -> Tensor:
+                memory: list[Memory] | None = None, memory_mask: Tensor | None = None) -> Tensor:
         """The velocity of `latents`, (B, C, h, w).
 
         latents (B, C, h, w); time, unshifted, 0..999, (B,), or (1,) for all; ids (B, h/4, w/4), one per 2x2
         image tokens; glyphs (B, S, glyph width), S may be 0; glyph_mask (B, S), False = padding;
-        prior_keep (B,), False drops the ids; memory: keys and values of reference images.
+        prior_keep (B,), False drops the ids; memory: keys and values of reference images, one after the
+        other; memory_mask (B, R), False = padding, where pictures have other references than each other.
         """
-        return self.watch(latents, time, ids, glyphs, glyph_mask, prior_keep, memory)[0]
+        return self.watch(latents, time, ids, glyphs, glyph_mask, prior_keep, memory, memory_mask)[0]
 
     def watch(self, latents: Tensor, time: Tensor, ids: Tensor, glyphs: Tensor,
               glyph_mask: Tensor | None = None, prior_keep: Tensor | None = None,
-              memory: list[Memory] | None = None, block: int = -1, heads: int = 0) -> tuple[Tensor, Tensor]:
+              memory: list[Memory] | None = None, memory_mask: Tensor | None = None, block: int = -1,
+              heads: int = 0) -> tuple[Tensor, Tensor]:
         """`forward`, and what block number `block` attends to: the log attention weights of its first `heads`
         heads (0: none) from image tokens to glyph tokens, (B, heads, N, S)."""
         # both kinds of tokens at the same width: x (B, N, D), c (B, S, D)
-        x, mask, patch = self.embed(latents, ids, prior_keep), None, self.config.patch
+        x, patch = self.embed(latents, ids, prior_keep), self.config.patch
         rows, columns = latents.shape[2] // patch, latents.shape[3] // patch
         c = self.glyph_in(glyphs)
-        if glyph_mask is not None:  # image tokens may always be attended to
-            mask = F.pad(glyph_mask, (0, rows * columns), value=True)[:, None, None]
+        past = [join(parts) for parts in zip(*memory)] if memory else [None] * len(self.blocks)
+        before = past[0][0].shape[2] if memory else 0                            # R
+        mask = attendable(memory_mask, before, glyph_mask, glyphs.shape[1], rows * columns)
         scale = self.config.patch * self.config.scale
         m = self.modulator(time, rows * scale, columns * scale)                  # (B, M), one for all tokens
         rotary, seen = self.rotary(rows, columns, x.device), x[:0]
         for i, each in enumerate(self.blocks):
-            past = join([reference[i] for reference in memory]) if memory else None
-            x, c, (q, k, _) = each(x, c, m, rotary, mask, past, last=i + 1 == len(self.blocks))
+            x, c, (q, k, _) = each(x, c, m, rotary, mask, past[i], last=i + 1 == len(self.blocks))
             if heads and i == block:
-                seen = log_attention(q[:, :heads], k[:, :heads], glyphs.shape[1], mask)
+                k = torch.cat([past[i][0], k], 2) if memory else k
+                seen = log_attention(q[:, :heads], k[:, :heads], glyphs.shape[1], mask, before)
         return self.unpatch(x, m, rows), seen
 
     def remember(self, latents: Tensor, ids: Tensor) -> Memory:
-        """Keys and values of a reference image: clean latents at time 0, without glyph tokens.
-
-        They do not depend on the picture being painted, so they are computed once, not at every step."""
+        """Keys and values of a reference image, which do not depend on the picture being painted: they are
+        computed once, from clean latents at time 0, without glyph tokens."""
         rows, columns = (side // self.config.patch for side in latents.shape[2:])
         x, kept = self.embed(latents, ids), []
         scale = self.config.patch * self.config.scale
@@ -178,29 +190,61 @@ class Decoder(nn.Module):
 
     def embed(self, latents: Tensor, ids: Tensor, keep: Tensor | None = None) -> Tensor:
         """Patches of the latents plus the embedding of each id, added to its 2x2 tokens: (B, N, D)."""
-        p = self.config.patch
-        x = self.image_in(rearrange(latents, "b c (h p) (w q) -> b (h w) (c p q)", p=p, q=p))
+        return self.image_in(patchify(latents, self.config.patch)) + self.heard(ids, keep)
+
+    def heard(self, ids: Tensor, keep: Tensor | None = None) -> Tensor:
+        """What each image token is told by its id: (B, N, D)."""
         prior = self.prior(ids)                                                  # (B, h/4, w/4, D)
         if keep is not None:  # zeros stand for "no ids", before the MLP as in the published code
             prior = prior * keep[:, None, None, None]
-        return x + repeat(self.prior_in(prior), "b h w d -> b (h p w q) d", p=2, q=2)
+        prior = self.prior_in(prior)
+        if self.config.quarters:
+            return rearrange(prior, "b h w (p q d) -> b (h p w q) d", p=2, q=2)
+        return repeat(prior, "b h w d -> b (h p w q) d", p=2, q=2)
 
     def unpatch(self, x: Tensor, m: Tensor, rows: int) -> Tensor:
         """Image tokens -> (B, C, h, w)."""
         scale, shift = self.modulation(m).chunk(2, dim=-1)
-        p = self.config.patch
-        return rearrange(self.image_out(modulate(x, shift, scale)),
-                         "b (h w) (c p q) -> b c (h p) (w q)", h=rows, p=p, q=p)
+        return unpatchify(self.image_out(modulate(x, shift, scale)), rows, self.config.patch)
 
 
-def join(parts: Memory) -> tuple[Tensor, Tensor]:
+def join(parts: tuple[tuple[Tensor, Tensor], ...]) -> tuple[Tensor, Tensor]:
     """Keys and values of one block for several reference images, concatenated along the tokens."""
     return torch.cat([k for k, _ in parts], 2), torch.cat([v for _, v in parts], 2)
 
 
-def log_attention(q: Tensor, k: Tensor, glyphs: int, mask: Tensor | None) -> Tensor:
-    """Log attention weights from image queries to glyph keys, (B, H, N, S), in float32."""
+def dealt(kept: list[Memory], where: Tensor) -> Memory:
+    """Keys and values of reference images, remembered in batches of one size each, dealt to the pictures that
+    they are references of.
+
+    where (B, R): for every picture its references' tokens, numbered through all images of all of `kept`.
+    Padding may have any number, to be hidden by `memory_mask`.
+    """
+    def flat(blocks: tuple[tuple[Tensor, Tensor], ...], which: int) -> Tensor:
+        rows = torch.cat([rearrange(pair[which], "g h n e -> (g n) h e") for pair in blocks])
+        return rearrange(rows[where], "b r h e -> b h r e")
+
+    return [(flat(blocks, 0), flat(blocks, 1)) for blocks in zip(*kept)]
+
+
+def attendable(memory_mask: Tensor | None, before: int, glyph_mask: Tensor | None, glyphs: int,
+               images: int) -> Tensor | None:
+    """Which of R reference, S glyph and N image tokens may be attended to, (B, 1, 1, R + S + N); None: all.
+    Image tokens always may."""
+    given = memory_mask if memory_mask is not None else glyph_mask
+    if given is None:
+        return None
+    batch = len(given)
+    parts = [given.new_ones(batch, before) if memory_mask is None else memory_mask,
+             given.new_ones(batch, glyphs) if glyph_mask is None else glyph_mask,
+             given.new_ones(batch, images)]
+    return torch.cat(parts, 1)[:, None, None]
+
+
+def log_attention(q: Tensor, k: Tensor, glyphs: int, mask: Tensor | None, before: int = 0) -> Tensor:
+    """Log attention weights from image queries to glyph keys, (B, H, N, S), in float32; `before` other keys
+    come before those of the glyphs."""
     scores = (q[:, :, glyphs:] @ k.transpose(-1, -2)).float() * q.shape[-1] ** -0.5
     if mask is not None:
         scores = scores.masked_fill(~mask, -1e9)
-    return scores.log_softmax(-1)[..., :glyphs]                                  # normalised over all keys
+    return scores.log_softmax(-1)[..., before:before + glyphs]                   # normalised over all keys

@@ -1,10 +1,10 @@
 """The glyph encoder: quoted words, byte by byte, become the tokens that tell the decoder what to write.
 
-Shapes: R strings · L bytes of the longest · D width · H heads · B pictures · S glyph tokens.
+Shapes: R strings · L bytes of the longest · D width · H heads · E head width · B pictures · S glyph tokens.
 
 A byte-level T5 encoder, as in ByT5 and Glyph-ByT5: each string is encoded on its own, and the tokens of a
-picture's strings are concatenated. With `places` in the config, learned vectors encode which character of
-which string a byte belongs to; the released model has none.
+picture's strings are concatenated. With `places` in the config, learned vectors encode which string a byte
+belongs to, which of its characters, and where on the line that is drawn; the released model has none.
 """
 
 from __future__ import annotations
@@ -17,14 +17,21 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from minglm.config import GlyphConfig
-from minglm.model.layers import RMSNorm, side_by_side
+from minglm.model.layers import RMSNorm, round_up, side_by_side
+from minglm.world.characters import is_wide
 
-MOST_CHARACTERS, MOST_STRINGS = 16, 8        # place tables hold this many; later ones share the last entry
+MOST_CELLS, MOST_STRINGS = 24, 8             # place tables hold this many; later ones share the last entry
 
 
 def glyph_ids(texts: list[str]) -> list[list[int]]:
     """ByT5's ids of each text: byte + 3 (0 is padding), and 1 at the end."""
     return [[byte + 3 for byte in text.encode("utf-8")] + [1] for text in texts]
+
+
+def biased_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """T5's attention: q, k, v (R, H, L, E); bias (R, H, L, L), added to the unscaled logits. (R, H, L, E)"""
+    logits = (q @ k.transpose(-1, -2)).float() + bias
+    return logits.softmax(-1).to(v.dtype) @ v
 
 
 class GlyphBlock(nn.Module):
@@ -50,8 +57,7 @@ class GlyphBlock(nn.Module):
         h = self.norm1(x)
         q, k, v = (rearrange(t, "r l (h d) -> r h l d", h=self.heads)
                    for t in side_by_side(h, self.q, self.k, self.v))
-        scores = (q @ k.transpose(-1, -2)).float() + bias                        # (R, H, L, L)
-        out = scores.softmax(-1).to(v.dtype) @ v
+        out = biased_attention(q, k, v, bias)                                    # (R, H, L, E)
         x = x + self.o(rearrange(out, "r h l d -> r l (h d)"))
         h = self.norm2(x)
         gate, up = side_by_side(h, self.gate, self.up)
@@ -69,8 +75,12 @@ class GlyphEncoder(nn.Module):
         self.blocks = nn.ModuleList(GlyphBlock(config) for _ in range(config.depth))
         self.norm = RMSNorm(config.width, config.eps)
         if config.places:
-            self.character_place = nn.Embedding(MOST_CHARACTERS ** 2, config.width)
+            # the bytes of a character find each other by its place; the decoder finds a byte by its cell
+            self.cell_place = nn.Embedding(MOST_CELLS ** 2, config.width)
+            self.character_place = nn.Embedding(MOST_CELLS ** 2, config.width)
             self.string_place = nn.Embedding(MOST_STRINGS ** 2, config.width)
+            nn.init.normal_(self.cell_place.weight, std=0.02)  # drawing comes first, and needs no cell
+            self.draw = nn.Linear(config.width, config.raster)                   # used in training only
 
     def buckets(self, length: int) -> Tensor:
         """T5's relative-position buckets: exact when near, logarithmic when far. (L, L)"""
@@ -84,10 +94,11 @@ class GlyphEncoder(nn.Module):
         return near + half * (offset > 0)
 
     def forward(self, ids: Tensor, mask: Tensor, places: Tensor | None = None) -> Tensor:
-        """ids (R, L); mask (R, L), True = a byte; places (R, L, 2) -> features (R, L, D)."""
+        """ids (R, L); mask (R, L), True = a byte; places (R, L, 3) -> features (R, L, D)."""
         x = self.embed(ids)                                                      # (R, L, D)
         if self.config.places:
-            x = x + self.character_place(places[..., 0]) + self.string_place(places[..., 1])
+            tables = self.cell_place, self.character_place, self.string_place
+            x = x + sum(table(place) for table, place in zip(tables, places.unbind(-1)))
         bias = rearrange(self.position_bias(self.buckets(ids.shape[1])), "q k h -> 1 h q k").float()
         # finite, since a row of -inf would make softmax NaN; the position bias is shared by all blocks
         bias = bias.masked_fill(~mask[:, None, None], torch.finfo(torch.float32).min)
@@ -96,35 +107,54 @@ class GlyphEncoder(nn.Module):
         return self.norm(x)
 
 
-def collate(pictures: list[list[str]]) -> dict[str, Tensor]:
+def owners(text: str) -> tuple[list[int], list[int]]:
+    """The cell and the character that each byte of a string, and its end, belongs to.
+
+    A cell is as wide as a Latin letter. A Chinese character has two: its first byte is the left one, the
+    others are the right one. So a cell says where on its line a byte is drawn, whatever stands before it.
+    """
+    cells, characters, at = [], [], 0
+    for number, c in enumerate(text):
+        size, wide = len(c.encode()), is_wide(c, text)
+        cells += [at + (wide and k > 0) for k in range(size)]
+        characters += [number] * size
+        at += 1 + wide
+    return [*cells, at], [*characters, len(text)]
+
+
+def both_ends(owner: list[int], most: int) -> Tensor:
+    """A place counts from both ends: (how many before, how many after), flattened into one index."""
+    last = owner[-1]
+    return torch.tensor([min(i, most - 1) * most + min(last - i, most - 1) for i in owner])
+
+
+def collate(pictures: list[list[str]], multiple: int = 1) -> dict[str, Tensor]:
     """The strings of each picture, batched for the encoder and the decoder.
 
-    Returns ids, mask (R, L) and places (R, L, 2) of all strings; index (B, S), the position of each glyph
-    token of a picture among the R * L features; and tokens (B, S), True = a token, False = padding. A picture
-    without strings gets one empty string, as in GLM-Image.
+    Returns ids, mask (R, L) and places (R, L, 3: cell, character, string) of all strings; index (B, S), the
+    position of each glyph token of a picture among the R * L features; and tokens (B, S), True = a token,
+    False = padding. A picture without strings gets one empty string, as in GLM-Image. R, L and S are padded
+    to multiples of `multiple`.
     """
     strings = [(text, k, len(texts)) for texts in ([*t] or [""] for t in pictures)
                for k, text in enumerate(texts)]
     rows = glyph_ids([text for text, _, _ in strings])
-    length = max(map(len, rows))
+    rows += [[]] * (round_up(len(rows), multiple) - len(rows))
+    length = round_up(max(map(len, rows)), multiple)
     ids = torch.tensor([row + [0] * (length - len(row)) for row in rows])
     mask = torch.arange(length) < torch.tensor([len(row) for row in rows])[:, None]
-    places = torch.zeros(len(rows), length, 2, dtype=torch.long)
-    # a place counts from both ends: (how many before, how many after), flattened into one index
-    for r, (text, k, count) in enumerate(strings):
-        last, most = len(text), MOST_CHARACTERS - 1
-        owner = [i for i, c in enumerate(text) for _ in c.encode()] + [last]     # byte -> character
-        places[r, : len(owner), 0] = torch.tensor(
-            [min(i, most) * MOST_CHARACTERS + min(last - i, most) for i in owner])
-        places[r, :, 1] = (min(k, MOST_STRINGS - 1) * MOST_STRINGS
-                           + min(count - 1 - k, MOST_STRINGS - 1))
+    places = torch.zeros(len(rows), length, 3, dtype=torch.long)
+    for place, (text, k, count) in zip(places, strings):
+        for column, owner in enumerate(owners(text)):
+            place[:len(owner), column] = both_ends(owner, MOST_CELLS)
+        place[:, 2] = both_ends(list(range(count)), MOST_STRINGS)[k]
     # byte i of string r is feature r * L + i; padding is left out, so a picture's tokens are contiguous
     where, r = [], 0
     for texts in pictures:
         count = max(1, len(texts))
         where.append([(r + k) * length + i for k in range(count) for i in range(len(rows[r + k]))])
         r += count
-    most = max(map(len, where))
+    most = round_up(max(map(len, where)), multiple)
     index = torch.tensor([row + [0] * (most - len(row)) for row in where])
     tokens = torch.arange(most) < torch.tensor([len(row) for row in where])[:, None]
     return dict(ids=ids, mask=mask, places=places, index=index, tokens=tokens)

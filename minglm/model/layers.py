@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -39,6 +40,12 @@ class Linear(nn.Linear):
         return linear(x, self.weight, self.bias, gelu, self.exact)
 
 
+def round_up(length: int, multiple: int = 16) -> int:
+    """`length` as a multiple, by padding. A CPU compiles its operators anew for every shape, which takes an
+    eighth of the time of training, and gigabytes, where each batch has a length of its own."""
+    return -(-length // multiple) * multiple
+
+
 def side_by_side(x: Tensor, *linears: nn.Linear) -> tuple[Tensor, ...]:
     """Several linear maps of one x; in training as one product, which reads, casts and differentiates x once.
 
@@ -52,6 +59,12 @@ def side_by_side(x: Tensor, *linears: nn.Linear) -> tuple[Tensor, ...]:
     bias = None if linears[0].bias is None else torch.cat([each.bias for each in linears])
     weight = torch.cat([each.weight for each in linears])
     return linear(x, weight, bias).split([each.out_features for each in linears], -1)
+
+
+def linear_gelu(linear: nn.Module, x: Tensor) -> Tensor:
+    """GELU, in its tanh form, of a linear map; one operator where there is one. As above, a module that is no
+    linear map of ours is called as it is."""
+    return linear(x, gelu=True) if isinstance(linear, Linear) else F.gelu(linear(x), approximate="tanh")
 
 
 def recompute(block: nn.Module) -> None:

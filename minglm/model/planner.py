@@ -17,11 +17,13 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from minglm.config import PlannerConfig
-from minglm.model.layers import KVCache, Linear, RMSNorm, side_by_side
+from minglm.model.layers import KVCache, Linear, RMSNorm, round_up, side_by_side
 from minglm.model.ops import attention, swiglu
 from minglm.model.rotary import frequencies, rotate
 
 Grid = tuple[int, int]
+EMBEDDING = 0.5                              # the deviation of a new embedding's entries
+RESIDUAL = 0.3                               # the weight of a new norm at the end of half a block
 
 
 def positions(parts: list[int | Grid]) -> Tensor:
@@ -85,8 +87,13 @@ class Planner(nn.Module):
         self.blocks = nn.ModuleList(PlannerBlock(config) for _ in range(config.depth))
         self.norm = RMSNorm(config.width, config.eps)
         self.head = nn.Linear(config.width, config.vision_vocab, bias=False)
+        # each half of a block ends in a norm: at weight 1 the first would drown what a token is
+        nn.init.normal_(self.embed.weight, std=EMBEDDING)
+        for block in self.blocks:
+            for norm in (block.norm2, block.norm4):
+                nn.init.constant_(norm.weight, RESIDUAL)
         for module in self.modules():  # GPT-2's initialisation
-            if isinstance(module, nn.Linear | nn.Embedding):
+            if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=0.02)
                 if getattr(module, "bias", None) is not None:
                     nn.init.zeros_(module.bias)
@@ -109,14 +116,16 @@ class Planner(nn.Module):
             x = block(x, rotary, mask, cache[i] if cache else None)
         return self.norm(x)
 
-    def loss(self, prompts: list[list[int]], preview: Tensor | None, large: Tensor,
-             parts: list[list[int | Grid]] | None = None) -> tuple[Tensor, dict]:
-        """Cross-entropy of the grids and the end token that follow each prompt (teacher forcing).
+    def read(self, prompts: list[list[int]], preview: Tensor | None, large: Tensor,
+             parts: list[list[int | Grid]] | None = None,
+             sources: tuple[Tensor, list[list[int]]] | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """The features (B, N, D) of prompts and the grids that follow them, each given all before it (teacher
+        forcing), the place of each boi (B,), and the ids (B, T) that it and those after it should predict.
 
         preview (B, p, q), or None as in editing, and large (B, h, w) are ids. A prompt ends with boi; if it
-        holds the ids of source images, parts says where, as for `positions`. Shorter sequences are padded on
-        the right, where the causal mask hides padding. The preview has a larger weight, `preview_weight`,
-        since it decides what the picture will be (GLM-Image's report mentions this).
+        holds the ids of source images, parts says where, as for `positions`. sources: those ids (B, S),
+        padded on the right, and where in each prompt they belong, if they are on the device and not in the
+        prompts yet. Shorter sequences are padded on the right, where the causal mask hides padding.
         """
         grids = [large] if preview is None else [preview, large]
         shapes = [tuple(grid.shape[1:]) for grid in grids]
@@ -126,7 +135,7 @@ class Planner(nn.Module):
         target = torch.cat([drawn, end], 1)                                      # (B, T)
         device, count = target.device, target.shape[1]
         # the input: prompt and target, without the last token, which predicts nothing; padded with zeros
-        longest = max(map(len, prompts)) + count - 1
+        longest = round_up(max(map(len, prompts)) + count - 1)
         ids = torch.zeros(len(prompts), longest, dtype=torch.long)
         place = torch.zeros(len(prompts), 3, longest, dtype=torch.long)
         for b, prompt in enumerate(prompts):
@@ -137,17 +146,69 @@ class Planner(nn.Module):
         first = torch.tensor([len(prompt) - 1 for prompt in prompts])
         where = (first[:, None] + torch.arange(count)).to(device)                # (B, T)
         ids = ids.to(device).scatter(1, where[:, 1:], drawn)                     # the grids follow the prompt
+        if sources:
+            ids = filled(ids, *sources)
         features = self(ids, place.to(device))                                   # (B, N, D)
-        # the head is needed at these T positions only, not for the prompt
-        features = features.gather(1, where[..., None].expand(-1, -1, features.shape[-1]))
-        logits = self.head(features).float()                                     # (B, T, V)
+        return features, where[:, 0], target
+
+    def logits(self, features: Tensor, first: Tensor, count: int) -> Tensor:
+        """The logits (B, T, V) of `count` ids from boi on; elsewhere the head is not needed."""
+        where = first[:, None] + torch.arange(count, device=first.device)        # (B, T)
+        return self.head(features.gather(1, where[..., None].expand(-1, -1, features.shape[-1]))).float()
+
+    def predict(self, prompts: list[list[int]], preview: Tensor | None, large: Tensor,
+                parts: list[list[int | Grid]] | None = None,
+                sources: tuple[Tensor, list[list[int]]] | None = None) -> tuple[Tensor, Tensor]:
+        """The logits (B, T, V) of grids and end token, and the ids (B, T) they should predict; see `read`."""
+        features, first, target = self.read(prompts, preview, large, parts, sources)
+        return self.logits(features, first, target.shape[1]), target
+
+    def loss(self, prompts: list[list[int]], preview: Tensor | None, large: Tensor,
+             parts: list[list[int | Grid]] | None = None,
+             sources: tuple[Tensor, list[list[int]]] | None = None,
+             words: float = 0.0) -> tuple[Tensor, dict]:
+        """Cross-entropy of the grids and the end token that follow each prompt; arguments as for `read`.
+
+        The preview has a larger weight, `preview_weight`, since it decides what the picture will be
+        (GLM-Image's report mentions this). words: the weight of `word_loss`.
+        """
+        features, first, target = self.read(prompts, preview, large, parts, sources)
+        count = target.shape[1]
+        logits = self.logits(features, first, count)                             # (B, T, V)
         each = F.cross_entropy(logits.transpose(1, 2), target, reduction="none")
         # a weighted mean over all tokens: the preview's first
-        weight = torch.ones(count, device=device)
+        weight = torch.ones(count, device=logits.device)
         coarse = 0 if preview is None else preview[0].numel()
         weight[:coarse] = self.config.preview_weight
         right = (logits.argmax(-1) == target).float()
         stats = dict(large=each[:, coarse:-1].mean().detach(), right=right[:, :-1].mean())
         if coarse:
             stats = dict(preview=each[:, :coarse].mean().detach()) | stats
-        return (each * weight).sum() / (len(prompts) * weight.sum()), stats
+        value = (each * weight).sum() / (len(prompts) * weight.sum())
+        if not words:
+            return value, stats
+        told = self.word_loss(features[:, :max(map(len, prompts))], first, target[:, :-1])
+        return value + words * told, stats | dict(words=told.detach())
+
+    def word_loss(self, features: Tensor, first: Tensor, drawn: Tensor) -> Tensor:
+        """Cross-entropy of the ids of a plan, each counted once, at every token of its prompt.
+
+        features (B, P, D) of prompts; first (B,), the place of boi; drawn (B, M) ids. A word for a
+        thing thus learns which ids show it where it stands; to find it from the place of such an id is left
+        to the loss. This stands in for the language model that GLM-Image's planner starts from.
+        """
+        times = (drawn[:, :, None] == drawn[:, None]).sum(-1)                    # (B, M)
+        share = 1 / (times * (1 / times).sum(1, keepdim=True))                   # copies of an id share
+        inside = torch.arange(features.shape[1], device=first.device) <= first[:, None]          # (B, P)
+        logits = self.head(features).float()                                     # (B, P, V)
+        chosen = logits.gather(2, drawn[:, None].expand(-1, inside.shape[1], -1))                # (B, P, M)
+        each = logits.logsumexp(-1) - (chosen * share[:, None]).sum(-1)
+        return ((each * inside).sum(1) / inside.sum(1)).mean()
+
+
+def filled(ids: Tensor, given: Tensor, places: list[list[int]]) -> Tensor:
+    """ids (B, N) with the first of each row of `given` (B, S) put where `places` says."""
+    # the rest goes to a column beyond the last, which is cut off again
+    beyond, width = ids.shape[1], given.shape[1]
+    at = torch.tensor([row + [beyond] * (width - len(row)) for row in places], device=ids.device)
+    return F.pad(ids, (0, 1)).scatter(1, at, given)[:, :-1]

@@ -2,9 +2,9 @@
 
 Shapes: h, w id grid of a source image.
 
-The prompt is read in three forms. The planner reads all of it as BPE ids, followed by the grid sizes. The
-glyph encoder reads only what is in quotation marks, byte by byte (glyph.py). The tokenizer's training reads
-the caption as BPE ids alone.
+The prompt is read in three forms. The planner reads all of it as BPE ids, followed by the grid sizes (our own
+planner reads what is quoted byte by byte: spelling.py). The glyph encoder reads only what is in quotation
+marks, byte by byte (glyph.py). The tokenizer's training reads the caption as BPE ids alone.
 """
 
 from __future__ import annotations

@@ -18,6 +18,21 @@ from torch import Tensor, nn
 from minglm.config import VAEConfig
 
 
+def patches(images: Tensor, s: int) -> Tensor:
+    """images (B, C, H, W) -> (B H/s W/s, C s s): a row for each s x s patch."""
+    return rearrange(images, "b c (h p) (w q) -> (b h w) (c p q)", p=s, q=s)
+
+
+def principal_components(rows: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """rows (N, D) -> their mean (D,), the k directions of largest variance (k, D), which are orthonormal, and
+    the variances (k,), largest first."""
+    center = rows.mean(0)
+    rows = rows - center
+    # eigenvectors of the covariance; eigh sorts ascending, so flip to have the largest first
+    values, vectors = torch.linalg.eigh(rows.T @ rows / len(rows))
+    return center, vectors.flip(1)[:, :k].T, values.flip(0)[:k]
+
+
 class ResBlock(nn.Module):
     """x + conv(silu(conv(silu(x)))), the second convolution initialised with zeros."""
 
@@ -72,13 +87,8 @@ class VAE(nn.Module):
         larger amplitude and stay visible at higher noise levels of the diffusion.
         """
         s = self.config.scale
-        patches = rearrange(images, "b c (h p) (w q) -> (b h w) (c p q)", p=s, q=s)
-        center = patches.mean(0)
-        patches = patches - center
-        # eigenvectors of the covariance; eigh sorts ascending, so flip to have the largest first
-        values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
-        basis = vectors.flip(1)[:, : self.config.channels].T                   # (C, 3 s s)
-        deviation = values.flip(0)[: self.config.channels].clamp_min(1e-8).sqrt()
+        center, basis, values = principal_components(patches(images, s), self.config.channels)
+        deviation = values.clamp_min(1e-8).sqrt()
         scale = deviation.rsqrt()
         scale = scale / (deviation * scale).square().mean().sqrt()             # mean variance 1
         # encode: basis (patch - center) scaled; decode undoes both, since the basis is orthonormal

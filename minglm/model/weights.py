@@ -25,6 +25,7 @@ from minglm.model.bpe import BPE, SPECIALS
 from minglm.model.decoder import Decoder
 from minglm.model.glyph import GlyphEncoder
 from minglm.model.planner import Planner
+from minglm.model.spelling import SpellingBPE
 from minglm.model.tokenizer import Tokenizer
 from minglm.model.vae import VAE
 
@@ -120,7 +121,7 @@ def load_text(folder: Path, config: Config | None = None) -> BPE:
     does not embed.
     """
     path, planner = folder / "text" / "tokenizer.json", (config or load_config(folder)).planner
-    bpe = BPE.load(path)
+    bpe = (SpellingBPE if planner.spelled else BPE).load(path)
     bpe.check(path, planner.vocab if bpe.has_codes else planner.vocab - planner.vision_vocab, SPECIALS)
     return bpe
 

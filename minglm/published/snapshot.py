@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from minglm.config import AutoencoderConfig, Config
+from minglm.config import Config
 from minglm.model.autoencoder import AutoencoderKL
 from minglm.model.bpe import BPE
 from minglm.model.decoder import Decoder
@@ -189,9 +189,8 @@ def save(folder: str | Path, config: Config, bpe: BPE, parts: dict[str, nn.Modul
 
     Raises ValueError for a model that the published classes cannot represent.
     """
-    if not isinstance(config.vae, AutoencoderConfig) or config.glyph.places:
-        raise ValueError(f"{config.name} is not of the published kind: that needs AutoencoderConfig for its "
-                         "vae and a glyph encoder without places")
+    if config.unpublished:
+        raise ValueError(f"{config.name} is not of the published kind: {', '.join(config.unpublished)}")
     # a dry run: what the published files cannot express would come back different
     with tempfile.TemporaryDirectory() as place:
         write_config.write(Path(place), config, bpe)

@@ -12,18 +12,41 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from minglm.images import to_tensor
 from minglm.training.recipe import Recipe
-from minglm.world.draw import draw
-from minglm.world.layout import fits, is_han, slot_box
-from minglm.world.posters import LATIN, Poster, han_characters
+from minglm.world.characters import han_characters, is_han
+from minglm.world.draw import EXPLICIT, draw, has_room
+from minglm.world.posters import CANVASES, MOST_THINGS, Poster
 
-SIZES = ((128, 128), (96, 160), (160, 96))
-SEEDS = dict(vae=1, tokenizer=2, planner=3, decoder=4)  # one stream of posters per stage
+SMALL = ((128, 128),)
+OTHERS = ((96, 96), (96, 160), (160, 96), (160, 160), (96, 256), (256, 96), (160, 224))
+# what a stage is shown, each size as often as it stands here; height, width
+SIZES = dict(vae=SMALL * 6 + CANVASES + OTHERS[:4], tokenizer=SMALL * 6 + CANVASES + OTHERS[:4],
+             planner=SMALL * 5 + CANVASES + OTHERS[:4], decoder=SMALL)
+SIZES["planner-large"] = SMALL * 8 + CANVASES + OTHERS
+SIZES["decoder-large"] = SMALL * 14 + CANVASES + OTHERS
+SIZES["planner-letters"] = SIZES["decoder-letters"] = SMALL * 8 + CANVASES * 2 + OTHERS
+# one stream of posters per stage
+SEEDS = {"vae": 1, "tokenizer": 2, "planner": 3, "decoder": 4, "glyph": 5, "decoder-large": 6,
+         "planner-large": 13, "planner-letters": 14, "decoder-letters": 15}
+# the share of posters that are full: letters and objects are learned by how often they are seen, and most of
+# an ordinary poster is empty ground. Of full ones, the share with a row of objects, else there is only text
+FULL = {"vae": 0.2, "decoder": 0.3, "decoder-large": 0.3, "decoder-letters": 0.3, "planner-letters": 0.15}
+FULL_EARLY = {"decoder": 0.9, "decoder-large": 0.6, "decoder-letters": 0.6}
+ROWS = {"decoder": 0.5, "decoder-large": 0.5, "decoder-letters": 0.5}
+# the share of texts that are misspelt in the plans a decoder learns from, half of them by default, and how
+# likely each mistake is followed by another
+MISSPELT, AGAIN = {"decoder-letters": 0.9}, {"decoder-letters": 0.5}
+# the share of captions that tell everything: nothing about their posters has to be guessed, so what each word
+# means for the ids is learned from them first, and from people's captions what may be left out, and how
+TOLD, TOLD_EARLY = {"planner": 0.4, "planner-large": 0.4, "planner-letters": 0.6}, {"planner": 0.8}
+# which part of a stage's steps that is
+EARLY = {"decoder": 0.75, "decoder-large": 0.5, "decoder-letters": 0.5, "planner": 0.4}
 POOL = 4                                     # batches that are sorted by length together
 WHOLE = slice(None)                          # all samples of a batch
 
@@ -33,16 +56,38 @@ def generator(stage: str, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(1_000_003 * SEEDS[stage] + step)
 
 
-def image_size(step: int, steps: int) -> tuple[int, int]:
-    """The image size of a step: square; in the second half of training every third batch has another size."""
-    late = step >= steps // 2
-    return SIZES[1 + step // 3 % 2] if late and step % 3 == 0 else SIZES[0]
+def image_size(stage: str, step: int) -> tuple[int, int]:
+    """The image size of a step, (height, width)."""
+    return random.Random(f"size/{stage}/{step}").choice(SIZES[stage])
 
 
-def drawn(stage: str, step: int, batch: int, size: tuple[int, int], share: slice = WHOLE) -> list[Poster]:
-    """The posters of one step: `batch` of them, or a share."""
+def is_early(stage: str, step: int, recipe: Recipe) -> bool:
+    """Whether a step belongs to the first part of its stage, with posters and captions of its own."""
+    return step < EARLY.get(stage, 0) * recipe.steps
+
+
+def drawn(stage: str, step: int, batch: int, size: tuple[int, int], share: slice = WHOLE,
+          early: bool = False) -> list[Poster]:
+    """The posters of one step: `batch` of them, or a share. early: as full of text, and with captions that
+    tell as much, as early on."""
+    much, told = FULL.get(stage, 0.0), TOLD.get(stage, EXPLICIT)
+    if early:
+        much, told = FULL_EARLY.get(stage, much), TOLD_EARLY.get(stage, told)
     first = step * batch
-    return [draw(SEEDS[stage], first + i, *size) for i in range(batch)[share]]
+
+    def one(index: int) -> Poster:
+        rng = random.Random(f"full/{stage}/{index}")
+        full = rng.random() < much
+        row = full and rng.random() < ROWS.get(stage, 0.0)
+        return draw(SEEDS[stage], index, *size, full=full, objects=MOST_THINGS if row else None, told=told)
+
+    return [one(first + i) for i in range(batch)[share]]
+
+
+@lru_cache(maxsize=1)
+def drawn_once(stage: str, step: int, batch: int, size: tuple[int, int], early: bool) -> tuple[Poster, ...]:
+    """`drawn`, kept for the steps that share a pool."""
+    return tuple(drawn(stage, step, batch, size, early=early))
 
 
 def pixels(batch: list[Poster]) -> Tensor:
@@ -55,34 +100,33 @@ def alike(stage: str, step: int, recipe: Recipe, length: Callable[[Poster], int]
     drawn together and sorted. (That is cheap: a poster's picture is rendered on first use.)"""
     # step `place` of group `group`; the group counts as one step of a run with POOL times larger batches
     group, place = divmod(step, POOL)
-    pool = drawn(stage, group, POOL * recipe.batch, image_size(group, recipe.steps // POOL))
-    pool.sort(key=length)
+    what = stage, group, POOL * recipe.batch, image_size(stage, group), is_early(stage, step - place, recipe)
+    pool = sorted(drawn_once(*what), key=length)
     place = (place + group) % POOL               # rotate, or the shortest would always come first
     return pool[place * recipe.batch:(place + 1) * recipe.batch]
 
 
 def text_bytes(poster: Poster) -> int:
-    """The number of glyph tokens of a poster: one per byte, and an end token per text."""
-    return sum(len(r.text.encode()) + 1 for r in poster.regions)
+    """The number of glyph tokens of a poster: one per byte, and an end token per line."""
+    return sum(len(line.encode()) + 1 for line in poster.strings)
 
 
-def misspell(rng: random.Random, text: str, room: int) -> str:
-    """`text` with a letter replaced, removed or inserted, sometimes several; it still fits `room` pixels."""
-    letters = han_characters() if is_han(text) else LATIN[:26]
+def misspell(rng: random.Random, text: str, again: float = 0.3) -> str:
+    """`text` with a letter replaced, removed or inserted; with probability `again` one more, and so on."""
+    letters = han_characters() if is_han(text) else "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
     while True:
         at, letter = rng.randrange(len(text)), rng.choice(letters)
         wrong = rng.choice((text[:at] + letter + text[at + 1:], text[:at] + text[at + 1:],
-                            text[:at] + letter + text[at:], text + letter))
-        if wrong and fits(wrong, room) and is_han(wrong) == is_han(text):
-            if rng.random() < 0.7:
-                return wrong
-            text = wrong
+                            text[:at] + letter + text[at:], text + letter)).strip()
+        if wrong and rng.random() >= again:
+            return wrong
+        text = wrong or text
 
 
-def planned(rng: random.Random, poster: Poster, share: float = 0.5) -> Poster:
-    """The poster as an imperfect planner would plan it: each text misspelt with probability `share`."""
-    def careless(region):
-        x0, _, x1, _ = slot_box(region.slot, poster.height, poster.width)
-        return replace(region, text=misspell(rng, region.text, x1 - x0)) if rng.random() < share else region
-
-    return replace(poster, regions=tuple(careless(r) for r in poster.regions))
+def planned(rng: random.Random, poster: Poster, share: float = 0.5, again: float = 0.3) -> Poster:
+    """The poster as an imperfect planner would plan it: each text misspelt with probability `share`, in as
+    many lines as before. again: see `misspell`."""
+    wrong = replace(poster, regions=tuple(
+        replace(r, text=misspell(rng, r.text, again)) if rng.random() < share else r for r in poster.regions))
+    same = has_room(wrong) and len(wrong.lines) == len(poster.lines)
+    return wrong if same else poster

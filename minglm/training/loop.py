@@ -94,6 +94,9 @@ def train(stage: Stage, device: Device, folder: str | Path | None = None, resume
     if folder and not resume:
         checkpoint.refuse_earlier(folder)
     shares, empty = ranks.shares(recipe.batch, accumulate), sharding.outline(model) if sharded else None
+    found = checkpoint.latest(folder) if resume and folder else None
+    if not found:
+        stage.begin()
     compute = sharding.spread(model, stage.loss, device, sharded, recompute)
     made, average = optimisers(stage), EMA(model, recipe.ema)
 
@@ -102,7 +105,7 @@ def train(stage: Stage, device: Device, folder: str | Path | None = None, resume
             checkpoint.write(folder, stage, made, average, step, seconds, sharded)
 
     start, spent = 0, 0.0
-    if resume and (found := checkpoint.latest(folder)):
+    if found:
         start, spent = checkpoint.restore(found, stage, made, average)
     log = Log(folder / "log.csv", start) if folder and not ranks.rank() else None
     began = saved = recent = time.monotonic()
@@ -113,7 +116,7 @@ def train(stage: Stage, device: Device, folder: str | Path | None = None, resume
             for optimiser in made:
                 for group in optimiser.param_groups:
                     base = recipe.muon_lr if isinstance(optimiser, Muon) else recipe.lr
-                    group["lr"] = base * recipe.rate(step)
+                    group["lr"] = base * group.get("scale", 1.0) * recipe.rate(step)
             values = gradients(compute, ranks.parts(stage.batch, step, shares), device)
             values |= stage.after()
             norm = sharding.whole(nn.utils.clip_grad_norm_(model.parameters(), recipe.clip))

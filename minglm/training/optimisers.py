@@ -21,6 +21,7 @@ from minglm.training.recipe import Stage
 from minglm.training.sharding import is_sharded, like, whole
 
 MOST = 2 ** 24                               # elements in the matrices of one batch
+RARE = 20.0                                  # the learning rate of rarely seen rows, relative to others
 
 
 def orthogonal(updates: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float) -> Tensor:
@@ -83,8 +84,13 @@ def optimisers(stage: Stage) -> list[torch.optim.Optimizer]:
     hidden = [p for n, p in named if recipe.muon_lr and p.ndim == 2 and stage.muon(n)]
     chosen = {id(p) for p in hidden}
     rest = [p for _, p in named if id(p) not in chosen]
-    groups = [dict(params=[p for p in rest if p.ndim >= 2], weight_decay=recipe.weight_decay),
-              dict(params=[p for p in rest if p.ndim < 2], weight_decay=0.0)]
+    # AdamW moves a row by about lr whenever it is seen, whatever its size: of entries around 0.5 that are
+    # seen once in fifty steps nothing would be left to see at the end
+    rare = {id(p) for n, p in named if stage.rare(n)}
+    groups = [dict(params=[p for p in rest if p.ndim >= 2 and id(p) not in rare],
+                   weight_decay=recipe.weight_decay, scale=1.0),
+              dict(params=[p for p in rest if p.ndim < 2], weight_decay=0.0, scale=1.0),
+              dict(params=[p for p in rest if id(p) in rare], weight_decay=0.0, scale=RARE)]
     made = [torch.optim.AdamW([g for g in groups if g["params"]], lr=recipe.lr, betas=(0.9, 0.98),
                               fused=True)]
     if hidden:

@@ -41,6 +41,8 @@ class Stage:
     recipe: Recipe
     muon: Callable[[str], bool] = lambda name: False  # names of the hidden matrices
     after: Callable[[], dict[str, Tensor]] = dict     # called once per step, after its losses; more to log
+    rare: Callable[[str], bool] = lambda name: False  # names of tables of which a batch sees few rows
+    begin: Callable[[], None] = lambda: None          # called before the first step of a new run
 
 
 @dataclass
@@ -62,17 +64,31 @@ class Step:
         return dict(zip(self.values, torch.stack([value.float() for value in self.values.values()]).tolist()))
 
 
+# stages of one model, each from the weights of the one before
+PLANNERS = "planner", "planner-large", "planner-letters"
+DECODERS = "decoder", "decoder-large", "decoder-letters"
+
 RECIPES = {
-    "mini": dict(
-        vae=Recipe(steps=3000, batch=16, lr=1e-3),
-        tokenizer=Recipe(steps=1500, batch=128, lr=1e-3, muon_lr=4e-3),
-        planner=Recipe(steps=12_500, batch=32, lr=1e-3, muon_lr=4e-3),
-        decoder=Recipe(steps=10_000, batch=32, lr=1e-3, muon_lr=4e-3),
-    ),
-    "tiny": dict(
-        vae=Recipe(steps=200, batch=8, lr=1e-3, warmup=10),
-        tokenizer=Recipe(steps=200, batch=32, lr=1e-3, muon_lr=4e-3, warmup=10),
-        planner=Recipe(steps=300, batch=32, lr=2e-3, muon_lr=4e-3, warmup=10),
-        decoder=Recipe(steps=300, batch=16, lr=2e-3, muon_lr=4e-3, warmup=10),
-    ),
+    "mini": {
+        "vae": Recipe(steps=5000, batch=16, lr=1e-3),
+        "tokenizer": Recipe(steps=3500, batch=128, lr=1e-3, muon_lr=4e-3),
+        "glyph": Recipe(steps=6000, batch=64, lr=2e-3, muon_lr=8e-3, weight_decay=0.0, decay=0.4),
+        "planner": Recipe(steps=5500, batch=32, lr=1e-3, muon_lr=4e-3),
+        "planner-large": Recipe(steps=4700, batch=32, lr=7e-4, muon_lr=2.8e-3, decay=0.6),
+        "planner-letters": Recipe(steps=2650, batch=32, lr=7e-4, muon_lr=2.8e-3, decay=0.6),
+        "decoder": Recipe(steps=5500, batch=32, lr=1e-3, muon_lr=4e-3),
+        "decoder-large": Recipe(steps=2600, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
+        "decoder-letters": Recipe(steps=2000, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
+    },
+    "tiny": {
+        "vae": Recipe(steps=200, batch=8, lr=1e-3, warmup=10),
+        "tokenizer": Recipe(steps=200, batch=32, lr=1e-3, muon_lr=4e-3, warmup=10),
+        "glyph": Recipe(steps=200, batch=32, lr=2e-3, muon_lr=8e-3, weight_decay=0.0, warmup=10),
+        "planner": Recipe(steps=300, batch=32, lr=2e-3, muon_lr=4e-3, warmup=10),
+        "planner-large": Recipe(steps=100, batch=32, lr=1e-3, muon_lr=2e-3, warmup=10),
+        "planner-letters": Recipe(steps=100, batch=32, lr=1e-3, muon_lr=2e-3, warmup=10),
+        "decoder": Recipe(steps=300, batch=16, lr=2e-3, muon_lr=4e-3, warmup=10),
+        "decoder-large": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
+        "decoder-letters": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
+    },
 }

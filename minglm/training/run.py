@@ -17,15 +17,16 @@ import torch.distributed as dist
 from tqdm import tqdm
 
 from minglm.config import Config, preset
-from minglm.device import Device, set_threads
+from minglm.device import Device, cores, set_threads
 from minglm.model import weights
 from minglm.model.bpe import BPE
 from minglm.plot import loss_curve
-from minglm.training import checkpoint, ranks
+from minglm.training import checkpoint, lanes, ranks
 from minglm.training.batches import SEEDS, pixels
 from minglm.training.loop import train as loop
-from minglm.training.recipe import RECIPES, Recipe, Stage
+from minglm.training.recipe import DECODERS, PLANNERS, RECIPES, Recipe, Stage
 from minglm.training.stage_decoder import decoder_stage
+from minglm.training.stage_glyph import glyph_stage
 from minglm.training.stage_planner import planner_stage
 from minglm.training.stage_tokenizer import tokenizer_stage
 from minglm.training.stage_vae import vae_stage
@@ -43,8 +44,8 @@ def interrupts() -> Iterator[list]:
         signal.signal(signal.SIGINT, before)
 
 
-def train(options: argparse.Namespace) -> None:
-    """Train the stages that the command names.
+def train(options: argparse.Namespace) -> int:
+    """Train the stages that the command names; returns the exit code.
 
     What an earlier run left in the folder is continued (--resume), kept under another name (--restart), or a
     reason to refuse; it is never overwritten. Raises ValueError for what cannot be done, before anything is
@@ -59,19 +60,37 @@ def train(options: argparse.Namespace) -> None:
         )
     device = ranks.card(options.device)
     set_threads(ranks.fair_threads() if options.threads is None else options.threads)
-    names = STAGES if options.stage == "all" else (options.stage,)
+    every = options.stage in ("all", ["all"])
+    names = STAGES if every else tuple(options.stage)
     folder = options.out or Path("runs") / options.config
+    if every and device.kind == "cpu" and options.threads is None and cores() > 1 \
+            and not (dist.is_torchelastic_launched() or getattr(options, "simulate_npu", False)):
+        for name in names:
+            recipe_of(name, options)
+        if aside := earlier_run(names, folder, options):
+            keep_earlier(aside, folder)
+        return 0 if lanes.side_by_side(options, train) else 1
     with ranks.group(device), interrupts() as stop:
         recipes = {name: recipe_of(name, options) for name in names}
-        check_needs(names, folder)
+        if options.lane is None:
+            check_needs(names, folder)
         again = ranks.restarted()            # by torchrun, since a process died: what is here is its own
         resume = options.resume or again
         aside = [] if again else earlier_run(names, folder, options)
         until = None if options.minutes is None else time.monotonic() + 60 * options.minutes
+
+        def ended() -> bool:
+            return bool(stop) or until is not None and time.monotonic() > until
+
         for name, recipe in recipes.items():
+            if options.lane is not None:
+                if not lanes.wait_for(folder, NEEDS.get(name, ()), ended):
+                    break
+                set_threads(lanes.fair_threads(options.lane, folder))
             if not train_stage(name, folder, options, recipe, device, resume, aside, stop, until):
                 break
             aside = []
+    return 0
 
 
 def recipe_of(name: str, options: argparse.Namespace) -> Recipe:
@@ -116,8 +135,10 @@ def earlier_run(names: Sequence[str], folder: Path, options: argparse.Namespace)
 
 
 def left_behind(name: str, folder: Path) -> list[Path]:
-    """The folders of a stage with logs and checkpoints, or weights, in them."""
-    folders = folder / "training" / name, *(folder / part for part in OUTPUTS[name])
+    """The folders of a stage with logs and checkpoints, or weights, in them. Of a part that several stages
+    train in turn, the first owns the weights."""
+    mine = [part for part in OUTPUTS[name] if next(n for n in STAGES if part in OUTPUTS[n]) == name]
+    folders = folder / "training" / name, *(folder / part for part in mine)
     return [path for path in folders if any(file.is_file() for file in path.rglob("*"))]
 
 
@@ -139,7 +160,7 @@ def train_stage(name: str, folder: Path, options: argparse.Namespace, recipe: Re
 
     aside: folders to put aside as soon as nothing can be refused any more.
     """
-    config, leader, minutes = preset(options.config), not ranks.rank(), 0.0
+    config, leader, minutes = staged(name, preset(options.config)), not ranks.rank(), 0.0
     place = folder / "training" / name
     with ranks.leader_first():
         stage = build(name, config, device, recipe, folder)
@@ -148,7 +169,8 @@ def train_stage(name: str, folder: Path, options: argparse.Namespace, recipe: Re
             keep_earlier(aside, folder)
     run = loop(stage, device, place, resume, options.save_every, accumulate=options.accumulate,
                sharded=options.parallel == "fsdp", recompute=options.checkpoint_activations)
-    with tqdm(total=recipe.steps, desc=name, unit="step", smoothing=0.05, disable=not leader) as bar:
+    with tqdm(total=recipe.steps, desc=name, unit="step", smoothing=0.05, disable=not leader,
+              position=options.lane) as bar:
         for step in run:
             if not bar.n:                    # resumed steps say nothing about speed
                 bar.n = bar.initial = bar.last_print_n = step.number - 1
@@ -172,9 +194,11 @@ def train_stage(name: str, folder: Path, options: argparse.Namespace, recipe: Re
     return True
 
 
-STAGES = tuple(SEEDS)
-NEEDS = dict(planner=("tokenizer",), decoder=("vae", "tokenizer"))
-OUTPUTS = dict(vae=("vae",), tokenizer=("tokenizer",), planner=("planner",), decoder=("decoder", "glyph"))
+STAGES = ("vae", "tokenizer", "glyph", *PLANNERS, *DECODERS)
+NEEDS = {name: ("tokenizer", *PLANNERS[:i][:1]) for i, name in enumerate(PLANNERS)}
+NEEDS |= {name: ("vae", "tokenizer", "glyph", *DECODERS[:i][:1]) for i, name in enumerate(DECODERS)}
+OUTPUTS = {name: (name,) for name in STAGES}
+OUTPUTS |= dict.fromkeys(PLANNERS, ("planner",)) | dict.fromkeys(DECODERS, ("decoder", "glyph"))
 
 
 def known(name: str) -> str:
@@ -182,6 +206,12 @@ def known(name: str) -> str:
     if name not in STAGES:
         raise ValueError(f"unknown stage {name!r}: choose one of {', '.join(STAGES)} or all")
     return name
+
+
+def staged(name: str, config: Config) -> Config:
+    """The configuration as a stage trains it: the planner's first stages read texts as BPE tokens."""
+    plain = replace(config, planner=replace(config.planner, spelled=False))
+    return plain if name in PLANNERS[:-1] else config
 
 
 def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Path) -> Stage:
@@ -197,10 +227,16 @@ def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Pat
         if not path.exists():
             BPE.train(corpus(), config.planner.vocab - config.planner.vision_vocab).save(path)
         return tokenizer_stage(config, device, recipe, weights.load_text(folder, config))
+    if name == "glyph":
+        return glyph_stage(config, device, recipe)
     tokenizer = weights.load_part(folder, "tokenizer", config)
-    if name == "planner":
-        return planner_stage(config, device, recipe, weights.load_text(folder, config), tokenizer)
-    return decoder_stage(config, device, recipe, weights.load_part(folder, "vae", config), tokenizer)
+    if name in PLANNERS:
+        planner = None if name == "planner" else weights.load_part(folder, "planner", config)
+        bpe = weights.load_text(folder, config)
+        return planner_stage(name, config, device, recipe, bpe, tokenizer, planner)
+    vae, glyph = (weights.load_part(folder, part, config) for part in ("vae", "glyph"))
+    decoder = None if name == "decoder" else weights.load_part(folder, "decoder", config)
+    return decoder_stage(name, config, device, recipe, vae, tokenizer, glyph, decoder)
 
 
 def finish(stage: Stage, config: Config, folder: Path) -> None:

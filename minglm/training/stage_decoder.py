@@ -1,6 +1,9 @@
 """Stage `decoder`: flow matching on latents, given ids and words.
 
-Shapes: B batch · S glyph tokens · N image tokens of the decoder.
+Stage `decoder-large` is the same on canvases of many sizes, from the weights of stage `decoder`;
+`decoder-letters` follows it, with plans in which nine texts in ten are misspelt.
+
+Shapes: B batch · H heads · S glyph tokens · N image tokens of the decoder.
 """
 
 from __future__ import annotations
@@ -20,62 +23,87 @@ from minglm.model.decoder import Decoder
 from minglm.model.glyph import GlyphEncoder, collate, gather
 from minglm.model.tokenizer import Tokenizer
 from minglm.model.vae import VAE
-from minglm.training.batches import WHOLE, alike, generator, pixels, planned, text_bytes
+from minglm.training.batches import AGAIN, MISSPELT, WHOLE, alike, generator, pixels, planned, text_bytes
 from minglm.training.recipe import Recipe, Stage
-from minglm.world.lettering import RASTER, lettering, text_mask
+from minglm.world.lettering import lettering
+from minglm.world.masks import object_mask, text_mask
 
 ALIGN = 1                                    # the block whose attention is supervised
 
 
 class DecoderTraining(nn.Module):
-    """Decoder and glyph encoder, trained together, and a head that predicts rasters of letters."""
+    """Decoder and glyph encoder, trained together, and a head that is needed in training only."""
 
-    def __init__(self, config: Config):
+    def __init__(self, decoder: Decoder, glyph: GlyphEncoder):
         super().__init__()
-        self.decoder = Decoder(config.decoder)
-        self.glyph = GlyphEncoder(config.glyph)
-        self.draw = nn.Linear(config.glyph.width, RASTER ** 2)
+        self.decoder, self.glyph = decoder, glyph
+        config = decoder.config
+        self.patch = nn.Linear(config.width, config.channels * config.patch ** 2)
 
 
-def decoder_stage(config: Config, device: Device, recipe: Recipe, vae: VAE,
-                  tokenizer: Tokenizer) -> Stage:
-    """Flow matching on latents, given ids and words.
+@torch.no_grad()
+def begin(config: Config, tokenizer: Tokenizer) -> Decoder:
+    """A new decoder in which ids of similar codes have similar embeddings: most ids are rare, and what is
+    learned of one then holds for its neighbours."""
+    decoder, codes = Decoder(config.decoder), tokenizer.quantiser.codes.cpu()    # (K, E)
+    spread = codes @ torch.randn(codes.shape[1], config.decoder.width)           # (K, D)
+    decoder.prior.weight.copy_(0.5 * spread / spread.std())
+    return decoder
+
+
+def alignment(seen: Tensor, align: Tensor, total: Tensor) -> Tensor:
+    """Cross-entropy between where letters are and what attention says: half of the heads learn the upper
+    halves of letters, half of them the lower ones.
+
+    seen (B, H, N, S): log attention weights from image tokens to glyph tokens; align (B, 2, N, S): the token
+    that each should attend to, see `lettering`; total: the sum of align over the whole batch.
+    """
+    shown = rearrange(seen.clamp_min(-20), "b (t h) n s -> b t h n s", t=2)
+    return -(align[:, :, None] * shown).sum() / shown.shape[2] / total.clamp_min(1e-6)
+
+
+def decoder_stage(name: str, config: Config, device: Device, recipe: Recipe, vae: VAE, tokenizer: Tokenizer,
+                  glyph: GlyphEncoder, decoder: Decoder | None = None) -> Stage:
+    """Flow matching on latents, given ids and words; from the weights of `decoder`, or a new one.
 
     The ids are not those of the picture itself but of one with some texts misspelt, because planners often
     add or omit a letter: the decoder should learn spelling from the words, only position and colour from ids.
 
-    Two auxiliary losses make text learnable in an hour: the attention of half the heads of one block is
-    supervised with the positions of the letters, which the poster world knows, and every glyph token must
-    predict the raster of its letter. Latents under text have a larger weight. Ids and words are dropped at
-    random, for the unconditional branch of guidance.
+    Three auxiliary losses make letters and objects learnable in hours: the attention of one block is
+    supervised with the positions of the letters, which the poster world knows; every glyph token must draw
+    its letter, as in stage `glyph`; and every id must draw its patches, as far as it knows them. Latents
+    under text and objects have larger weights. Ids and words are dropped at random, for the unconditional
+    branch of guidance.
     """
-    model = DecoderTraining(config).to(device.device)
+    model = DecoderTraining(decoder or begin(config, tokenizer), glyph).to(device.device).requires_grad_(True)
     vae, tokenizer = vae.to(device.device).eval(), tokenizer.to(device.device).eval()
-    scale, heads = config.vae.scale, config.decoder.heads // 2
+    scale, heads, patch = config.vae.scale, config.decoder.heads, config.decoder.patch
+    wrong = MISSPELT.get(name, 0.5), AGAIN.get(name, 0.3)
 
     def batch(step: int, share: slice = WHOLE) -> dict:
         # posters and random numbers for the whole batch, whatever `share` is
-        drawn_, g = alike("decoder", step, recipe, text_bytes), generator("decoder", step)
+        drawn_, g = alike(name, step, recipe, text_bytes), generator(name, step)
         size = drawn_[0].height, drawn_[0].width
         count, shape = recipe.batch, (recipe.batch, config.vae.channels,
                                       size[0] // scale, size[1] // scale)
         kept = torch.rand(count, 2, generator=g)
         without = (kept[:, 0] < 0.1)                                             # no words
         no_prior = torch.where(without, kept[:, 1] < 0.7, kept[:, 1] < 0.04)     # no ids
-        rng, noise, u = (random.Random(f"plan/{step}"), torch.randn(shape, generator=g),
+        rng, noise, u = (random.Random(f"plan/{name}/{step}"), torch.randn(shape, generator=g),
                          torch.rand(count, generator=g))
-        plans = [p if skip else planned(rng, p) for p, skip in zip(drawn_, without.tolist())]
+        plans = [p if skip else planned(rng, p, *wrong) for p, skip in zip(drawn_, without.tolist())]
         # from here on only this rank's samples
         drawn_, plans, without = drawn_[share], plans[share], without[share]
         shown = [p if not skip else replace(p, regions=()) for p, skip in zip(drawn_, without.tolist())]
-        glyphs = collate([[r.text.upper() for r in p.regions] for p in shown])
+        glyphs = collate([p.strings for p in shown], 8)
         align, rasters = lettering(shown, glyphs["index"])
-        data = dict(images=pixels(drawn_), plans=pixels(plans), text=F.max_pool2d(text_mask(drawn_), scale),
+        text, objects = (F.max_pool2d(mask(drawn_), scale) for mask in (text_mask, object_mask))
+        data = dict(images=pixels(drawn_), plans=pixels(plans), text=text, weight=1 + 3 * text + 3 * objects,
                     noise=noise[share], u=1 - u[share], keep=~no_prior[share], align=align, rasters=rasters,
                     **glyphs)
         data = device.to(data)
         # the denominators of the losses, taken before the batch is divided into parts
-        sums = dict(weight=(1 + 3 * data["text"]).sum(), text=data["text"].sum(), align=data["align"].sum(),
+        sums = dict(weight=data["weight"].sum(), text=data["text"].sum(), align=data["align"].sum(),
                     drawing=(data["rasters"].amax(-1) > 0).sum())
         with torch.no_grad(), device.autocast():
             images, plans = data.pop("images"), data.pop("plans")
@@ -90,21 +118,25 @@ def decoder_stage(config: Config, device: Device, recipe: Recipe, vae: VAE,
                                              b["prior"], features, b["tokens"], b["keep"], block=ALIGN,
                                              heads=heads)
         sums = b["sums"]
-        flow_loss = flow.loss(velocity, b["latents"], b["noise"], 1 + 3 * b["text"], sums["weight"])
+        flow_loss = flow.loss(velocity, b["latents"], b["noise"], b["weight"], sums["weight"])
         text_loss = flow.loss(velocity.detach(), b["latents"], b["noise"], b["text"], sums["text"])
-        # attention: half of the supervised heads for upper, half for lower halves of letters
-        shown = rearrange(seen.clamp_min(-20), "b (t h) n s -> b t h n s", t=2)
-        align = -(b["align"][:, :, None] * shown).sum() / (heads // 2) / sums["align"].clamp_min(1e-6)
+        align = alignment(seen, b["align"], sums["align"])
         # rasters: not for end tokens and padding, which have none
         has = b["rasters"].amax(-1) > 0
-        drawing = F.binary_cross_entropy_with_logits(model.draw(features).float(), b["rasters"],
+        drawing = F.binary_cross_entropy_with_logits(model.glyph.draw(features).float(), b["rasters"],
                                                      reduction="none").mean(-1)
         drawing = (drawing * has).sum() / sums["drawing"].clamp_min(1e-6)
-        value = flow_loss + 0.1 * align + drawing
+        # ids: what they tell a token is enough to draw its patch, as far as the id knows it
+        patches = rearrange(model.patch(model.decoder.heard(b["prior"])),
+                            "b (h w) (c p q) -> b c (h p) (w q)", h=b["latents"].shape[2] // patch, p=patch,
+                            q=patch)
+        ids = (patches.float() - b["latents"]).square().mean(1, keepdim=True)
+        ids = (ids * b["weight"]).sum() / sums["weight"]
+        value = flow_loss + 0.1 * align + drawing + ids
         return value, dict(flow=flow_loss.detach(), text=text_loss, align=align.detach(),
-                           drawing=drawing.detach())
+                           drawing=drawing.detach(), ids=ids.detach())
 
     def hidden(name: str) -> bool:
         return name.startswith("decoder.blocks") and "modulation" not in name
 
-    return Stage("decoder", model, batch, loss, recipe, hidden)
+    return Stage(name, model, batch, loss, recipe, hidden, rare=lambda name: name == "decoder.prior.weight")

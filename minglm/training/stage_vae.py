@@ -14,7 +14,12 @@ from minglm.model.vae import VAE
 from minglm.training.batches import WHOLE, drawn, generator, image_size, pixels
 from minglm.training.recipe import Recipe, Stage
 from minglm.world.draw import draw
-from minglm.world.lettering import text_mask
+from minglm.world.masks import text_mask
+
+
+def psnr(a: Tensor, b: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of images in [-1, 1], in dB."""
+    return 10 * torch.log10(4 / (a - b).float().square().mean())         # 4: the range of 2, squared
 
 
 def loss(vae: VAE, images: Tensor, weight: Tensor, noise: Tensor) -> tuple[Tensor, dict]:
@@ -28,8 +33,7 @@ def loss(vae: VAE, images: Tensor, weight: Tensor, noise: Tensor) -> tuple[Tenso
     # squared error for the PSNR, absolute error and its gradients for sharp strokes
     edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
     value = (weight * (error.square() + 0.1 * error.abs())).mean() + 0.1 * edges
-    psnr = 10 * torch.log10(4 / error.detach().square().mean())          # 4: the range of 2, squared
-    return value, dict(psnr=psnr)
+    return value, dict(psnr=psnr(out.detach(), images))
 
 
 def vae_stage(config: Config, device: Device, recipe: Recipe) -> Stage:
@@ -39,7 +43,7 @@ def vae_stage(config: Config, device: Device, recipe: Recipe) -> Stage:
     model.to(device.device)
 
     def batch(step: int, share: slice = WHOLE) -> dict:
-        height, width = image_size(step, recipe.steps)
+        height, width = image_size("vae", step)
         posters_ = drawn("vae", step, recipe.batch, (height, width), share)
         s, c = config.vae.scale, config.vae.channels
         # for the whole batch, then sliced: the same noise for any number of ranks

@@ -1,148 +1,144 @@
 """Drawing a poster: `draw(seed, index)` is a deterministic function to a poster with its caption.
 
-What evaluation uses is never drawn for training: held-out words, one in ten random strings, (object,
-background) pairs and (object, place) pairs, and one caption pattern per language.
+What evaluation uses is never drawn for training: a tenth of all texts, of the (object, background) and the
+(object, place) pairs, and one way of phrasing per language.
 """
 
 from __future__ import annotations
 
+import itertools
 import random
-import zlib
 from collections.abc import Iterator
-from functools import cache
 
 from minglm.world.captions_en import english
 from minglm.world.captions_zh import chinese
-from minglm.world.layout import CELL, HAN_PITCH, LATIN_PITCH, fits, slot_box
-from minglm.world.posters import (
-    COLOURS,
-    LATIN,
-    PLACES,
-    Poster,
-    Region,
-    backgrounds,
-    han_characters,
-    text_colours,
-    things,
-    words,
-)
+from minglm.world.colours import COLOURS, text_colours
+from minglm.world.explicit import explicit
+from minglm.world.explicit import held_out as held_out_caption
+from minglm.world.layout import CELL, divided
+from minglm.world.objects import backgrounds, things
+from minglm.world.posters import MOST_LINES, PLACES, Group, Poster, Region, arrange
+from minglm.world.texts import choose_text, held_out, words
 
-SPLITS = ("train", "seen", "unseen", "random")
+SPLITS = ("train", "words", "phrases", "random")
+LARGEST_SIDE = 256
+EXPLICIT = 0.3                               # of the training captions: as the enhancer writes them
 
 
-def held_out(*parts: str) -> bool:
-    """Whether this string, or pair, is held out for evaluation: a tenth of all, by checksum."""
-    return zlib.crc32("/".join(parts).encode()) % 10 == 0
+def choose_groups(rng: random.Random, width: int) -> tuple[Group, ...]:
+    """No object, one to three of a kind, or up to three of several kinds."""
+    kinds = tuple(things())
+    shape = rng.choices(((), (1,), (2,), (3,), (1, 1), (1, 2), (2, 1), (1, 1, 1)),
+                        (20, 46, 9, 6, 11, 3, 3, 2))[0]
+    while CELL * sum(shape) > width:
+        shape = (1,)
+    return tuple(Group(name, count) for name, count in zip(rng.sample(kinds, len(shape)), shape))
 
 
-ARRANGEMENTS = {  # object place -> the sets of slots that leave it free
-    "centre": [(), ("top",), ("bottom",), ("top", "bottom")],
-    "left": [(), ("top",), ("bottom",), ("right",), ("top", "right"), ("right", "bottom"),
-             ("top", "bottom"), ("top", "right", "bottom")],
-    "right": [(), ("top",), ("bottom",), ("left",), ("top", "left"), ("left", "bottom"),
-              ("top", "bottom"), ("top", "left", "bottom")],
-    "top": [(), ("bottom",)],
-    "bottom": [(), ("top",)],
-}
+def choose_background(rng: random.Random, groups: tuple[Group, ...]) -> str:
+    """A background on which all objects stand out, if there is one."""
+    good = [c for c in COLOURS if all(c in backgrounds(group.thing) for group in groups)]
+    return rng.choice(good or list(COLOURS))
 
 
-@cache
-def arrangements(count: int, sides: bool) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """All (place, slots) with `count` words; without `sides`, none beside the object."""
-    return tuple((place, slots) for place, sets in ARRANGEMENTS.items() for slots in sets
-                 if len(slots) == count and (sides or not {"left", "right"} & set(slots)))
+def slots_for(rng: random.Random, place: str, objects: int, count: int) -> list[str]:
+    """The slots of `count` texts, in reading order."""
+    free = {"top": ["bottom"], "bottom": ["top"], "left": ["top", "bottom", "right"],
+            "right": ["top", "left", "bottom"]}.get(place, ["top", "bottom"])
+    if not objects:
+        free = ["top", "centre", "bottom"]
+    order = ("top", "left", "centre", "right", "bottom")
+    return sorted((rng.choice(free) for _ in range(count)), key=order.index)
 
 
-@cache
-def fitting(name: str, room: int, shrink: bool) -> tuple[str, ...]:
-    """The words of a list that fit `room` pixels, at full size or, with `shrink`, smaller."""
-    step = HAN_PITCH if name.startswith("zh") else LATIN_PITCH
-    return tuple(w for w in words(name) if (fits(w, room) if shrink else len(w) * step <= room))
-
-
-def random_string(rng: random.Random, language: str, room: int, evaluation: bool) -> str:
-    """A string of random characters; the tenth selected by `held_out` is for evaluation only."""
-    step = HAN_PITCH if language == "zh" else LATIN_PITCH
-    low, high = ((2, 3) if language == "zh" else (3, 6)) if evaluation else (
-        (1, 4) if language == "zh" else (2, 8))
-    high = min(high, room // step)
-    while True:
-        length = rng.randint(min(low, high), high)
-        if language == "zh":
-            text = "".join(rng.choices(han_characters(), k=length))
-        elif evaluation or rng.random() < 0.8:
-            text = "".join(rng.choices(LATIN[:26], k=length))
-        elif rng.random() < 0.5:
-            text = "".join(rng.choices(LATIN[:36], k=length))
-        else:  # two words, or a word followed by a punctuation mark
-            text = rng.choice(fitting("en_seen", room, False))
-            text += rng.choice(["!", "?", " " + rng.choice(fitting("en_seen", 64, False))])
-            if len(text) * step > room:
-                continue
-        if held_out(text) == evaluation and text not in words(f"{language}_unseen"):
-            return text
-
-
-def choose_text(rng: random.Random, language: str, room: int, split: str) -> str:
-    """A word for a slot `room` pixels wide."""
-    if split == "random" or (split == "train" and rng.random() < 0.35):
-        return random_string(rng, language, room, split == "random")
-    name = f"{language}_{'unseen' if split == 'unseen' else 'seen'}"
-    return rng.choice(fitting(name, room, split == "train" and rng.random() < 0.1))
+def is_held_out(poster: Poster) -> bool:
+    """Whether a poster pairs what is held out for evaluation."""
+    return any(held_out(group.thing, poster.background) or held_out(group.thing, poster.place)
+               for group in poster.groups)
 
 
 def draw(seed: int, index: int, height: int = 128, width: int = 128, split: str = "train",
-         language: str | None = None, count: int | None = None) -> Poster:
+         language: str | None = None, count: int | None = None, objects: int | None = None,
+         full: bool = False, told: float = EXPLICIT) -> Poster:
     """Poster number `index` of stream `seed`; the same arguments always give the same poster.
 
-    height, width: pixels, multiples of 32. split: "train", or what evaluation draws its words from ("seen",
-    "unseen", "random"). language: "en" or "zh"; count: 0 to 3 words; both random if None. Raises ValueError
-    for an invalid size or split.
+    height, width: pixels, multiples of 32. split: "train", or what evaluation draws its texts from.
+    language: "en" or "zh"; count: 0 to 5 texts; objects: 0 or 1 of them; random if None. full: no ground is
+    left empty, which shows most per picture: text from top to bottom, or, with `objects`, a row of so many
+    and text in what is left. told: how often a training caption tells everything, as the enhancer's do.
+    Raises ValueError for an invalid size or split.
     """
-    if height % CELL or width % CELL or min(height, width) < 3 * CELL:
-        raise ValueError(f"size {height}x{width}: both sides must be multiples of {CELL}, "
-                         f"at least {3 * CELL}")
+    if height % CELL or width % CELL or min(height, width) < 3 * CELL or max(height, width) > LARGEST_SIDE:
+        raise ValueError(f"size {height}x{width}: both sides must be multiples of {CELL} "
+                         f"from {3 * CELL} to {LARGEST_SIDE}")
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")
-    rng = random.Random(f"{seed}/{index}")
+    rng, training = random.Random(f"{seed}/{index}"), split == "train"
     language = language or rng.choice(("en", "zh"))
-    sides = width >= 4 * CELL                            # room for a slot beside the object
-    count = rng.choices((0, 1, 2, 3), (3, 44, 34, 19))[0] if count is None else count
-    if not sides:
-        count = min(count, 2)
-    place, slots = rng.choice(arrangements(count, sides))
-    training = split == "train"
-    while True:  # until nothing held out is paired
-        thing = rng.choice(tuple(things()))
-        background = rng.choice(backgrounds(thing))
-        if not training or not (held_out(thing, background) or held_out(thing, place)):
-            break
-        place, slots = rng.choice(arrangements(count, sides))
-    regions = []
-    for slot in slots:
-        x0, _, x1, _ = slot_box(slot, height, width)
-        other = training and rng.random() < 0.12  # English captions may quote Chinese and vice versa
-        spoken = {"en": "zh", "zh": "en"}[language] if other else language
-        text = choose_text(rng, spoken, x1 - x0, split)
-        regions.append(Region(slot, text, rng.choice(text_colours(background))))
-    poster = Poster(background, thing, place, tuple(regions), height, width, language=language)
-    poster.caption = caption(rng, poster, training)
-    return poster
+    roomy = height * width > 128 * 192
+    texts = rng.choices(range(6), (5, 45, 30, 12, 5, 3) if roomy else (5, 55, 30, 10, 0, 0))[0]
+    row = min(objects or 0, width // (2 * CELL)) if full else 0
+    big = row > 0 and rng.random() < 0.3         # one object in place of a row
+    if full:
+        texts = height // CELL - (3 if big else 2 if row else 0)
+    elif count is not None:
+        texts = count
+    for tries in itertools.count():          # until everything has room and nothing held out is paired
+        if count is None and tries % 40 == 39:
+            texts = max(1, texts - 1)        # it is a small sheet
+        groups = choose_groups(rng, width)
+        if full:
+            groups = tuple(Group(thing) for thing in rng.sample(tuple(things()), 1 if big else row))
+        elif objects is not None:
+            groups = (Group(rng.choice(tuple(things()))),)[:objects]
+        if not groups and not texts:
+            continue
+        background = choose_background(rng, groups)
+        place = rng.choices(tuple(PLACES), (22, 22, 36, 10, 10))[0] if groups else "centre"
+        size = rng.choices(("normal", "big", "small"), (72, 22, 6))[0] if groups else "normal"
+        if full and groups:
+            place, size = rng.choice(("top", "centre", "bottom")), "big" if big else "normal"
+        # English captions may quote Chinese and vice versa
+        spoken = [{"en": "zh", "zh": "en"}[language] if training and rng.random() < 0.12 else language
+                  for _ in range(texts)]
+        colours = [rng.choice(text_colours(background)) for _ in spoken]
+        if training and rng.random() < 0.5:
+            colours = colours[:1] * texts                                        # as people do who name one
+        slots = slots_for(rng, place, bool(groups), texts)
+        if full:                             # a text a line, mostly Chinese, which has more to learn
+            if groups:
+                above = {"top": 0, "bottom": texts}.get(place, texts // 2)
+                slots = ["top"] * above + ["bottom"] * (texts - above)
+            spoken = rng.choices(("zh", "en"), (7, 3), k=texts)
+        room = width if full else None
+        regions = tuple(Region(slot, choose_text(rng, tongue, split, room), colour)
+                        for slot, tongue, colour in zip(slots, spoken, colours))
+        poster = Poster(background, groups, place, regions, height, width, size, language=language)
+        if not (training and is_held_out(poster)) and has_room(poster):
+            poster.caption = caption(rng, poster, told) if training else held_out_caption(poster)
+            return poster
 
 
-def caption(rng: random.Random, poster: Poster, training: bool) -> str:
-    """One way of asking for `poster`: patterns 1 and up in training, pattern 0 otherwise."""
-    write, patterns = (english, 7) if poster.language == "en" else (chinese, 5)
-    return write(rng, poster, rng.randint(1, patterns) if training else 0, training)
+def has_room(poster: Poster) -> bool:
+    """Whether everything fits, and no word has to be divided."""
+    try:
+        _, lines = arrange(poster)
+    except ValueError:
+        return False
+    return len(lines) <= MOST_LINES and not any(divided(r.text, poster.width) for r in poster.regions)
 
 
-def corpus(captions: int = 20_000, weight: int = 5_000) -> Iterator[str]:
-    """The BPE's training texts: captions, and `weight` times each the Chinese words they are composed of.
+def caption(rng: random.Random, poster: Poster, told: float = EXPLICIT) -> str:
+    """One training caption: a share `told` of them are the enhancer's, the others free."""
+    if rng.random() < told:
+        return explicit(poster)
+    return (english if poster.language == "en" else chinese)(rng, poster)
 
-    The words stand in for the natural text of which a real vocabulary is learned. In captions alone the most
-    frequent pairs are not words: 色 and 海 in 蓝色海报, "blue poster".
-    """
-    yield from (draw(0, i).caption for i in range(captions))
-    names = [*(zh for zh, _ in things().values()), *(zh for _, zh in COLOURS.values()), *PLACES.values(),
-             "海报", "背景", "文字"]
-    yield from (name for name in names for _ in range(weight))
+
+def corpus(count: int = 20_000) -> Iterator[str]:
+    """Captions, the text on which the BPE is trained; one in four is a line of the word lists."""
+    names = ("en_words", "en_phrases", "zh_words", "zh_phrases")
+    for i in range(count):
+        yield draw(0, i).caption
+        if i % 4 == 3:
+            yield words(names[i // 4 % 4])[i * 7919 % len(words(names[i // 4 % 4]))]

@@ -1,23 +1,28 @@
-"""The layout of a poster: slots for text, squares for the object, and letters in their cells. Units: pixels.
+"""Setting text: a text is broken into lines, and each line's letters get their cells. Units: pixels.
 
-Everything is aligned to a grid of 32-pixel cells (one planner id each), and characters to a fixed pitch: 16
-pixels for Latin capitals, 32 for Chinese, less only where a slot is too narrow. So what a piece of the
-picture shows is nearly a function of (word, slot), which is what makes it learnable on a laptop.
+A line is 32 pixels high, as tall as the picture of one planner id. Narrow characters are 16 pixels wide and
+wide ones 32, less only where a single word is a little too long for its line. So what a piece of the picture
+shows is nearly a function of (line, place), which is what makes it learnable on a laptop. Training, prompts
+and the pipeline all break lines with `wrap`.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from PIL import Image, ImageDraw, ImageFont
 
 from minglm.files import DATA
+from minglm.world.characters import columns, is_wide
 
-CELL = 32
-LATIN_PITCH, HAN_PITCH = 16, 32
-LATIN_FONT, HAN_FONT = 26 / 16, 28 / 32      # font size per pixel of pitch
-SMALLEST_FONT = 16
+CELL = 32                                    # pixels per planner id and side; the height of a line
+PITCH = 16                                   # pixels per narrow character
+TIGHT = 0.8                                  # the smallest pitch, as a share of the full one
+FONT = {False: 26 / 16, True: 28 / 32}       # font size per pixel of pitch: narrow, wide
+NEVER_FIRST = "，。！？：；、）》】」』”’…—·～,.!?:;)]}%°"
+NEVER_LAST = "（《【「『“‘([{￥$£€¥#@"
 
 
 @dataclass(frozen=True)
@@ -25,67 +30,120 @@ class Letter:
     """One drawn character and its cell, in pixels."""
 
     character: str
+    wide: bool
     x: float
     y: float
     width: float
-    height: float
 
 
-def slot_box(slot: str, height: int, width: int) -> tuple[int, int, int, int]:
-    """(x0, y0, x1, y1) of a text slot: a row at the full width, or two cells beside the object."""
-    middle = height // 2 - CELL // 2
-    return {"top": (0, 0, width, CELL), "bottom": (0, height - CELL, width, height),
-            "left": (0, middle, 2 * CELL, middle + CELL),
-            "right": (width - 2 * CELL, middle, width, middle + CELL)}[slot]
+def measure(line: str, text: str | None = None) -> int:
+    """The width of a line at full pitch; `text` is what the line is a part of."""
+    return PITCH * columns(line, text)
 
 
-def object_box(place: str, height: int, width: int) -> tuple[int, int, int, int]:
-    """(x0, y0, x1, y1) of the square that holds the object."""
-    free = height // 2 if place in ("top", "bottom") else height - 2 * CELL
-    side = min(2 * CELL, width // 2, free)
-    x = {"left": 0, "right": width - side}.get(place, (width - side) // 2)
-    y = {"top": 0, "bottom": height - side}.get(place, (height - side) // 2)
-    return x, y, x + side, y + side
+# ---------------------------------------------------------------- breaking lines
+
+def pieces(text: str) -> list[str]:
+    """What may stand alone in a line: a word with the space before it, or a wide character with its marks."""
+    found: list[str] = []
+    for part in re.findall(r" *[^ ]+", text):
+        piece = ""
+        for c in part:
+            # between two characters of which one is wide there may be a break, unless a mark forbids it
+            open_ = piece.strip() and (is_wide(c, text) or is_wide(piece[-1], text))
+            if open_ and c not in NEVER_FIRST and piece[-1] not in NEVER_LAST:
+                found.append(piece)
+                piece = ""
+            piece += c
+        found.append(piece)
+    return found
 
 
-def is_han(text: str) -> bool:
-    """Whether a text is set at the wide pitch: it contains a Chinese character."""
-    return any("\u4e00" <= c <= "\u9fff" for c in text)
+def fill(parts: list[str], text: str, room: int, most: int) -> list[str]:
+    """Lines of at most `room` pixels at full pitch, each filled before the next is begun; a piece that is
+    wider has a line for itself, and is divided if it is wider than `most`, too."""
+    lines: list[str] = []
+    for part in parts:
+        if lines and measure(lines[-1] + part, text) <= room:
+            lines[-1] += part
+            continue
+        part = part.lstrip()
+        while len(part) > 1 and measure(part, text) > most:
+            count = next(n for n in range(len(part) - 1, 0, -1) if n == 1 or measure(part[:n], text) <= room)
+            lines.append(part[:count])
+            part = part[count:]
+        lines.append(part)
+    return lines
 
 
-def pitch(text: str, room: int) -> float:
-    """The pixels from one character of `text` to the next in a slot `room` pixels wide."""
-    return min(HAN_PITCH if is_han(text) else LATIN_PITCH, room / max(1, len(text)))
+@lru_cache(maxsize=4096)
+def wrap(text: str, room: int) -> tuple[str, ...]:
+    """The lines of a text in `room` pixels: as few as possible, then as equal in length as possible.
 
-
-def fits(text: str, room: int) -> bool:
-    """Whether `text` can be set in `room` pixels at no less than the smallest font size."""
-    return pitch(text, room) * (HAN_FONT if is_han(text) else LATIN_FONT) >= SMALLEST_FONT - 0.01
-
-
-def set_text(text: str, box: tuple[int, int, int, int]) -> list[Letter]:
-    """Centre `text`, in capitals, in a slot.
-
-    At full pitch an odd number of letters starts half a letter left of the exact centre, so that letters are
-    aligned to the 16-pixel grid of the decoder's tokens.
+    A word that is too long for a line is set up to a fifth tighter before it is divided. A line break in the
+    text is kept.
     """
-    x0, y0, x1, y1 = box
-    step = pitch(text, x1 - x0)
-    start = (x0 + x1) / 2 - step * len(text) / 2
-    if step == LATIN_PITCH:
-        start -= start % LATIN_PITCH
-    return [Letter(c, start + i * step, y0, step, y1 - y0) for i, c in enumerate(text.upper())]
+    found: list[str] = []
+    for paragraph in text.split("\n"):
+        parts, most = pieces(paragraph), int(room / TIGHT)
+        lines = fill(parts, paragraph, room, most)
+        widths = [measure(part.strip(), paragraph) for part in parts]
+        least = max((width for width in widths if width <= room), default=room)
+        for narrower in range(room // PITCH * PITCH, least - 1, -PITCH):
+            even = fill(parts, paragraph, narrower, most)
+            if len(even) > len(lines):
+                break
+            lines = even
+        found += lines
+    return tuple(found)
+
+
+def tight(text: str, room: int) -> bool:
+    """Whether a word is too long for lines of `room` pixels at full pitch."""
+    return any(measure(part.strip(), text) > room for part in pieces(text.replace("\n", " ")))
+
+
+def divided(text: str, room: int) -> bool:
+    """Whether a word has to be divided to fit lines of `room` pixels."""
+    return tight(text, int(room / TIGHT))
+
+
+# ---------------------------------------------------------------- placing letters
+
+def set_line(line: str, x0: float, x1: float, y: float) -> list[Letter]:
+    """The letters of one line, centred between x0 and x1.
+
+    At full pitch letters stand on the 16-pixel grid of the decoder's tokens, so a line with an odd number of
+    narrow characters starts half a letter left of the exact centre.
+    """
+    width = measure(line)
+    scale = min(1.0, (x1 - x0) / max(1, width))
+    x = (x0 + x1) / 2 - scale * width / 2
+    if scale == 1.0:
+        x -= (x - x0) % PITCH
+    letters = []
+    for c in line:
+        wide = is_wide(c, line)
+        step = scale * PITCH * (1 + wide)
+        letters.append(Letter(c, wide, x, y, step))
+        x += step
+    return letters
 
 
 @cache
+def font(wide: bool, size: int) -> ImageFont.FreeTypeFont:
+    """The font of wide or of narrow characters."""
+    name = "MiniGLMSansSC-Bold.ttf" if wide else "MiniGLMMono-Bold.ttf"
+    return ImageFont.truetype(DATA / "fonts" / name, size, layout_engine=ImageFont.Layout.BASIC)
+
+
+@lru_cache(maxsize=16384)
 def glyph(character: str, step: float, wide: bool) -> tuple[Image.Image, int, int]:
     """(mask, dx, dy): a character's raster and its offset in a cell `step` wide and 32 high."""
-    name = "MiniGLMSansSC-Bold.ttf" if wide else "MiniGLMMono-Bold.ttf"
-    size = round(step * (HAN_FONT if wide else LATIN_FONT))
-    font = ImageFont.truetype(DATA / "fonts" / name, size, layout_engine=ImageFont.Layout.BASIC)
-    x0, y0, x1, y1 = font.getbbox(character)
+    face = font(wide, round(step * FONT[wide]))
+    x0, y0, x1, y1 = face.getbbox(character)
     mask = Image.new("L", (max(1, x1 - x0), max(1, y1 - y0)))
-    ImageDraw.Draw(mask).text((-x0, -y0), character, fill=255, font=font)
-    # centre the ink of Chinese characters, but keep Latin capitals on one baseline
-    _, top, _, bottom = font.getbbox(character if wide else "H")
-    return mask, round((step - mask.width) / 2), round((CELL - (bottom - top)) / 2 - top + y0)
+    ImageDraw.Draw(mask).text((-x0, -y0), character, fill=255, font=face)
+    # a character stays where the font has it in its cell: letters on one baseline, marks where they belong
+    _, top, _, bottom = face.getbbox("国" if wide else "H")
+    return mask, round((step - face.getlength(character)) / 2 + x0), round((CELL - bottom - top) / 2 + y0)

@@ -1,49 +1,47 @@
-"""What a poster is: colours, objects, words, and its picture.
+"""What a poster is: a flat background, up to three objects, texts in lines, and its picture. Units: pixels.
 
-A poster has a flat background, one object and one to three words, rarely none; layout.py says where they go,
-draw.py chooses what they are.
+draw.py chooses what stands on a poster; here is where it goes. Texts fill rows of cells from the top and from
+the bottom; the objects stand in a row of squares in what is left, and short texts may stand beside them.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
-import numpy as np
 from PIL import Image
 
-from minglm.files import DATA
-from minglm.world.layout import Letter, fits, glyph, is_han, object_box, set_text, slot_box
+from minglm.world.characters import explain, han_characters, simplified, tidy, unknown_characters
+from minglm.world.colours import COLOURS
+from minglm.world.layout import CELL, Letter, glyph, measure, set_line, tight, wrap
+from minglm.world.objects import sprite
 
-COLOURS = {  # name: (RGB, Chinese name)
-    "red": ((220, 38, 38), "红色"), "orange": ((245, 130, 32), "橙色"),
-    "yellow": ((250, 215, 60), "黄色"), "green": ((30, 140, 60), "绿色"),
-    "blue": ((35, 80, 200), "蓝色"), "purple": ((125, 50, 165), "紫色"),
-    "pink": ((250, 165, 200), "粉色"), "brown": ((115, 70, 35), "棕色"),
-    "black": ((20, 20, 20), "黑色"), "white": ((250, 250, 250), "白色"),
-    "gray": ((140, 140, 140), "灰色"), "cyan": ((60, 200, 215), "青色"),
-}
 PLACES = {"left": "左边", "right": "右边", "centre": "中间", "top": "顶部", "bottom": "底部"}
-SLOTS = ("top", "left", "right", "bottom")  # reading order, also the order of words in a caption
-MOST_TEXTS = 3                               # of one poster
-LATIN = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 !?"
-NATURAL = {  # objects that people tend to name with their colour: "a red apple"
-    "apple": "red", "banana": "yellow", "lemon": "yellow", "frog": "green", "pig": "pink",
-    "fox": "orange", "strawberry": "red", "cherry": "red", "tomato": "red", "carrot": "orange",
-    "grape": "purple", "eggplant": "purple", "tree": "green", "rose": "red", "car": "red",
-    "heart": "red", "balloon": "red", "water": "blue", "sun": "yellow", "star": "yellow",
-    "moon": "yellow", "whale": "blue", "bus": "yellow", "cactus": "green", "ladybug": "red",
-}
+SLOTS = ("top", "left", "centre", "right", "bottom")  # of texts, in reading order
+SIZES = ("small", "normal", "big")           # of objects: one cell, two cells, as large as fits
+LARGEST = 4 * CELL                           # side of an object
+MOST_LINES, MOST_THINGS = 8, 3
+CANVASES = ((128, 128), (128, 192), (192, 128), (192, 192), (192, 256), (256, 192), (256, 256))  # by area
 
 
 @dataclass(frozen=True)
 class Region:
-    """One word: its slot, the text as written in the caption, and its colour name."""
+    """One quoted text: its slot, the text as written in the caption, and its colour name."""
 
     slot: str
     text: str
     colour: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """Objects of one kind: the English name, and how many."""
+
+    thing: str
+    count: int = 1
+
+
+Box = tuple[int, int, int, int]              # x0, y0, x1, y1
 
 
 @dataclass
@@ -51,113 +49,120 @@ class Poster:
     """What a poster shows, its caption, and its picture, rendered on first use."""
 
     background: str
-    thing: str                               # English name of the object
-    place: str
-    regions: tuple[Region, ...]
+    groups: tuple[Group, ...]                # kinds of objects, from left to right; may be none
+    place: str                               # of the objects
+    regions: tuple[Region, ...]              # in reading order
     height: int = 128
     width: int = 128
+    size: str = "normal"                     # of the objects
     caption: str = ""
     language: str = "en"
 
     @cached_property
     def image(self) -> Image.Image:
         """The picture, RGB, (height, width)."""
-        background = COLOURS[self.background][0]
-        # background, then the object with a margin of two pixels, then each letter's mask in its colour
-        image = Image.new("RGB", (self.width, self.height), background)
-        x0, y0, x1, y1 = object_box(self.place, self.height, self.width)
-        picture = sprite(self.thing, x1 - x0 - 4)
-        image.paste(picture, (x0 + 2, y0 + 2), picture)
-        for region in self.regions:
-            colour = COLOURS[region.colour][0]
-            for letter in self.letters(region):
-                mask, dx, dy = glyph(letter.character, letter.width, is_han(region.text))
-                image.paste(colour, (round(letter.x + dx), round(letter.y + dy)), mask)
+        image = Image.new("RGB", (self.width, self.height), COLOURS[self.background][0])
+        for name, (x0, y0, x1, _) in self.boxes:
+            picture = sprite(name, x1 - x0 - 4)                                  # a margin of two pixels
+            image.paste(picture, (x0 + 2, y0 + 2), picture)
+        for region, _, letters in self.lines:
+            for letter in letters:
+                mask, dx, dy = glyph(letter.character, letter.width, letter.wide)
+                image.paste(COLOURS[region.colour][0], (round(letter.x + dx), round(letter.y + dy)), mask)
         return image
 
-    def letters(self, region: Region) -> list[Letter]:
-        """The characters of a region with their cells, left to right."""
-        return set_text(region.text, slot_box(region.slot, self.height, self.width))
+    @cached_property
+    def lines(self) -> list[tuple[Region, str, list[Letter]]]:
+        """Every line of text with its region and its letters, in reading order."""
+        found = []
+        for region, line, (x0, y, x1, _) in arrange(self)[1]:
+            found.append((region, line, set_line(line, x0, x1, y)))
+        return found
+
+    @cached_property
+    def boxes(self) -> list[tuple[str, Box]]:
+        """Every object with its square, from left to right."""
+        return arrange(self)[0]
+
+    @property
+    def strings(self) -> list[str]:
+        """The lines as the glyph encoder reads them."""
+        return [line for _, line, _ in self.lines]
 
 
-# ---------------------------------------------------------------- what there is to draw
+def arrange(poster: Poster) -> tuple[list[tuple[str, Box]], list[tuple[Region, str, Box]]]:
+    """(objects with their squares, lines with their boxes). Raises ValueError if there is no room."""
+    height, width, place = poster.height, poster.width, poster.place
+    blocks: dict[str, list[tuple[Region, str]]] = {slot: [] for slot in SLOTS}
+    for region in poster.regions:
+        blocks[region.slot] += [(region, line) for line in wrap(region.text, width)]
+    # rows from the top and from the bottom; the objects have what is between
+    lines = [(*line, (0, CELL * i, width, CELL * (i + 1))) for i, line in enumerate(blocks["top"])]
+    top, bottom = CELL * len(blocks["top"]), height - CELL * len(blocks["bottom"])
+    names = [group.thing for group in poster.groups for _ in range(group.count)]
+    side = object_side(len(names), poster.size, bottom - top, width, poster.size == "big")
+    x = {"left": 0, "right": width - side * len(names)}.get(place, (width - side * len(names)) // 2)
+    y = {"top": top, "bottom": bottom - side}.get(place, min(max((height - side) // 2, top), bottom - side))
+    boxes = [(name, (x + i * side, y, x + (i + 1) * side, y + side)) for i, name in enumerate(names)]
+    # a block beside the objects, or in the middle where there are none, is centred like them
+    beside = {"left": (0, x), "right": (x + side * len(names), width), "centre": (0, width)}
+    for slot, (x0, x1) in beside.items():
+        block = blocks[slot]
+        begin = min(
+            max((height - CELL * len(block)) // 2 // PITCH_Y * PITCH_Y, top), bottom - CELL * len(block)
+        )
+        lines += [(*line, (x0, begin + CELL * i, x1, begin + CELL * (i + 1))) for i, line in enumerate(block)]
+        if begin < top or any(
+            measure(line, region.text) > x1 - x0 for region, line in block if slot != "centre"
+        ):
+            raise ValueError(f"no room for {block[0][0].text!r} beside the objects" if block else "no room")
+    lines += [(*line, (0, bottom + CELL * i, width, bottom + CELL * (i + 1)))
+              for i, line in enumerate(blocks["bottom"])]
+    if blocks["centre"] and names or side > bottom - top or top > bottom:
+        raise ValueError(f"the objects and {len(lines)} lines of text do not fit {height}x{width}")
+    return boxes, lines
 
 
-@cache
-def things() -> dict[str, tuple[str, int]]:
-    """Object name -> (Chinese name, index in the sprite sheet)."""
-    rows = json.loads((DATA / "names.json").read_text(encoding="utf-8"))
-    return {row["en"]: (row["zh"], i) for i, row in enumerate(rows)}
+PITCH_Y = CELL // 2                          # rows of tokens, on which blocks of text stand
 
 
-@cache
-def sheet() -> Image.Image:
-    """All objects, 64 pixels square each, twelve to a row."""
-    with Image.open(DATA / "sprites.png") as image:
-        return image.convert("RGBA")
+def object_side(count: int, size: str, height: int, width: int, big: bool) -> int:
+    """The side of each of `count` objects in a row: a multiple of 32, 0 if there are none."""
+    if not count:
+        return 0
+    most = min(height, width // count, LARGEST) // CELL * CELL
+    return max(CELL, {"small": CELL, "normal": min(2 * CELL, most)}.get(size, most))
 
 
-@cache
-def sprite(thing: str, side: int) -> Image.Image:
-    """An object's picture, RGBA, `side` pixels square."""
-    i = things()[thing][1]
-    x, y = 64 * (i % 12), 64 * (i // 12)
-    # resized with premultiplied alpha ("RGBa"), or transparent pixels would bleed into the edges
-    return sheet().crop((x, y, x + 64, y + 64)).convert("RGBa").resize(
-        (side, side), Image.Resampling.LANCZOS).convert("RGBA")
+# ---------------------------------------------------------------- what can be painted
+
+def fits(texts: list[str], count: int, height: int, width: int, size: str = "normal") -> bool:
+    """Whether texts and `count` objects have room: no word tight or divided, no object smaller than usual."""
+    rows = sum(len(wrap(text, width)) for text in texts)
+    side = 0 if not count else CELL if size == "small" else 2 * CELL
+    return (not any(tight(text, width) for text in texts) and rows <= MOST_LINES
+            and CELL * rows + side <= height and side * count <= width)
 
 
-@cache
-def words(name: str) -> tuple[str, ...]:
-    """A word list of data/words: en_seen, en_unseen, zh_seen, zh_unseen."""
-    return tuple((DATA / "words" / f"{name}.txt").read_text(encoding="utf-8").split())
+def canvas(texts: list[str], count: int, size: str = "normal") -> tuple[int, int]:
+    """The smallest (height, width) in which texts and objects fit; the largest if they fit none."""
+    return next((one for one in CANVASES if fits(texts, count, *one, size)), CANVASES[-1])
 
 
-@cache
-def han_characters() -> str:
-    """The Chinese characters the models are trained to write."""
-    return (DATA / "words" / "zh_chars.txt").read_text(encoding="utf-8").strip()
-
-
-def unknown_characters(text: str) -> list[str]:
-    """The characters of `text` that cannot be drawn, in order, each once."""
-    return list(dict.fromkeys(c for c in text.upper() if c not in LATIN and
-                              c not in han_characters()))
-
-
-def luminance(rgb: tuple[int, int, int]) -> float:
-    """WCAG relative luminance."""
-    linear = [c / 3294.6 if c <= 10.3 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in rgb]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-@cache
-def text_colours(background: str) -> tuple[str, ...]:
-    """The colours readable on a background: WCAG contrast of at least 3."""
-    base = luminance(COLOURS[background][0]) + 0.05
-    ratios = {c: (luminance(rgb) + 0.05) / base for c, (rgb, _) in COLOURS.items()}
-    return tuple(c for c, r in ratios.items() if max(r, 1 / r) >= 3)
-
-
-@cache
-def backgrounds(thing: str) -> tuple[str, ...]:
-    """The backgrounds on which an object stands out: over 70 in RGB distance from its mean colour."""
-    pixels = np.asarray(sprite(thing, 60), dtype=np.float32).reshape(-1, 4)
-    mean = (pixels[:, :3] * pixels[:, 3:]).sum(0) / pixels[:, 3].sum()
-    return tuple(c for c, (rgb, _) in COLOURS.items() if np.linalg.norm(mean - rgb) > 70)
-
-
-def validate_texts(texts: list[str], width: int) -> list[str]:
-    """The texts as written on a poster `width` pixels wide. Raises ValueError if one cannot be written."""
+def validate_texts(texts: list[str], height: int, width: int) -> list[str]:
+    """The texts as they are drawn. Raises ValueError if they cannot be written on a poster of this size."""
+    texts = [tidy(text) for text in texts]
     for text in texts:
         if strange := unknown_characters(text):
-            raise ValueError(f"cannot write {' '.join(strange)} in {text!r}: known are A-Z, 0-9, space, ! ? "
-                             f"and the {len(han_characters())} Chinese characters of data/words/zh_chars.txt")
-        if not fits(text, width):
-            letter = next(filter(is_han, text), text[0])         # one Chinese character sets the pitch of all
-            longest = max(n for n in range(1, len(text)) if fits(letter * n, width))
-            raise ValueError(f"{text!r} is too long for {width} pixels: {len(text)} characters, "
-                             f"at most {longest} fit")
-    if len(texts) > MOST_TEXTS:
-        raise ValueError(f"{len(texts)} quoted texts: a poster has room for {MOST_TEXTS}")
-    return [text.upper() for text in texts]
+            modern = "".join(simplified().get(c, c) for c in text)               # a whole text can be pasted
+            raise ValueError(
+                f"cannot write {', '.join(map(explain, strange))} in {text!r}: known are letters, digits "
+                f"and marks of ASCII, é and the like, Chinese marks, and {len(han_characters()):,} common "
+                "Chinese characters (data/words/zh_characters.txt and zh_more.txt)"
+                + ("" if unknown_characters(modern) else f"; in simplified characters: {modern}")
+            )
+    lines, most = sum(len(wrap(text, width)) for text in texts), min(MOST_LINES, height // CELL)
+    if lines > most:
+        raise ValueError(f"{' / '.join(texts)!r} needs {lines} lines at a width of {width} pixels: "
+                         f"a height of {height} has room for {most}")
+    return texts

@@ -1,8 +1,8 @@
 """The texts that a prompt quotes, and the quotation marks used in captions.
 
 Keyboards differ in their quotation marks, and word processors and chat programs replace them, so any mark of
-a family opens and any closes: “HELLO", „HELLO“, »HELLO«, 『你好」. Apostrophes (it's, l'arbre, the '90s) and
-inch marks (12") are not quotation marks.
+a family opens and any closes: “HELLO", „HELLO“, »HELLO«, 『你好」. Apostrophes (it's, l'arbre, the '90s, rock
+'n' roll) and inch marks (12") are not quotation marks.
 """
 
 from __future__ import annotations
@@ -10,13 +10,19 @@ from __future__ import annotations
 import random
 import re
 
-from minglm.world.layout import is_han
-
 DOUBLE = '"“”„‟«»＂〝〞〟'                    # each opens or closes
 SINGLE = "'‘’‚‛‹›＇"                          # likewise, unless a letter is adjacent on the outer side
 OPENING, CLOSING = "「『《〈｢", "」』》〉｣"
 LETTER = re.compile(r"[0-9A-Za-z\u00c0-\u024f]")
 ELISION = re.compile(r"(\d0s|tis|twas|til|em|cause)\b", re.IGNORECASE)  # after an apostrophe: 'tis, the '90s
+# between two words: rock 'n' roll, Rock 'N' Roll; but not the letter 'n' in red
+AND = re.compile(
+    r"(?<=[A-Za-z] )(?<!etter )['‘’＇](n['‘’＇]? (?!(in|on|at|and|with|for)\b)[A-Za-z]|N['‘’＇]? [A-Z])"
+)
+# as typed for TeX and in chats: ``Hello'', `Hello`
+TEX = re.compile(
+    r"(?<![0-9A-Za-z`])(``(?:[^`'\n]|'(?!'))+(?:``|'')|`[^` \n](?:[^`\n]*[^` \n])?`)(?![`0-9A-Za-z])"
+)
 QUOTES = {"en": ('""', '""', '""', "“”", "''"), "zh": ("“”", "“”", "“”", "「」", '""')}
 
 
@@ -27,6 +33,11 @@ def quotations(prompt: str) -> list[tuple[int, int]]:
     """
     found, at, scanned = [], 0, dict.fromkeys((DOUBLE, SINGLE, OPENING), 0)
     while at < len(prompt):
+        if told := TEX.match(prompt, at):
+            more = prompt.startswith("``", at)           # of two marks, only the inner one counts as mark
+            found.append((at + more, told.end() - more))
+            at = told.end()
+            continue
         family, end = next((f for f in scanned if prompt[at] in f), None), None
         if family and at >= scanned[family] and opens(prompt, at):
             closed, stop = closing(prompt, at, family)
@@ -42,7 +53,7 @@ def opens(prompt: str, at: int) -> bool:
     """Whether the mark at index `at` may open a quotation."""
     before, after = prompt[at - 1:at], prompt[at + 1:at + 2]
     if prompt[at] in SINGLE:
-        return not LETTER.match(before) and not ELISION.match(prompt, at + 1)
+        return not (LETTER.match(before) or ELISION.match(prompt, at + 1) or AND.match(prompt, at))
     return not (prompt[at] == '"' and before.isdecimal() and after in ("", " ", "x", "×", ",", "."))  # inches
 
 
@@ -52,7 +63,9 @@ def closing(prompt: str, at: int, family: str) -> tuple[bool, int]:
     for i in range(at + 1, len(prompt)):
         if family == SINGLE and prompt[i] == "\n":
             return False, i
-        if prompt[i] in marks and not (family == SINGLE and LETTER.match(prompt, i + 1)):
+        if prompt[i] in marks and not (
+            family == SINGLE and (LETTER.match(prompt, i + 1) or AND.match(prompt, max(0, i - 2)))
+        ):
             return True, i
     return False, len(prompt)
 
@@ -73,9 +86,12 @@ def unquoted(prompt: str) -> str:
     return out + prompt[end:]
 
 
-def written(rng: random.Random, text: str, language: str) -> str:
-    """A text as quoted in a caption; Latin mostly in capitals, as on the poster, but not always."""
-    if not is_han(text):
-        text = rng.choices((text, text.lower(), text.capitalize()), (70, 15, 15))[0]
-    opening, closing = rng.choice(QUOTES[language])
-    return opening + text + closing
+def quote(text: str, rng: random.Random | None = None, language: str = "en") -> str:
+    """A text in quotation marks: straight double ones, or any pair with `rng`. Never in marks it contains."""
+    pairs = [rng.choice(QUOTES[language])] if rng else []
+    pairs += ['""', "“”", "「」", "『』", "«»"]
+    for opening, closing in pairs:
+        marked = opening + text + closing
+        if quoted(marked) == [text]:
+            return marked
+    raise ValueError(f"{text!r} contains every kind of quotation marks")

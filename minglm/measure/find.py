@@ -1,0 +1,98 @@
+"""What stands on a picture, wherever it stands: the background and the objects. No model is needed.
+
+Posters are flat and the objects' pictures known, so an object is found by comparing every square of the
+picture with all of them: with d = picture - background and o = object - background, the squared error falls
+by 2 d.o - o.o when the object is put there. The square and object for which it falls most are taken, then the
+next that do not overlap them.
+
+Shapes: H, W pixels · K objects · s side of a square.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from PIL import Image
+
+from minglm.images import rgb
+from minglm.world.colours import COLOURS
+from minglm.world.objects import sprite, things
+
+STEP = 16                                    # pixels between squares
+SIDES = (32, 64, 96, 128)
+LIKE = 0.6                                   # of an object's own squared difference that must be there
+ENOUGH = 0.4                                 # of what differs from the background the object has to explain
+TALLEST = 46                                 # pixels of a box around one line of letters
+SOFT = 3                                     # pixels around a box of text that may still be letters
+Box = tuple[float, float, float, float]
+
+
+def nearest_colour(colour: np.ndarray) -> str:
+    """The name of the colour nearest to `colour` (3,), in 0..255."""
+    return min(COLOURS, key=lambda name: float(np.square(colour - COLOURS[name][0]).sum()))
+
+
+def background(image: Image.Image) -> str:
+    """The colour that most pixels are nearest to, among those near to any."""
+    pixels = np.asarray(rgb(image), dtype=np.float32).reshape(-1, 3)
+    table = np.array([value for value, _ in COLOURS.values()], dtype=np.float32)
+    distance = np.square(pixels[:, None] - table).sum(-1)                        # (H W, 12)
+    near = distance.argmin(1)[distance.min(1) < 60 ** 2]
+    return list(COLOURS)[int(np.bincount(near, minlength=len(COLOURS)).argmax())]
+
+
+@cache
+def bank(side: int, colour: str) -> np.ndarray:
+    """Every object on a background, minus the background: (K, 3 s s), in 0..1."""
+    pictures = np.stack([np.asarray(sprite(name, side - 4), dtype=np.float32) / 255 for name in things()])
+    alpha = pictures[..., 3:]
+    flat = np.array(COLOURS[colour][0], dtype=np.float32) / 255
+    shown = np.pad(alpha * (pictures[..., :3] - flat), ((0, 0), (2, 2), (2, 2), (0, 0)))
+    return shown.reshape(len(pictures), -1)
+
+
+def find_objects(image: Image.Image, text: list[Box] = (), most: int = 6) -> list[tuple[str, Box]]:
+    """The objects of a picture with their squares (x0, y0, x1, y1), the clearest first.
+
+    text: boxes where letters stand, which belong to no object.
+    """
+    ground = background(image)
+    offset = (
+        np.asarray(rgb(image), dtype=np.float32) / 255
+        - np.array(COLOURS[ground][0], dtype=np.float32) / 255
+    )
+    for x0, y0, x1, y1 in text:
+        if y1 - y0 > TALLEST:                # the reader has taken an object for a part of the line
+            continue
+        offset[max(0, int(y0) - SOFT):int(y1) + SOFT, max(0, int(x0) - SOFT):int(x1) + SOFT] = 0
+    height, width = offset.shape[:2]
+    candidates = []
+    for side in SIDES:
+        objects = bank(side, ground)
+        squares = [
+            (x, y) for y in range(0, height - side + 1, STEP) for x in range(0, width - side + 1, STEP)
+        ]
+        if not squares:
+            continue
+        rows = np.stack([offset[y:y + side, x:x + side].ravel() for x, y in squares])        # (P, 3 s s)
+        energy = np.square(rows).sum(1)                                          # (P,)
+        own = np.square(objects).sum(1)                                          # (K,)
+        gain = 2 * rows @ objects.T - own                                        # (P, K)
+        gain = np.where(gain > LIKE * own, gain, -1)
+        best = gain.argmax(1)
+        for (x, y), k, e, g in zip(squares, best, energy, gain.max(1)):
+            if g > max(0.0, ENOUGH * e):
+                candidates.append((float(g), list(things())[k], (x, y, x + side, y + side)))
+    found: list[tuple[str, Box]] = []
+    for _, name, box in sorted(candidates, key=lambda c: -c[0]):
+        if len(found) < most and not any(overlap(box, other) for _, other in found):
+            found.append((name, box))
+    return found
+
+
+def overlap(a: Box, b: Box) -> bool:
+    """Whether two boxes share more than a third of the smaller one."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    least = min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))
+    return width > 0 and height > 0 and width * height > least / 3

@@ -1,0 +1,154 @@
+"""What a prompt asks for: which colour, number and place belongs to which text or object.
+
+    read('a red poster, two cats and "Hello" in white at the top')
+    -> background red, two cats, the text Hello in white at the top; the place of the cats is left open
+
+A number belongs to the object it stands before, a place to what stands before or after it in its clause; see
+whose_colour.py and whose_place.py.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from minglm.world.asked import Asked, Request, between, joined
+from minglm.world.characters import is_han
+from minglm.world.chinese import plain
+from minglm.world.counting import adds, how_many, is_measure
+from minglm.world.mentions import Mention, mentions
+from minglm.world.posters import MOST_THINGS, Group
+from minglm.world.quotes import unquoted
+from minglm.world.setting import GROUND, format_, scene
+from minglm.world.whose_colour import colours, shade
+from minglm.world.whose_place import places
+
+CHATTER = re.compile(
+    r"\b(for|at|from|to|into|on|near) (my|our|the|your|his|her|their|this)( \w+)? $", re.IGNORECASE
+)
+CHATTER_ZH = re.compile(r"(给|挂在|贴在|放在|摆在|为了|送给|用于|卖|发到|我家|我们|为|去|在)$")
+NOT = re.compile(
+    r"(\b(no|without|not an?|never an?)( any)? $)|((不要|没有|不用|别|无需)(画|放|加|有|出现)?$)",
+    re.IGNORECASE,
+)
+LIKE = re.compile(r"\blike (an? |the |on |in )[^,.]{0,24}$", re.IGNORECASE)
+EXCEPT = re.compile(r"除了?$")                 # 除了猫, but not 除了猫还有狗
+BESIDES = re.compile(r"[^。；]*?(还|也要|另)")
+FORM = re.compile(r"(一样|似的|样子|形状|造型|的颜色(?![是要为])|色调)")
+VESSEL = re.compile(r" of (an? |the |some |hot |fresh )?$", re.IGNORECASE)
+# what follows the name of an object that is a business or an event and no picture: coffee shop, 火锅店
+TRADE = re.compile(
+    r" ?(shops?|stores?|bars?|clubs?|class(es)?|part(y|ies)|fairs?|contests?|competitions?|lessons?|"
+    r"festivals?|"
+    r"seasons?|sales?|shows?|museums?|stands?|stalls?|lovers?|week|day)\b|"
+    r"(店|馆|厅|铺|酒吧|大赛|比赛|节|班|课|社|协会|俱乐部|主题|行|培训|专卖)",
+    re.IGNORECASE,
+)
+# what may be an object: its nouns end a clause or stand before the next word of another
+WANTED = re.compile(
+    r"\b(?:with|and|of|plus) (an?|two|three|four|five|several) (?:[a-z-]+ ){0,2}?"
+    r"((?!(?:style|look|feel|mood|vibe|theme|tone|touch|bit|lot|hint|border|frame|smile|view|line)s?\b)[a-z-]{3,})"
+    r"(?= ?[,.;:!?\"“(]| (?:and|with|on|in|at|that|which|above|below|under|over|next|beside|saying)\b|$)",
+    re.IGNORECASE,
+)
+WEAK = ("shop", "hospital", "school", "door", "window", "toilet")  # more often where a poster hangs
+
+
+def read(prompt: str) -> Request:
+    """What a prompt asks for."""
+    prompt = plain(prompt)
+    found = mentions(prompt)
+    said = [m for m in fruit(prompt, found) if m.kind != "aside" and not is_measure(prompt, m)]
+    request = Request(language="zh" if is_han(unquoted(prompt)) else "en")
+    request.texts = [Asked(m.value) for m in said if m.kind == "text"]
+    colours(prompt, said, request)
+    request.shade = shade(prompt, found)
+    request.scene = scene(unquoted(prompt))
+    request.shape, request.canvas, request.refused = format_(unquoted(prompt))
+    shown = objects(prompt, said, request)
+    request.unknown = unknown(prompt, found)
+    places(prompt, said, shown, request)
+    sizes = [
+        said[i].value
+        for i in range(len(said) - 1)
+        if said[i].kind == "size"
+        and said[i + 1].kind == "thing"
+        and joined(prompt, said[i], said[i + 1], 12)
+    ]
+    request.size = sizes[0] if sizes else None
+    return request
+
+
+# ---------------------------------------------------------------- objects
+
+def fruit(prompt: str, found: list[Mention]) -> list[Mention]:
+    """The mentions, with "orange" as a fruit where it stands like one: an orange and a pear."""
+    out = list(found)
+    for i, m in enumerate(found):
+        if m.kind == "colour" and prompt[m.start:m.end].lower() == "orange":
+            after = found[i + 1] if i + 1 < len(found) else None
+            gap = between(prompt, m, after) if after else ""
+            noun = re.match(
+                r" (?!and\b|on\b|with\b|in\b|at\b|next\b|or\b|for\b|under\b|over\b|beside\b)[a-z]+",
+                prompt[m.end :],
+            )
+            named = after and (
+                gap == " "
+                or after.kind in ("sheet", "letters", "text")
+                and joined(prompt, m, after, 14)
+                and " on " not in gap
+                and " and " not in gap
+            )
+            if re.search(r"\b(an|one|the|1|single|and) $", prompt[:m.start].lower()) and not named:
+                out[i] = m if noun else replace(m, kind="thing", value="orange")
+    return out
+
+
+def objects(prompt: str, said: list[Mention], request: Request) -> list[Mention]:
+    """Count the objects; returns their mentions."""
+    shown, counts, sure, unsure = [], {}, set(), []
+    for i, m in enumerate(said):
+        before, after = prompt[:m.start], prompt[m.end:]
+        if m.kind != "thing" or any(way.search(before) for way in (CHATTER, CHATTER_ZH, NOT, LIKE)):
+            continue
+        following = said[i + 1] if i + 1 < len(said) else None
+        if (
+            FORM.match(after)
+            or GROUND.match(prompt, m.start)
+            or EXCEPT.search(before) and not BESIDES.match(after)
+            or following
+            and following.kind == "thing"
+            and VESSEL.fullmatch(between(prompt, m, following))
+        ):
+            continue  # red like a strawberry; on the sea; except cats; a bowl of noodles
+        count, known = how_many(prompt, said, i)
+        article = re.search(r"\b(an?|the|my)\s+(\w+\s+)?$", before, re.IGNORECASE)
+        if TRADE.match(after) and not known or m.value in WEAK and not (known or article):
+            unsure.append((m, count))        # a coffee shop; for want of anything else, coffee
+        elif m.value not in counts or known and m.value not in sure:
+            counts[m.value] = count          # mentioned again without a number: beside the cat
+            shown.append(m)
+        elif known and adds(prompt, next(x for x in reversed(shown) if x.value == m.value), m, counts):
+            counts[m.value] += count
+            shown.append(m)
+        else:
+            counts[m.value] = max(counts[m.value], count if known else 1)
+        sure |= {m.value} if known else set()
+    if not shown:
+        for m, count in unsure:
+            counts[m.value] = count
+            shown.append(m)
+    groups = dict.fromkeys(list(counts)[:MOST_THINGS], 1)                        # one of each kind first
+    for name in groups:
+        groups[name] += min(counts[name] - 1, MOST_THINGS - sum(groups.values()))
+    request.groups = tuple(Group(name, count) for name, count in groups.items())
+    request.too_many = sum(counts.values()) > MOST_THINGS
+    return shown
+
+
+def unknown(prompt: str, found: list[Mention]) -> tuple[str, ...]:
+    """The nouns that are asked for like objects and are none it knows: with a mug and two samovars."""
+    looks = ("colour", "size", "number", "aside")        # may stand before an unknown noun, but be none
+    return tuple(told[2] for told in WANTED.finditer(prompt)
+                 if not any(m.start < told.end() and m.end > told.start(2 if m.kind in looks else 0)
+                            for m in found))
