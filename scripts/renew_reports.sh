@@ -5,10 +5,12 @@ set -eu
 cd "$(dirname "$0")/.."
 export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE MINGLM_DEVICE=cpu TORCH_DEVICE_BACKEND_AUTOLOAD=0
 mini=data/weights/mini
+new=$(mktemp -d)                             # evaluate never writes over a report
 
 score() {   # name of the report, then the options of `minglm evaluate`
   name=$1 && shift
-  ${PYTHON:-.venv/bin/python} -m minglm evaluate --out "$mini/$name.json" "$@"
+  ${PYTHON:-.venv/bin/python} -m minglm evaluate --out "$new/$name.json" "$@"
+  mv "$new/$name.json" "$new/$name.png" "$mini/"
 }
 
 { score miniopen --prompts miniopen && score miniopen-plain --prompts miniopen --no-enhance &&
