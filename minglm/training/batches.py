@@ -39,9 +39,8 @@ SEEDS = {"vae": 1, "tokenizer": 2, "planner": 3, "decoder": 4, "glyph": 5, "deco
 FULL = {"vae": 0.2, "decoder": 0.3, "decoder-large": 0.3, "decoder-letters": 0.3, "planner-letters": 0.15}
 FULL_EARLY = {"decoder": 0.9, "decoder-large": 0.6, "decoder-letters": 0.6}
 ROWS = {"decoder": 0.5, "decoder-large": 0.5, "decoder-letters": 0.5}
-# the share of texts that are misspelt in the plans a decoder learns from, half of them by default, and how
-# likely each mistake is followed by another
-MISSPELT, AGAIN = {"decoder-letters": 0.9}, {"decoder-letters": 0.5}
+# `share` and `again` of `planned`, where a stage's plans are not as careless as usual
+MISSPELT = {"decoder-letters": (0.9, 0.5)}
 # the share of captions that tell everything: nothing about their posters has to be guessed, so what each word
 # means for the ids is learned from them first, and from people's captions what may be left out, and how
 TOLD, TOLD_EARLY = {"planner": 0.4, "planner-large": 0.4, "planner-letters": 0.6}, {"planner": 0.8}

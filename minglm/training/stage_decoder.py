@@ -23,7 +23,7 @@ from minglm.model.decoder import Decoder
 from minglm.model.glyph import GlyphEncoder, collate, gather
 from minglm.model.tokenizer import Tokenizer
 from minglm.model.vae import VAE
-from minglm.training.batches import AGAIN, MISSPELT, WHOLE, alike, generator, pixels, planned, text_bytes
+from minglm.training.batches import MISSPELT, WHOLE, alike, generator, pixels, planned, text_bytes
 from minglm.training.recipe import Recipe, Stage
 from minglm.world.lettering import lettering
 from minglm.world.masks import object_mask, text_mask
@@ -78,7 +78,7 @@ def decoder_stage(name: str, config: Config, device: Device, recipe: Recipe, vae
     model = DecoderTraining(decoder or begin(config, tokenizer), glyph).to(device.device).requires_grad_(True)
     vae, tokenizer = vae.to(device.device).eval(), tokenizer.to(device.device).eval()
     scale, heads, patch = config.vae.scale, config.decoder.heads, config.decoder.patch
-    wrong = MISSPELT.get(name, 0.5), AGAIN.get(name, 0.3)
+    wrong = MISSPELT.get(name, ())
 
     def batch(step: int, share: slice = WHOLE) -> dict:
         # posters and random numbers for the whole batch, whatever `share` is
