@@ -79,8 +79,8 @@ def command_line() -> argparse.ArgumentParser:
         "of every batch, and the losses are those of one process.",
     )
     one.add_argument("stage", nargs="+",
-                     help="vae, tokenizer, glyph, planner, planner-large, planner-letters, decoder, "
-                          "decoder-large, decoder-letters, several of them, or all")
+                     help="vae, tokenizer, glyph, planner, planner-large, planner-letters, planner-lines, "
+                          "decoder, decoder-large, decoder-letters, decoder-lines, several of them, or all")
     one.add_argument("--config", default="mini", help="tiny, mini or base")
     one.add_argument("--out", type=Path, help="folder for weights and logs (default: runs/CONFIG)")
     one.add_argument("--steps", type=count, help="steps of the recipe, instead of its own")

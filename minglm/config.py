@@ -119,7 +119,7 @@ class DecoderConfig:
     patch: int = 2
     channels: int = 16
     width: int = 256
-    depth: int = 4
+    depth: int = 5
     heads: int = 4                           # few and wide: normalised queries need width to be sharp
     head_dim: int = 64
     glyph_width: int = 256
@@ -197,7 +197,7 @@ def _tiny() -> Config:
                               heads=4, kv_heads=2, head_dim=16, mlp=128, mrope_section=(1, 1, 2),
                               spelled=True),
         glyph=GlyphConfig(width=64, depth=1, heads=2, mlp=128),
-        decoder=DecoderConfig(width=64, depth=2, heads=4, head_dim=16, glyph_width=64, time_width=64,
+        decoder=DecoderConfig(width=64, depth=3, heads=4, head_dim=16, glyph_width=64, time_width=64,
                               size_width=16, codebook=256),
     )
 

@@ -31,19 +31,23 @@ SIZES = dict(vae=SMALL * 6 + CANVASES + OTHERS[:4], tokenizer=SMALL * 6 + CANVAS
 SIZES["planner-large"] = SMALL * 8 + CANVASES + OTHERS
 SIZES["decoder-large"] = SMALL * 14 + CANVASES + OTHERS
 SIZES["planner-letters"] = SIZES["decoder-letters"] = SMALL * 8 + CANVASES * 2 + OTHERS
+SIZES["planner-lines"] = SIZES["decoder-lines"] = SMALL * 6 + CANVASES * 3 + OTHERS
 # one stream of posters per stage
 SEEDS = {"vae": 1, "tokenizer": 2, "planner": 3, "decoder": 4, "glyph": 5, "decoder-large": 6,
-         "planner-large": 13, "planner-letters": 14, "decoder-letters": 15}
+         "planner-large": 13, "planner-letters": 14, "decoder-letters": 15,
+         "planner-lines": 16, "decoder-lines": 17}
 # the share of posters that are full: letters and objects are learned by how often they are seen, and most of
 # an ordinary poster is empty ground. Of full ones, the share with a row of objects, else there is only text
-FULL = {"vae": 0.2, "decoder": 0.3, "decoder-large": 0.3, "decoder-letters": 0.3, "planner-letters": 0.15}
+FULL = {"vae": 0.2, "decoder": 0.3, "decoder-large": 0.3, "decoder-letters": 0.3, "decoder-lines": 0.5,
+        "planner-letters": 0.15, "planner-lines": 0.3}
 FULL_EARLY = {"decoder": 0.9, "decoder-large": 0.6, "decoder-letters": 0.6}
-ROWS = {"decoder": 0.5, "decoder-large": 0.5, "decoder-letters": 0.5}
+ROWS = {"decoder": 0.5, "decoder-large": 0.5, "decoder-letters": 0.5, "decoder-lines": 0.4}
 # `share` and `again` of `planned`, where a stage's plans are not as careless as usual
-MISSPELT = {"decoder-letters": (0.9, 0.5)}
+MISSPELT = dict.fromkeys(("decoder-letters", "decoder-lines"), (0.9, 0.5))
 # the share of captions that tell everything: nothing about their posters has to be guessed, so what each word
 # means for the ids is learned from them first, and from people's captions what may be left out, and how
-TOLD, TOLD_EARLY = {"planner": 0.4, "planner-large": 0.4, "planner-letters": 0.6}, {"planner": 0.8}
+TOLD = {"planner": 0.4, "planner-large": 0.4, "planner-letters": 0.6, "planner-lines": 0.5}
+TOLD_EARLY = {"planner": 0.8}
 # which part of a stage's steps that is
 EARLY = {"decoder": 0.75, "decoder-large": 0.5, "decoder-letters": 0.5, "planner": 0.4}
 POOL = 4                                     # batches that are sorted by length together

@@ -17,9 +17,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from minglm.device import cores
+from minglm.training.recipe import DECODERS, PLANNERS
 
-LANES = (("tokenizer", "planner", "planner-large", "planner-letters"),
-         ("vae", "glyph", "decoder", "decoder-large", "decoder-letters"))
+LANES = ("tokenizer", *PLANNERS), ("vae", "glyph", *DECODERS)
 LOOK = 2.0                                   # seconds between looks at what the other lane has done
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
+
+from minglm.config import Config
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,19 @@ class Step:
 
 
 # stages of one model, each from the weights of the one before
-PLANNERS = "planner", "planner-large", "planner-letters"
-DECODERS = "decoder", "decoder-large", "decoder-letters"
+PLANNERS = "planner", "planner-large", "planner-letters", "planner-lines"
+DECODERS = "decoder", "decoder-large", "decoder-letters", "decoder-lines"
+
+
+def staged(name: str, config: Config) -> Config:
+    """The configuration as a stage trains it: the planner's first two read texts as BPE tokens, and the
+    decoder's last adds a block."""
+    if name in PLANNERS[:2]:
+        return replace(config, planner=replace(config.planner, spelled=False))
+    if name in DECODERS[:-1]:
+        return replace(config, decoder=replace(config.decoder, depth=config.decoder.depth - 1))
+    return config
+
 
 RECIPES = {
     "mini": {
@@ -76,9 +89,11 @@ RECIPES = {
         "planner": Recipe(steps=5500, batch=32, lr=1e-3, muon_lr=4e-3),
         "planner-large": Recipe(steps=4700, batch=32, lr=7e-4, muon_lr=2.8e-3, decay=0.6),
         "planner-letters": Recipe(steps=2650, batch=32, lr=7e-4, muon_lr=2.8e-3, decay=0.6),
+        "planner-lines": Recipe(steps=3000, batch=32, lr=7e-4, muon_lr=2.8e-3, decay=0.7),
         "decoder": Recipe(steps=5500, batch=32, lr=1e-3, muon_lr=4e-3),
         "decoder-large": Recipe(steps=2600, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
         "decoder-letters": Recipe(steps=2000, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
+        "decoder-lines": Recipe(steps=2000, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
     },
     "tiny": {
         "vae": Recipe(steps=200, batch=8, lr=1e-3, warmup=10),
@@ -87,8 +102,10 @@ RECIPES = {
         "planner": Recipe(steps=300, batch=32, lr=2e-3, muon_lr=4e-3, warmup=10),
         "planner-large": Recipe(steps=100, batch=32, lr=1e-3, muon_lr=2e-3, warmup=10),
         "planner-letters": Recipe(steps=100, batch=32, lr=1e-3, muon_lr=2e-3, warmup=10),
+        "planner-lines": Recipe(steps=100, batch=32, lr=1e-3, muon_lr=2e-3, warmup=10),
         "decoder": Recipe(steps=300, batch=16, lr=2e-3, muon_lr=4e-3, warmup=10),
         "decoder-large": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
         "decoder-letters": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
+        "decoder-lines": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
     },
 }

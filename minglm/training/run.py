@@ -16,15 +16,16 @@ import torch
 import torch.distributed as dist
 from tqdm import tqdm
 
-from minglm.config import Config, preset
+from minglm.config import Config, DecoderConfig, preset
 from minglm.device import Device, cores, set_threads
+from minglm.files import read_json
 from minglm.model import weights
 from minglm.model.bpe import BPE
 from minglm.plot import loss_curve
 from minglm.training import checkpoint, lanes, ranks
 from minglm.training.batches import SEEDS, pixels
 from minglm.training.loop import train as loop
-from minglm.training.recipe import DECODERS, PLANNERS, RECIPES, Recipe, Stage
+from minglm.training.recipe import DECODERS, PLANNERS, RECIPES, Recipe, Stage, staged
 from minglm.training.stage_decoder import decoder_stage
 from minglm.training.stage_glyph import glyph_stage
 from minglm.training.stage_planner import planner_stage
@@ -208,12 +209,6 @@ def known(name: str) -> str:
     return name
 
 
-def staged(name: str, config: Config) -> Config:
-    """The configuration as a stage trains it: the planner's first stages read texts as BPE tokens."""
-    plain = replace(config, planner=replace(config.planner, spelled=False))
-    return plain if name in PLANNERS[:-1] else config
-
-
 def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Path) -> Stage:
     """The stage called `name`, with what earlier stages left in `folder`.
 
@@ -235,7 +230,10 @@ def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Pat
         bpe = weights.load_text(folder, config)
         return planner_stage(name, config, device, recipe, bpe, tokenizer, planner)
     vae, glyph = (weights.load_part(folder, part, config) for part in ("vae", "glyph"))
-    decoder = None if name == "decoder" else weights.load_part(folder, "decoder", config)
+    decoder = None
+    if name != "decoder":                    # it may have fewer blocks than the stage will train
+        saved = DecoderConfig(**read_json(folder / "decoder" / "config.json"))
+        decoder = weights.load_part(folder, "decoder", replace(config, decoder=saved))
     return decoder_stage(name, config, device, recipe, vae, tokenizer, glyph, decoder)
 
 

@@ -1,7 +1,8 @@
 """Stage `decoder`: flow matching on latents, given ids and words.
 
 Stage `decoder-large` is the same on canvases of many sizes, from the weights of stage `decoder`;
-`decoder-letters` follows it, with plans in which nine texts in ten are misspelt.
+`decoder-letters` follows it, with plans in which nine texts in ten are misspelt; `decoder-lines` adds a
+block, for posters of several lines.
 
 Shapes: B batch · H heads · S glyph tokens · N image tokens of the decoder.
 """
@@ -16,7 +17,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from minglm.config import Config
+from minglm.config import Config, DecoderConfig
 from minglm.device import Device
 from minglm.model import flow
 from minglm.model.decoder import Decoder
@@ -28,7 +29,9 @@ from minglm.training.recipe import Recipe, Stage
 from minglm.world.lettering import lettering
 from minglm.world.masks import object_mask, text_mask
 
-ALIGN = 1                                    # the block whose attention is supervised
+# the block whose attention is supervised: the last but two. Which of several lines an image token belongs to
+# takes more than one block to find out
+ALIGN = {"decoder-lines": 2}
 
 
 class DecoderTraining(nn.Module):
@@ -48,6 +51,21 @@ def begin(config: Config, tokenizer: Tokenizer) -> Decoder:
     decoder, codes = Decoder(config.decoder), tokenizer.quantiser.codes.cpu()    # (K, E)
     spread = codes @ torch.randn(codes.shape[1], config.decoder.width)           # (K, D)
     decoder.prior.weight.copy_(0.5 * spread / spread.std())
+    return decoder
+
+
+def deepened(decoder: Decoder, config: DecoderConfig, at: int) -> Decoder:
+    """The decoder with new blocks before block `at`, as many as `config` has more. Their gates are zero, so
+    it paints as before until they have learned something (as in Net2DeeperNet, arXiv 1511.05641).
+
+    Raises ValueError if it has more blocks than `config`.
+    """
+    more = config.depth - len(decoder.blocks)
+    if more < 0:
+        raise ValueError(f"the decoder there has {len(decoder.blocks)} blocks, this stage trains "
+                         f"{config.depth}: choose another folder with --out")
+    new = Decoder(config).blocks[:more]
+    decoder.blocks, decoder.config = nn.ModuleList([*decoder.blocks[:at], *new, *decoder.blocks[at:]]), config
     return decoder
 
 
@@ -75,7 +93,9 @@ def decoder_stage(name: str, config: Config, device: Device, recipe: Recipe, vae
     under text and objects have larger weights. Ids and words are dropped at random, for the unconditional
     branch of guidance.
     """
-    model = DecoderTraining(decoder or begin(config, tokenizer), glyph).to(device.device).requires_grad_(True)
+    align_at = ALIGN.get(name, 1)
+    decoder = deepened(decoder, config.decoder, align_at - 1) if decoder else begin(config, tokenizer)
+    model = DecoderTraining(decoder, glyph).to(device.device).requires_grad_(True)
     vae, tokenizer = vae.to(device.device).eval(), tokenizer.to(device.device).eval()
     scale, heads, patch = config.vae.scale, config.decoder.heads, config.decoder.patch
     wrong = MISSPELT.get(name, ())
@@ -115,7 +135,7 @@ def decoder_stage(name: str, config: Config, device: Device, recipe: Recipe, vae
         sigma = flow.shift(b["u"], tokens, config.flow)
         features = gather(model.glyph(b["ids"], b["mask"], b["places"]), b["index"])
         velocity, seen = model.decoder.watch(flow.mix(b["latents"], b["noise"], sigma), 1000 * b["u"] - 1,
-                                             b["prior"], features, b["tokens"], b["keep"], block=ALIGN,
+                                             b["prior"], features, b["tokens"], b["keep"], block=align_at,
                                              heads=heads)
         sums = b["sums"]
         flow_loss = flow.loss(velocity, b["latents"], b["noise"], b["weight"], sums["weight"])
