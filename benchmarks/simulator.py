@@ -22,7 +22,7 @@ from minglm.config import preset
 from minglm.device import Device, pick
 from minglm.training.loop import train
 from minglm.training.recipe import RECIPES
-from minglm.training.run import STAGES, build, finish
+from minglm.training.stages import STAGES, build, finish
 
 WARM_UP = 3
 

@@ -25,7 +25,7 @@ from minglm.config import preset
 from minglm.device import Device, pick, set_threads
 from minglm.training.loop import train
 from minglm.training.recipe import RECIPES
-from minglm.training.run import STAGES, build
+from minglm.training.stages import STAGES, build
 
 ROOT = Path(__file__).resolve().parents[1]
 SQUARE = 2048                                # side of the matrices that give the peak

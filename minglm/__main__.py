@@ -1,4 +1,4 @@
-"""The `minglm` command: generate, train, evaluate, cost, doctor, classroom.
+"""The `minglm` command: generate, train, evaluate, cost, doctor, play, classroom.
 
 Exit codes: 0 done, 2 bad arguments (one line on stderr), 1 anything else.
 """
@@ -72,6 +72,8 @@ def generate(options: argparse.Namespace) -> None:
     set_threads()
     began = time.monotonic()
     pipe = Pipeline.from_pretrained(options.weights, options.device)
+    if options.lora:
+        pipe.load_lora(options.lora, merge=True)
     loaded = time.monotonic()
     out = pipe(options.prompt, *options.size, image=options.image, steps=options.steps,
                guidance=options.guidance, temperature=options.temperature, top_p=options.top_p,
@@ -103,6 +105,12 @@ def generate(options: argparse.Namespace) -> None:
 
 
 def train(options: argparse.Namespace) -> int:
+    if options.data is not None:
+        from minglm.training.finetune import finetune
+
+        return finetune(options)
+    if options.lora is not None or options.weights is not None:
+        raise ValueError("--lora and --weights are for fine-tuning: say on which pictures by --data FOLDER")
     from minglm.training.run import train
 
     return train(options)
@@ -115,8 +123,10 @@ def evaluate(options: argparse.Namespace) -> None:
     from minglm.files import write_json
     from minglm.generate.pipeline import Pipeline
     from minglm.images import save_image
-    from minglm.measure import evaluate as module
+    from minglm.measure import evaluate as of_prompts
+    from minglm.measure import evaluate_edits as of_edits
     from minglm.measure.probe import probe
+    from minglm.world.edit_prompts import load_edits
     from minglm.world.prompts import load_prompts
 
     strip = options.out.with_suffix(".png")
@@ -125,9 +135,11 @@ def evaluate(options: argparse.Namespace) -> None:
     for path in (options.out, strip):
         writable(path)
     set_threads()
-    prompts = load_prompts(options.prompts, options.limit)
+    edits = options.prompts == "miniedit"
+    module = of_edits if edits else of_prompts
+    prompts = load_edits(options.limit) if edits else load_prompts(options.prompts, options.limit)
     columns = tuple(name for name in module.COLUMNS if name in (options.columns or module.COLUMNS))
-    if "pipeline" not in columns and any(prompt.poster is None for prompt in prompts):
+    if "pipeline" not in columns and not edits and any(prompt.poster is None for prompt in prompts):
         raise ValueError(f"--columns {' '.join(columns)}: prompts of {options.prompts} have no drawing, so "
                          "only pipeline can be scored")
     pipe = Pipeline.from_pretrained(options.weights, options.device)
@@ -135,7 +147,7 @@ def evaluate(options: argparse.Namespace) -> None:
     how = dict(steps=options.steps, guidance=options.guidance, enhance=not options.no_enhance)
     with tqdm(total=len(prompts), desc="judging", unit="prompt", disable=options.json) as bar:
         for _, prompt, pictures, scores in module.evaluate(pipe, prompts, options.seed, columns, **how):
-            results.append((prompt.cell, scores))
+            results.append((prompt, scores))
             if len(shown) < 12:
                 shown.append(pictures)
             bar.update()
@@ -160,7 +172,7 @@ def evaluate(options: argparse.Namespace) -> None:
         if kept := put_aside(path):
             print(f"minglm: the earlier {path} is kept as {kept}", file=sys.stderr)
     write_json(options.out, done)
-    save_image(module.strip(shown), strip)
+    save_image(of_prompts.strip(shown), strip)
     print(
         to_json(done)
         if options.json
@@ -193,6 +205,12 @@ def doctor(options: argparse.Namespace) -> None:
 
     facts = report()
     print(to_json(facts) if options.json else text(facts))
+
+
+def play(options: argparse.Namespace) -> None:
+    from minglm.course.playground import open_lab
+
+    open_lab(options.weights, options.device, options.out, options.jupyter)
 
 
 def classroom(options: argparse.Namespace) -> None:

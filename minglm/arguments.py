@@ -49,10 +49,11 @@ def command_line() -> argparse.ArgumentParser:
     one = commands.add_parser("generate", help="paint a poster from a prompt")
     one.add_argument("prompt", help="what to paint; the words to write stand in quotation marks")
     one.add_argument("--weights", default="mini", help="a name under data/weights, or a folder")
+    one.add_argument("--lora", metavar="FOLDER", help="adapters to put on, from minglm train --lora")
     one.add_argument(
         "--image",
         action="append",
-        help="a picture to edit: for snapshots of the published model; mini cannot yet",
+        help="a picture to edit, as the prompt says; several times for several pictures, up to four",
     )
     one.add_argument("--size", type=size, default=(None, None),
                      help="HEIGHTxWIDTH, multiples of 32 (default: the smallest in which everything fits)")
@@ -82,11 +83,16 @@ def command_line() -> argparse.ArgumentParser:
                      help="vae, tokenizer, glyph, planner, planner-large, planner-letters, planner-lines, "
                           "decoder, decoder-large, decoder-letters, decoder-lines, several of them, or all")
     one.add_argument("--config", default="mini", help="tiny, mini or base")
-    one.add_argument("--out", type=Path, help="folder for weights and logs (default: runs/CONFIG)")
+    one.add_argument("--out", type=Path, help="folder for weights and logs (default: under runs/)")
     one.add_argument("--steps", type=count, help="steps of the recipe, instead of its own")
     one.add_argument(
         "--batch", type=count, help="samples per step, over all processes, instead of the recipe's"
     )
+    one.add_argument("--data", type=Path, metavar="FOLDER",
+                     help="fine-tune planner or decoder on the pictures of this folder: docs/finetune.md")
+    one.add_argument("--lora", type=count, metavar="RANK",
+                     help="with --data: train an adapter of that rank and no weights")
+    one.add_argument("--weights", help="with --data: what to begin with, a name or a folder (default: mini)")
     one.add_argument("--minutes", type=seconds, help="stop after so long; --resume goes on")
     either = one.add_mutually_exclusive_group()
     either.add_argument(
@@ -123,7 +129,7 @@ def command_line() -> argparse.ArgumentParser:
     one.add_argument(
         "--prompts",
         default="miniposter",
-        help="miniposter, minilong, minichineseword, minicompose or miniopen",
+        help="miniposter, minilong, minichineseword, minicompose or miniopen; or miniedit, edits of pictures",
     )
     one.add_argument("--limit", type=int, help="only the first so many prompts, and no probes")
     one.add_argument("--columns", nargs="+", choices=("gold", "vae", "decoder", "pipeline"), metavar="COLUMN",
@@ -153,6 +159,15 @@ def command_line() -> argparse.ArgumentParser:
     one = commands.add_parser("doctor", help="versions, devices, threads and one timed step")
     one.add_argument("--json", action="store_true")
     one.set_defaults(run="doctor")
+
+    one = commands.add_parser("play", help="a place to play, in JupyterLab: prompt, plan and picture")
+    one.add_argument("--weights", default="mini", help="a name under data/weights, or a folder")
+    one.add_argument("--device", default="auto")
+    one.add_argument("--out", type=Path, metavar="NOTEBOOK",
+                     help="keep the notebook here (default: it is gone when JupyterLab is shut down)")
+    one.add_argument("jupyter", nargs="*", metavar="-- OPTION",
+                     help="options of JupyterLab, behind two dashes, such as -- --no-browser --port=8888")
+    one.set_defaults(run="play")
 
     one = commands.add_parser("classroom", help="student copies of the notebooks, and a page for the teacher")
     one.add_argument("out", type=Path, metavar="OUT", help="folder to make, or an empty one")

@@ -53,7 +53,7 @@ class TokenizerConfig:
     code_width: int = 32
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)  # subtracted from red, green and blue in 0..1
     std: tuple[float, ...] = (0.5, 0.5, 0.5)   # divided by
-    sides: tuple[int, int] = (96, 192)       # smallest and largest side to which pictures to edit are resized
+    sides: tuple[int, int] = (96, 256)       # smallest and largest side to which pictures to edit are resized
     post_conv: bool = False                  # hold the convolution after the codebook, which is unused
 
 
@@ -156,6 +156,7 @@ class Config:
     flow: FlowConfig = field(default_factory=FlowConfig)
     max_side: int = 256                      # longest image side, in pixels
     posters: bool = True                     # paints the poster world only (glm_image: no)
+    edits: bool = False                      # of posters: weights trained by the edit stages
 
     @property
     def cell(self) -> int:

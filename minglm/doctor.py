@@ -21,6 +21,7 @@ from minglm.validate import first_line
 REQUIRED = ("torch", "numpy", "einops", "pillow", "safetensors", "matplotlib", "tqdm")
 OPTIONAL = {"rapidocr": "reads posters back: pip install -e '.[ocr]'",
             "jupyterlab": "opens the notebooks: pip install -e '.[notebooks]'",
+            "ipywidgets": "the buttons of minglm play: pip install -e '.[notebooks]'",
             "torch-npu": "only for Ascend cards: see environment-npu.yml"}
 WEIGHTS = DATA / "weights"
 MARKS = {True: "[OK]", None: "[--]", False: "[!!]"}  # fine, absent but not needed, to be mended

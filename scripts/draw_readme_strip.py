@@ -3,7 +3,7 @@
     python scripts/draw_readme_strip.py
 
 steps.png shows a prompt on its way to a poster. Ids have no colours of their own: each is drawn as the mean of
-all the pieces of 6,000 drawn posters that have it.
+all patches of 6,000 drawn posters that have it.
 """
 
 from pathlib import Path
@@ -11,14 +11,11 @@ from textwrap import fill
 
 import numpy as np
 import torch
-from einops import rearrange, reduce
-from torch import Tensor
 
 from minglm import Pipeline
 from minglm.device import set_threads
-from minglm.images import to_tensor
+from minglm.measure.patches import mean_patches, mosaic
 from minglm.plot import pictures, pyplot
-from minglm.world.draw import draw
 
 PROMPTS = (
     'a red poster with a cat, it says "Hello, World!"',
@@ -29,25 +26,6 @@ PROMPTS = (
     "画一条龙，红底黄字，“新年快乐”，“万事如意”",
 )
 DOCS = Path(__file__).parents[1] / "docs"
-
-
-def mean_pieces(pipe: Pipeline, shrink: int, count: int = 6000) -> Tensor:
-    """The mean 32x32 piece of every id, (K, 32, 32, 3) in 0..1; of pictures made `shrink` times smaller."""
-    total = torch.zeros(pipe.config.tokenizer.codebook, 32, 32, 3)
-    times = torch.zeros(len(total))
-    for first in range(0, count, 100):
-        images = to_tensor([draw(0, i).image for i in range(first, first + 100)])
-        images = reduce(images, "b c (h s) (w t) -> b c h w", "mean", s=shrink, t=shrink)
-        ids = pipe.tokenizer.encode(images).flatten()
-        pieces = rearrange(images, "b c (h p) (w q) -> (b h w) p q c", p=32, q=32) / 2 + 0.5
-        total.index_add_(0, ids, pieces)
-        times.index_add_(0, ids, torch.ones(len(ids)))
-    return total / times.clamp_min(1)[:, None, None, None]
-
-
-def mosaic(ids: Tensor, pieces: Tensor) -> np.ndarray:
-    """A grid of ids as a picture."""
-    return rearrange(pieces[ids], "h w p q c -> (h p) (w q) c").numpy()
 
 
 def save(figure, name: str) -> None:
@@ -64,7 +42,7 @@ def main() -> None:
     outs = [pipe(prompt) for prompt in PROMPTS]                                  # each in its own size
     save(pictures([out.images[0] for out in outs], columns=6), "posters")
 
-    plt, small, large = pyplot(), mean_pieces(pipe, 2), mean_pieces(pipe, 1)
+    plt, (large, small) = pyplot(), mean_patches(pipe.tokenizer, 6000)
     figure, axes = plt.subplots(2, 4, figsize=(8.4, 3.5), width_ratios=(1.7, 1, 1, 1))
     for row, i in zip(axes, (0, 1)):
         row[0].text(0, 0.5, fill(PROMPTS[i], 30 if PROMPTS[i].isascii() else 15), va="center", fontsize=10)

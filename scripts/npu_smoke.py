@@ -35,7 +35,7 @@ from minglm.config import preset
 from minglm.device import Device, pick
 from minglm.model import ops
 from minglm.model.rotary import rotate
-from minglm.training import run
+from minglm.training import stages
 from minglm.training.loop import train
 from minglm.training.recipe import RECIPES
 
@@ -135,15 +135,15 @@ def train_stages(device: Device, steps: int, folder: Path) -> Result:
     config, good = preset("tiny"), True
     lines = ["| stage | CPU: first, last loss | card: first, last loss | largest difference | ms per step | peak MiB |",
              "|---|---|---|---|---|---|"]
-    for name in run.STAGES:
+    for name in stages.STAGES:
         recipe, found = replace(RECIPES["tiny"][name], steps=steps, batch=8, warmup=2), {}
         device.reset_peak_memory()
         for where in (Float32(device.device), Float32(CPU)):
-            stage = run.build(name, config, where, recipe, folder)
+            stage = stages.build(name, config, where, recipe, folder)
             began = time.monotonic()
             losses = [step.loss for step in train(stage, where)]
             found[where.kind] = losses, 1000 * (time.monotonic() - began) / steps
-        run.finish(stage, config, folder)                 # the CPU's; both devices go on from it
+        stages.finish(stage, config, folder)                 # the CPU's; both devices go on from it
         (ours, spent), (theirs, _) = found[device.kind], found["cpu"]
         worst = max(abs(a - b) / abs(b) for a, b in zip(ours, theirs))
         good &= worst <= LOSSES
@@ -158,7 +158,7 @@ def resume(device: Device, steps: int, folder: Path) -> Result:
     recipe = replace(RECIPES["tiny"]["planner"], steps=steps, batch=8, warmup=2)
 
     def losses_of(place: Path | None, stop: int = steps, go_on: bool = False) -> list[float]:
-        loop, losses = train(run.build("planner", config, device, recipe, folder), device, place, go_on), []
+        loop, losses = train(stages.build("planner", config, device, recipe, folder), device, place, go_on), []
         for step in loop:
             losses.append(step.loss)
             if step.number == stop:

@@ -2,7 +2,7 @@
 
     python scripts/renew_notebooks.py notebooks/05_build_the_planner.ipynb ...
 
-A notebook is written whole, after its last cell, or not at all: a cell that fails leaves the file as it was. Look at
+Widgets are left out, which without their kernel show nothing. A notebook is written whole, after its last cell, or not at all: a cell that fails leaves the file as it was. Look at
 the difference before you commit it: numbers of trained models differ from machine to machine, and a text that quotes one
 must stay true on all of them.
 """
@@ -19,6 +19,8 @@ from nbclient import NotebookClient
 
 REFERENCE = dict(MINGLM_DEVICE="cpu", OMP_WAIT_POLICY="PASSIVE", TORCH_DEVICE_BACKEND_AUTOLOAD="0")  # as in the Makefile
 
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
 
 def renew(path: Path) -> None:
     """Run one notebook from its folder and store its outputs. Raises CellExecutionError and leaves the file otherwise."""
@@ -28,7 +30,8 @@ def renew(path: Path) -> None:
                    resources=dict(metadata=dict(path=str(path.parent)))).execute()
     for cell, done in zip(stored["cells"], ran.cells):
         if cell["cell_type"] == "code":
-            cell["execution_count"], cell["outputs"] = done.execution_count, lines(done.outputs)
+            cell["execution_count"], cell["outputs"] = done.execution_count, lines(
+                [output for output in done.outputs if WIDGET not in output.get("data", {})])
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(json.dumps(stored, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(temporary, path)

@@ -11,13 +11,14 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+import own_pictures
 import torch
 
 from minglm.__main__ import main
 from minglm.config import preset
 from minglm.device import Device, pick
-from minglm.training import ranks
-from minglm.training import run as stages
+from minglm.model import lora_files
+from minglm.training import ranks, stages
 from minglm.training.loop import train
 from minglm.training.recipe import RECIPES, Stage
 
@@ -66,6 +67,18 @@ def compare(folder: Path, out: Path) -> None:
         (out / "losses.json").write_text(json.dumps(found))
 
 
+def finetune(folder: Path, out: Path, data: Path) -> None:
+    """Losses of fine-tuning on own pictures; of the last run, sharded LoRA, what it writes."""
+    found = {}
+    for name in own_pictures.NAMES:
+        for variant, options in VARIANTS.items():
+            stage = own_pictures.build(name, folder, data, steps=4, batch=8)
+            found[f"{name}, {variant}"] = losses(stage, **options)
+    if not ranks.rank():
+        lora_files.save(stage.model.decoder, out / "adapter", "mini")
+        (out / "losses.json").write_text(json.dumps(found))
+
+
 def command(arguments: list[str]) -> int:
     """The command, but of the first two processes one is killed within a step."""
     first = stages.build
@@ -92,4 +105,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "command":
         sys.exit(command(sys.argv[2:]))
     with ranks.group(ranks.card("cpu")):
-        compare(Path(sys.argv[2]), Path(sys.argv[3]))
+        dict(compare=compare, finetune=finetune)[sys.argv[1]](*map(Path, sys.argv[2:]))

@@ -17,7 +17,7 @@ from minglm.__main__ import main
 from minglm.arguments import size
 from minglm.generate.pipeline import Pipeline
 from minglm.training import lanes
-from minglm.training.run import STAGES
+from minglm.training.stages import STAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 PROMPT = 'a yellow poster with a cat and the word "HI" at the top'
@@ -131,7 +131,7 @@ def test_help_names_every_command(capfd):
         main(["--help"])
     assert stop.value.code == 0
     printed = capfd.readouterr().out
-    assert all(name in printed for name in ("generate", "train", "evaluate", "cost", "doctor", "classroom"))
+    assert all(name in printed for name in ("generate", "train", "evaluate", "cost", "doctor", "play", "classroom"))
 
 
 def test_sizes_are_height_by_width():

@@ -16,11 +16,13 @@ from minglm.config import preset
 from minglm.measure.cost import CARDS
 from minglm.model.layers import round_up
 
+STAGES = ("planner", "decoder", "edit-planner", "edit-decoder", "grpo-planner", "grpo-decoder")
 SCRIPT = """
 import json, torch
 from dataclasses import replace
 from minglm.ascend.fake_card import fake_card
 from minglm.ascend.memory import parameters, per_card, step, table
+from minglm.ascend.steps import LOSSES
 from minglm.config import preset
 from minglm.measure.cost import CARDS
 from minglm.model.decoder import Decoder
@@ -60,7 +62,7 @@ with fake_card() as card:
             found["mixed"].append(f"{type(error).__name__} {error}")
     found["table"] = table(mini, 128, 96, CARDS["ascend-910b"], cards=(1, 8))
 
-for stage in ("planner", "decoder"):
+for stage in LOSSES:
     for checkpointing in (False, True):
         name = stage + " checkpointed" * checkpointing
         how = dict(dtype=torch.float32, checkpointing=checkpointing)
@@ -109,7 +111,7 @@ def test_checkpointing_saves_memory(found, stage):
 
 
 @pytest.mark.parametrize("checkpointed", ["", " checkpointed"])
-@pytest.mark.parametrize("stage", ["planner", "decoder"])
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_real_step_keeps_what_a_fake_one_foretells(found, stage, checkpointed):
     real, foretold = found[f"real {stage}{checkpointed}"], found[f"foretold {stage}{checkpointed}"]
     assert foretold["kept"] == pytest.approx(real["kept"], rel=0.005)
@@ -125,7 +127,7 @@ def test_a_tensor_left_on_the_host_raises(found):
 
 def test_the_table_says_what_fits_and_what_was_assumed(found):
     rows = [line.split() for line in found["table"].splitlines()[4:]]
-    assert [row[0] for row in rows] == ["stage"] + 4 * ["planner"] + 4 * ["decoder"]
+    assert [row[0] for row in rows] == ["stage", *(stage for stage in STAGES for _ in range(4))]
     assert all(row[-1] == "yes" for row in rows[1:]) and "assumed" in found["table"]
 
 
@@ -134,6 +136,15 @@ def test_full_size_needs_several_cards(found):
     for stage in ("planner", "decoder"):
         memory = found[stage]
         assert sum(memory["one"]) > room > sum(memory["eight"]) + memory["kept"]
+
+
+def test_what_a_stage_adds_is_counted(found):
+    """A source picture in prompt and attention; two steps, guided, and two frozen copies, when rewarded."""
+    kept = {stage: found[f"real {stage}"]["kept"] for stage in STAGES}
+    assert kept["edit-planner"] > kept["planner"] and kept["edit-decoder"] > 1.5 * kept["decoder"]
+    assert kept["grpo-decoder"] == pytest.approx(4 * kept["decoder"], rel=0.2)
+    for stage in STAGES:
+        assert found[f"real {stage}"]["copies"] == (2 if stage.startswith("grpo") else 0) * 2 * found[f"real {stage}"]["count"]
 
 
 def test_a_bad_size_is_one_line(capsys):

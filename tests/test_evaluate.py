@@ -126,6 +126,11 @@ def scored(**more) -> dict:
                 **{name: [] for name in CHECKS}) | dict(background=[True], place=[False]) | more
 
 
+def some(cell):
+    """Any prompt of a cell."""
+    return prompts.Prompt(cell, "", (), None, ())
+
+
 def test_scores_are_pooled_over_words_not_over_pictures():
     one = scored()
     two = scored(right=[0.0, 0.0, 1.0], ned=[0.5, 0.5, 1.0], cased=[0.0, 0.0, 0.0], kept=5, asked=15, extra=True,
@@ -134,7 +139,7 @@ def test_scores_are_pooled_over_words_not_over_pictures():
     assert (out["word_accuracy"], out["case_accuracy"], out["ned"], out["recall"]) == (0.5, 0.25, 0.75, 0.5)
     assert (out["extra_text"], out["place"], out["background"], out["full"]) == (0.5, 0, 1, 0.5)
     assert out["text_colour"] == 0.5 and out["object"] != out["object"]          # nobody asked: not a number
-    scores = report([("en-words-1", dict(gold=one)), ("zh-words-3", dict(gold=two))])
+    scores = report([(some("en-words-1"), dict(gold=one)), (some("zh-words-3"), dict(gold=two))])
     assert scores["gold"]["en"]["words"] == 1 and scores["gold"]["zh-words-3"]["words"] == 3
     assert "0.333" in format_report(scores)
 
@@ -179,7 +184,7 @@ def test_a_refused_prompt_counts_as_wrong(pipe, judge):
         assert pictures["pipeline"] is None and found["refused"] and not found["full"] and not any(found["right"])
         assert len(found["right"]) == len(scores["gold"]["right"]) and found["kept"] == 0
         assert all(found[check] == [False] * len(scores["gold"][check]) for check in CHECKS if check != "mixed_up")
-    out = report([(prompt.cell, scores) for _, prompt, _, scores in results])
+    out = report([(prompt, scores) for _, prompt, _, scores in results])
     groups = [out["pipeline"][name] for name in ("en", "zh") if name in out["pipeline"]]
     assert all(group["refused"] == 1 and group["word_accuracy"] == group["background"] == 0 for group in groups)
     assert all(out["gold"][name]["refused"] == 0 for name in out["gold"])

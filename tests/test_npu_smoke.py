@@ -12,7 +12,7 @@ import torch
 from minglm import device as devices
 from minglm.device import pick
 from minglm.model import ops
-from minglm.training.run import STAGES
+from minglm.training.stages import STAGES
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "scripts" / "npu_smoke.py"

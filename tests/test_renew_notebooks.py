@@ -37,6 +37,15 @@ def test_outputs_are_renewed_and_nothing_else(tmp_path):
     assert after == before
 
 
+def test_widgets_are_left_out(tmp_path):
+    pytest.importorskip("ipywidgets")
+    code, _, after = renew(tmp_path, "import ipywidgets\nprint('a button')\nipywidgets.Button()", "display(ipywidgets.Text())\n3")
+    first, second = (cell["outputs"] for cell in after["cells"])
+    assert code == 0 and "widgets" not in after["metadata"]
+    assert [output["text"] for output in first] == [["a button\n"]]
+    assert [output["data"] for output in second] == [{"text/plain": ["3"]}]
+
+
 @pytest.mark.parametrize("last", ["1 / 0", "raise SystemExit"])
 def test_a_cell_that_fails_leaves_the_file(tmp_path, last):
     code, before, after = renew(tmp_path, "1 + 1", last)

@@ -21,7 +21,7 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "TORCH_DEVICE_BACKEND_AUTOL
 def test_on_a_simulated_npu(checks):
     """Runs tests/simulated/{checks}.py."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/simulated/{checks}.py"]
-    ran = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    ran = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=600)
     print(ran.stdout[-6000:])
     assert ran.returncode == 0, ran.stdout[-6000:] + ran.stderr[-2000:]
 

@@ -1,5 +1,5 @@
 """Ascend without a card: a strict simulator of devices, dtypes and operators; models of launches and memory.
 
-Reading order: counters, generators, simtensor, kernels, simulator, launches, fake_card, memory. Nothing here
-has been run on a card.
+Reading order: counters, generators, simtensor, kernels, simulator, launches, fake_card, steps, memory.
+Nothing here has been run on a card.
 """

@@ -13,17 +13,16 @@ buffers inside an operator or between two of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from minglm.ascend.fake_card import fake_card
+from minglm.ascend.steps import COPIES, LOSSES
 from minglm.config import Config
 from minglm.measure.cost import BYTES, GLYPHS, PROMPT, Card
-from minglm.model import flow, layers, weights
-from minglm.model.prompt import preview_grid
+from minglm.model import layers, weights
 from minglm.training.optimisers import EMA, optimisers
 from minglm.training.recipe import Recipe, Stage
 
@@ -44,6 +43,7 @@ class Memory:
     average: int                             # EMA
     kept: int                                # activations saved for the backward pass
     block: int                               # those of the last block
+    copies: int = 0                          # of the parameters in bfloat16, frozen and whole on every card
 
 
 class Kept:
@@ -63,24 +63,23 @@ class Kept:
 
 def step(stage: str, config: Config, height: int, width: int, batch: int, device: torch.device,
          dtype: torch.dtype = torch.bfloat16, checkpointing: bool = False) -> Memory:
-    """One complete training step of planner or decoder, on any device, fake or not.
+    """One complete training step of a stage of planner or decoder, on any device, fake or not.
 
     The model computes in `dtype`; master weights, gradients, AdamW and EMA are float32. Ids, latents and
     glyph features are inputs. checkpointing: every block saves only its inputs and is computed twice.
     """
-    default = torch.get_default_dtype()
+    part, default = stage.split("-")[-1], torch.get_default_dtype()
     torch.set_default_dtype(dtype)                           # since `.to` cannot change fake parameters
     try:
         with device:
-            model = weights.PARTS[stage](getattr(config, stage))
+            model = weights.PARTS[part](getattr(config, part))
     finally:
         torch.set_default_dtype(default)
     masters = nn.ParameterList(p.detach().to(torch.float32, copy=True) for p in model.parameters())
     recipe = Recipe(steps=1, batch=batch)
     made = optimisers(Stage(stage, masters, dict, lambda b: (b, {}), recipe))
     average, kept, marks = EMA(masters, recipe.ema), Kept(model), []
-    loss = dict(planner=planner_loss, decoder=decoder_loss)[stage](
-        config, height, width, batch, device, dtype)
+    loss = LOSSES[stage](config, height, width, batch, device, dtype)
     # bytes saved before and after the last block
     for hook in (model.blocks[-1].register_forward_pre_hook, model.blocks[-1].register_forward_hook):
         hook(lambda *_: marks.append(kept.bytes))
@@ -102,38 +101,11 @@ def step(stage: str, config: Config, height: int, width: int, batch: int, device
                if value.ndim]
     return Memory({name: p.shape for name, p in model.named_parameters()}, total(masters),
                   total(m.grad for m in masters), total(moments), total(average.mean), kept.bytes,
-                  marks[1] - marks[0])
+                  marks[-1] - marks[-2], COPIES.get(stage, 0) * total(masters) * BYTES // 4)
 
 
 def total(tensors) -> int:
     return sum(tensor.nbytes for tensor in tensors)
-
-
-def planner_loss(config: Config, height: int, width: int, batch: int, device: torch.device, _) -> Callable:
-    """The planner's loss of preview and large grid after a typical prompt."""
-    rows, columns = height // config.cell, width // config.cell
-    preview, large = (torch.zeros(batch, *grid, dtype=torch.long, device=device)
-                      for grid in (preview_grid(rows, columns, config.planner.preview_tokens),
-                                   (rows, columns)))
-    prompts = [[0] * (PROMPT - 1) + [config.planner.boi]] * batch
-    return lambda model: model.loss(prompts, preview, large)[0]
-
-
-def decoder_loss(config: Config, height: int, width: int, batch: int, device: torch.device,
-                 dtype: torch.dtype) -> Callable:
-    """The decoder's flow-matching loss, given ids and quoted text, without auxiliary losses."""
-    scale = config.vae.scale
-    latents = torch.zeros(batch, config.vae.channels, height // scale, width // scale, device=device)
-    ids = torch.zeros(batch, height // config.cell, width // config.cell, dtype=torch.long, device=device)
-    glyphs = torch.zeros(batch, GLYPHS, config.glyph.width, device=device, dtype=dtype)
-    mask = torch.ones(batch, GLYPHS, dtype=torch.bool, device=device)
-    noise, u = torch.ones_like(latents), torch.full((batch,), 0.5, device=device)
-
-    def loss(model: nn.Module) -> Tensor:
-        mixed = flow.mix(latents, noise, flow.shift(u, 4 * ids[0].numel(), config.flow)).to(dtype)
-        return flow.loss(model(mixed, 1000 * u - 1, ids, glyphs, mask), latents, noise,
-                         torch.ones_like(latents[:, :1]))
-    return loss
 
 
 # ---------------------------------------------------------------- over several cards
@@ -143,13 +115,14 @@ def per_card(memory: Memory, cards: int) -> tuple[float, float]:
     """Bytes on each of `cards` under FSDP2: (its shard of the states, what it gathers temporarily).
 
     Master weights, gradients, moments and EMA are sharded along the first axis, rounded up. Gathered in
-    bfloat16: weights and gradients outside the blocks and of one block, and the weights of the next.
+    bfloat16: weights and gradients outside the blocks and of one block, and the weights of the next. Frozen
+    copies are whole on every card.
     """
     share = sum(-(-shape[0] // cards) * (shape.numel() // shape[0]) for shape in memory.shapes.values())
     states = (memory.parameters + memory.gradients + memory.optimiser + memory.average) / parameters(memory)
     block = parameters(memory, "blocks.0.")
     outside = parameters(memory) - parameters(memory, "blocks.")
-    return share * states, BYTES * (2 * outside + 3 * block)
+    return share * states + memory.copies, BYTES * (2 * outside + 3 * block)
 
 
 def parameters(memory: Memory, within: str = "") -> int:
@@ -159,7 +132,8 @@ def parameters(memory: Memory, within: str = "") -> int:
 
 def table(config: Config, height: int, width: int, card: Card, batch: int = 1,
           cards: tuple[int, ...] = (1, 8, 64)) -> str:
-    """The memory of a training step of planner and decoder on several cards, as text with assumptions.
+    """The memory of a training step of each stage of planner and decoder on several cards, as text with
+    assumptions.
 
     Raises ValueError for a size that is not a multiple of 32.
     """
@@ -169,13 +143,13 @@ def table(config: Config, height: int, width: int, card: Card, batch: int = 1,
     lines = [f"{config.name}, one training step, {batch} picture{'s' * (batch > 1)} of {height}x{width} on "
              "each card: GB per card, read off fake tensors; no card was asked",
              f"assumed: FSDP2 computing in bfloat16; float32 masters, gradients, AdamW moments and EMA, "
-             f"split over all cards; {PROMPT} prompt ids,",
+             f"split over all cards; frozen copies of rewarded stages whole on each; {PROMPT} prompt ids,",
              f"{GLYPHS} bytes of quoted text; ids, latents and glyph features made beforehand; "
              f"{RESERVED / 1e9:.0f} of {card.name}'s {card.memory / 1e9:.0f} GB for runtime and collectives",
              "",
-             f"{'stage':<9}{'parameters':>16}{'checkpointing':>15}{'cards':>7}"
+             f"{'stage':<13}{'parameters':>16}{'checkpointing':>15}{'cards':>7}"
              + "".join(f"{c:>13}" for c in columns) + "  fits"]
-    for stage in ("planner", "decoder"):
+    for stage in LOSSES:
         with fake_card() as device:
             plain, checkpointed = (step(stage, config, height, width, batch, device, checkpointing=c)
                                    for c in (False, True))
@@ -183,7 +157,7 @@ def table(config: Config, height: int, width: int, card: Card, batch: int = 1,
             kept = memory.kept + (plain.block if checkpointing else 0)           # a block is computed again
             for count in cards:
                 numbers = [*per_card(memory, count), kept]
-                lines.append(f"{stage:<9}{parameters(memory):>16,}"
+                lines.append(f"{stage:<13}{parameters(memory):>16,}"
                              f"{'every block' if checkpointing else 'off':>15}{count:>7}"
                              + "".join(f"{n / 1e9:>13,.4g}" for n in (*numbers, sum(numbers)))
                              + ("  yes" if sum(numbers) <= card.memory - RESERVED else "  no"))

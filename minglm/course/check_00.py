@@ -15,8 +15,8 @@ from torch import Tensor
 
 from minglm.course import twins
 from minglm.course.answers import Case, Wrong, normal, run
-from minglm.generate.pipeline import Output, Pipeline
-from minglm.generate.request import as_list, one_each
+from minglm.generate.pipeline import Pipeline
+from minglm.generate.request import Output, as_list, one_each
 
 
 def mean_patches(learner: Callable) -> None:

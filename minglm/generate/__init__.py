@@ -1,4 +1,5 @@
 """From a prompt to a picture.
 
-Reading order: plan, paint, sources, request, pipeline; then as_published, the published code's quirks.
+Reading order: plan, paint, sources, request, adapters, pipeline; then as_published, the published code's
+quirks.
 """

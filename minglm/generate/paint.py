@@ -6,6 +6,7 @@ Shapes: B pictures · C latent channels · h, w id grid (latents are 4 h x 4 w) 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ Glyphs = tuple[Tensor, Tensor | None]        # tokens (B, S, D), and (B, S), Fal
 
 
 def dtype_of(module: nn.Module) -> torch.dtype:
-    return next(module.parameters()).dtype
+    return next(chain(module.parameters(), module.buffers())).dtype  # of a frozen copy all are buffers
 
 
 def generator(seed: int) -> torch.Generator:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,11 +21,14 @@ from tqdm import tqdm
 from minglm.config import Config
 from minglm.device import Device, pick, usual_defaults
 from minglm.generate import paint, sources
+from minglm.generate.adapters import Adapters
 from minglm.generate.plan import Generators, sample_ids
 from minglm.generate.request import (
     MOST_PROMPT_IDS,
+    Output,
     Understood,
     as_list,
+    edits,
     given_ids,
     one_each,
     posters,
@@ -39,23 +41,12 @@ from minglm.model import flow
 from minglm.model import weights as disk
 from minglm.model.bpe import BPE
 from minglm.model.decoder import Memory
-from minglm.model.prompt import preview_grid, prompt_ids, with_sources
+from minglm.model.prompt import preview_grid, prompt_ids, text_offset, with_sources
 from minglm.published import snapshot
 from minglm.validate import real, seed_or_seeds, whole
 from minglm.world.quotes import quoted
 
 USUAL_SIDE = 1024                            # of a picture that is no poster, in pixels
-
-
-@dataclass
-class Output:
-    """What a call returns; `prompts` as the planner read them."""
-
-    images: list[Image.Image]
-    plan: list[Tensor]                       # (h, w) int64, one per picture
-    preview: list[Tensor]                    # (p, q) int64; empty if the plan was given
-    prompts: list[str]
-    notes: list[str]
 
 
 class Pipeline:
@@ -68,6 +59,7 @@ class Pipeline:
         parts = {name: part.to(device.device) for name, part in parts.items()}
         self.vae, self.tokenizer, self.planner = parts["vae"], parts["tokenizer"], parts["planner"]
         self.glyph, self.decoder = parts["glyph"], parts["decoder"]
+        self.adapters = Adapters(self.planner, self.decoder)
 
     @classmethod
     def from_pretrained(cls, weights: str | Path = "mini", device: str | Device = "auto",
@@ -81,13 +73,20 @@ class Pipeline:
 
     def save_pretrained(self, folder: str | Path, layout: str = "minglm") -> None:
         """Write every part to `folder`: in half precision, or, with layout="published", in its own precision,
-        for the published pipeline to load."""
+        for the published pipeline to load. Adapters are merged into what is written."""
         if layout not in ("minglm", "published"):
             raise ValueError(f"unknown layout {layout!r}: choose minglm or published")
         save = snapshot.save if layout == "published" else disk.save
-        save(folder, self.config, self.bpe, {name: getattr(self, name) for name in disk.PARTS})
+        with self.adapters.merged():
+            save(folder, self.config, self.bpe, {name: getattr(self, name) for name in disk.PARTS})
 
-    # ------------------------------------------------------------ from pictures
+    def load_lora(self, folder: str | Path, scale: float = 1.0, merge: bool = False) -> None:
+        """Put the LoRA adapters of a folder on planner and decoder: see Adapters.load."""
+        self.adapters.load(folder, scale, merge)
+
+    def unload_lora(self) -> None:
+        """Take all adapters off: the weights are what they were, to the last bit."""
+        self.adapters.unload()
 
     @torch.no_grad()
     def encode_ids(self, images: list[Image.Image]) -> list[Tensor]:
@@ -114,9 +113,8 @@ class Pipeline:
 
     def read(self, image: Image.Image) -> sources.Source:
         """The ids and latents of a picture to edit."""
-        return sources.read(self.fit(image), self.tokenizer, self.vae)
-
-    # ------------------------------------------------------------ from prompts
+        read = sources.read_poster if self.config.posters else sources.read
+        return read(self.fit(image), self.tokenizer, self.vae)
 
     @torch.no_grad()
     def __call__(self, prompt: str | list[str], height: int | None = None, width: int | None = None,
@@ -129,13 +127,14 @@ class Pipeline:
         """Paint one picture per prompt.
 
         height, width: pixels, multiples of 32; None: the smallest size in which a poster's texts and objects
-        fit. enhance: let the prompt enhancer of the poster world rewrite the prompt. image: a picture to
-        edit, several, or a list of several for each prompt. guidance: 1 disables it. temperature, top_p,
-        top_k (None: all ids) are the planner's; temperature 0 takes the most probable id. seed: picture i
-        uses seed + i, or the i-th of a sequence, so that it is the same alone and in a batch; what the
-        enhancer chooses depends on it too; planner_seed likewise (None: as seed). prior_ids: (h, w) ids per
-        picture, which skips the planner. latents: (B, C, H/8, W/8) noise to start from. on_step(i,
-        latents) is called after every step. images_per_prompt: the pictures of a prompt are consecutive.
+        fit, or that of the first picture to edit. enhance: let the prompt enhancer of the poster world
+        rewrite the prompt; it leaves instructions to edit alone. image: a picture to edit, up to four, or a
+        list of some for each prompt. guidance: 1 disables it. temperature, top_p, top_k (None: all ids) are
+        the planner's; temperature 0 takes the most probable id. seed: picture i uses seed + i, or the i-th of
+        a sequence, so that it is the same alone and in a batch; the enhancer uses it too; planner_seed
+        likewise (None: as seed). prior_ids: (h, w) ids per picture, which skips the planner. latents:
+        (B, C, H/8, W/8) noise to start from. on_step(i, latents) is called after every step.
+        images_per_prompt: the pictures of a prompt are consecutive.
         Raises ValueError for bad input.
         """
         with usual_defaults():
@@ -147,19 +146,18 @@ class Pipeline:
             how = sampling(temperature, top_p, top_k) | dict(progress=progress)
             count, cell = each * len(prompts), self.config.cell
             seed = seed_or_seeds(seed, count)
-            asked = self.understand(repeat(prompts, each), one_each(seed, count), height, width, enhance)
+            images = [[self.fit(open_image(one)) for one in some]
+                      for some in sources.per_prompt(image, len(prompts))]
+            asked = self.understand(repeat(prompts, each), one_each(seed, count), height, width, enhance,
+                                    repeat(images, each))
             rows, columns = asked.height // cell, asked.width // cell
             planner_seed = seed if planner_seed is None else seed_or_seeds(planner_seed, count)
-            scale, channels = self.config.vae.scale, self.config.vae.channels
-            shape = (channels, asked.height // scale, asked.width // scale)
+            scale = self.config.vae.scale
+            shape = (self.config.vae.channels, asked.height // scale, asked.width // scale)
             if latents is not None and tuple(latents.shape) != (count, *shape):
                 raise ValueError(f"latents of shape {tuple(latents.shape)}: {(count, *shape)} is needed")
             if prior_ids is not None:
                 given = given_ids(prior_ids, count, rows, columns, self.config.decoder.codebook)
-            images = [[open_image(one) for one in some] for some in sources.per_prompt(image, len(prompts))]
-            if any(images) and self.config.posters:
-                raise ValueError(f"the {self.config.name} weights are not trained to edit pictures: "
-                                 "leave the image out")
             if progress:
                 for note in dict.fromkeys(asked.notes):
                     print(f"minglm: {note}", file=sys.stderr)
@@ -211,8 +209,7 @@ class Pipeline:
         how, planner = sampling(temperature, top_p, top_k), self.planner.config
         read = read or [[] for _ in prompts]
         preview = None if any(read) else preview_grid(rows, columns, planner.preview_tokens)
-        # ids of text come after all ids of the head, unless the BPE counts the codes itself
-        offset = 0 if self.bpe.has_codes else planner.vision_vocab
+        offset = text_offset(self.bpe, planner)
         texts = [prompt_ids(self.bpe, p, rows, columns, preview, offset, planner.boi, self.specials)
                  for p in prompts]
         longest = max(map(len, texts))
@@ -236,14 +233,17 @@ class Pipeline:
         """The function that gives the guided velocity: see generate/paint.py."""
         return paint.velocity(self.decoder, self.glyph, texts, plan, guidance, memory)
 
-    # ------------------------------------------------------------ what can be painted
-
     def quoted(self, prompt: str) -> list[str]:
         return quoted(prompt)
 
     def understand(self, prompts: list[str], seeds: list[int], height: int | None, width: int | None,
-                   enhance: bool) -> Understood:
+                   enhance: bool, images: list[list[Image.Image]]) -> Understood:
         """What is painted for each prompt, and its size. Raises ValueError for what cannot be painted."""
+        if self.config.posters and any(images):
+            if not self.config.edits:
+                raise ValueError(f"the {self.config.name} weights are not trained to edit pictures: leave the "
+                                 "image out, or train them (minglm train edit-planner edit-decoder)")
+            return edits(prompts, images, height, width)
         if self.config.posters:
             return posters(prompts, seeds, height, width, enhance)
         usual = min(USUAL_SIDE, self.config.max_side)

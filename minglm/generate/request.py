@@ -1,6 +1,6 @@
-"""What a call of the pipeline asks for, validated before anything works.
+"""What a call of the pipeline asks for, validated before anything works, and what it returns.
 
-Shapes: B pictures · h, w id grid.
+Shapes: B pictures · h, w id grid · p, q preview grid.
 """
 
 from __future__ import annotations
@@ -8,19 +8,36 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from minglm.config import Config
+from minglm.generate.sources import is_poster
 from minglm.validate import real, whole
 from minglm.world.characters import tidy
-from minglm.world.enhancer import NO_TEXT, NO_THING, enhance
+from minglm.world.enhancer import NO_TEXT, enhance
 from minglm.world.layout import wrap
 from minglm.world.posters import CANVASES, canvas, validate_texts
 from minglm.world.quotes import quoted
 from minglm.world.reading import read
+from minglm.world.translations import glyph_lines
 from minglm.world.untold import quoting
 
 MOST_PROMPT_IDS, SMALLEST_SIDE = 512, 96     # of posters
+MOST_SOURCES = 4                             # pictures to edit at once, as in training
+STRANGE = "a picture is no poster of this world: its main colours and shapes are kept, its details are not"
+UNKNOWN = "no object of the poster world is named"       # but fine-tuned weights may know others
+
+
+@dataclass
+class Output:
+    """What a call returns; `prompts` as the planner read them."""
+
+    images: list[Image.Image]
+    plan: list[Tensor]                       # (h, w) int64, one per picture
+    preview: list[Tensor]                    # (p, q) int64; empty if the plan was given
+    prompts: list[str]
+    notes: list[str]
 
 
 def as_list(prompt: str | list[str]) -> list[str]:
@@ -108,6 +125,27 @@ def posters(prompts: list[str], seeds: list[int], height: int | None, width: int
         best = [canvas(some, sum(group.count for group in one.groups)) for some, one in zip(texts, asked)]
         height, width = height or max(h for h, _ in best), width or max(w for _, w in best)
     texts = [[text for text in validate_texts(some, height, width) if text] for some in texts]
-    notes = [NO_TEXT] * (not all(texts)) + [NO_THING] * any(not one.groups for one in asked)
+    notes = [NO_TEXT] * (not all(texts)) + [UNKNOWN] * any(not one.groups for one in asked)
     lines = [[line for text in some for line in wrap(text, width)] for some in texts]
     return Understood(prompts, lines, height, width, notes)
+
+
+def edits(instructions: list[str], images: list[list[Image.Image]], height: int | None, width: int | None,
+          ) -> Understood:
+    """Understand instructions to edit pictures, brought to whole cells: the planner reads them as they are,
+    and what they quote is what may be written. The size is that of the first picture if none is given.
+
+    Raises ValueError for texts that cannot be written, or first pictures of several sizes.
+    """
+    if (most := max(map(len, images))) > MOST_SOURCES:
+        raise ValueError(f"{most} pictures to edit: at most {MOST_SOURCES}")
+    for instruction in instructions:
+        validate_texts(quoted(instruction), *CANVASES[-1])
+    sizes = {(some[0].height, some[0].width) for some in images}
+    if not (height and width) and len(sizes) > 1:
+        raise ValueError(f"pictures to edit of {' and '.join(f'{h}x{w}' for h, w in sorted(sizes))}: "
+                         "give height and width, or edit them in two calls")
+    size = [max(SMALLEST_SIDE, side) for side in sizes.pop()]
+    height, width = height or size[0], width or size[1]
+    notes = [STRANGE] if not all(is_poster(one) for some in images for one in some) else []
+    return Understood(instructions, [glyph_lines(one, width) for one in instructions], height, width, notes)

@@ -19,7 +19,9 @@ from torch import Tensor, nn
 from minglm.config import TokenizerConfig
 from minglm.images import to_tensor
 from minglm.model.tokenizer import Tokenizer
+from minglm.world.colours import COLOURS
 
+NEAR, GROUND = 12, 0.15                      # to be a ground: RGB distance from its colour, share of a poster
 HALF_CELL = 16                               # pixels of the half-size image per id
 
 
@@ -68,6 +70,14 @@ def halved(image: Image.Image, config: TokenizerConfig) -> Tensor:
 
 
 @torch.no_grad()
+def read_poster(image: Image.Image, tokenizer: Tokenizer, vae: nn.Module) -> Source:
+    """As `read`, for models that were trained on posters, which halve a picture as their training does."""
+    like = next(vae.parameters())
+    pixels = to_tensor([image]).to(like.device, like.dtype)
+    return Source(tokenizer.encode(pixels)[0], vae.encode(pixels))
+
+
+@torch.no_grad()
 def read(image: Image.Image, tokenizer: Tokenizer, vae: nn.Module) -> Source:
     """A picture of whole cells (see `fit`) as ids and latents."""
     quantiser, weight = tokenizer.quantiser, tokenizer.quantiser.codes
@@ -75,6 +85,14 @@ def read(image: Image.Image, tokenizer: Tokenizer, vae: nn.Module) -> Source:
     ids = quantiser.nearest(quantiser.project(tokenizer.encoder(pixels)))
     like = next(vae.parameters())                        # the VAE may be in another precision
     return Source(ids[0], vae.encode(to_tensor([image]).to(like.device, like.dtype)))
+
+
+def is_poster(image: Image.Image) -> bool:
+    """Whether a picture has a ground of one plain colour of the poster world, or of one inverted."""
+    pixels = np.asarray(image.convert("RGB"), dtype=np.float32)
+    colours = np.array([colour for colour, _ in COLOURS.values()], dtype=np.float32)
+    far = np.linalg.norm(pixels[:, :, None] - np.concatenate([colours, 255 - colours]), axis=-1)  # (H, W, 24)
+    return bool(((far < NEAR).mean((0, 1)) >= GROUND).any())
 
 
 def per_prompt(image, count: int) -> list[list]:

@@ -113,11 +113,11 @@ def summarise(scores: list[dict]) -> dict:
     return out | {name: mean([c for s in scores for c in s[name]]) for name in CHECKS}
 
 
-def report(results: list[tuple[str, dict]]) -> dict:
-    """(cell, scores by column) of every prompt -> {column: {group: summary}}; groups: languages and cells."""
+def report(results: list[tuple[Prompt, dict]]) -> dict:
+    """(prompt, scores by column) of every prompt -> {column: {group: summary}}; groups: languages, cells."""
     groups = defaultdict(list)
-    for cell, scores in results:
-        for group in (cell[:2], cell):
+    for prompt, scores in results:
+        for group in (prompt.cell[:2], prompt.cell):
             groups[group].append(scores)
     return {column: {group: summarise([s[column] for s in groups[group]]) for group in sorted(groups)}
             for column in results[0][1]}

@@ -17,6 +17,7 @@ from PIL import Image
 
 from minglm.images import rgb
 from minglm.world.colours import COLOURS
+from minglm.world.looks import Look, shown
 from minglm.world.objects import sprite, things
 
 STEP = 16                                    # pixels between squares
@@ -45,19 +46,26 @@ def background(image: Image.Image) -> str:
 @cache
 def bank(side: int, colour: str) -> np.ndarray:
     """Every object on a background, minus the background: (K, 3 s s), in 0..1."""
-    pictures = np.stack([np.asarray(sprite(name, side - 4), dtype=np.float32) / 255 for name in things()])
-    alpha = pictures[..., 3:]
+    return on_ground([sprite(name, side - 4) for name in things()], colour)
+
+
+def on_ground(pictures: list[Image.Image], colour: str) -> np.ndarray:
+    """RGBA pictures on a background, minus the background: (K, 3 s s), in 0..1."""
+    values = np.stack([np.asarray(picture, dtype=np.float32) / 255 for picture in pictures])
     flat = np.array(COLOURS[colour][0], dtype=np.float32) / 255
-    shown = np.pad(alpha * (pictures[..., :3] - flat), ((0, 0), (2, 2), (2, 2), (0, 0)))
-    return shown.reshape(len(pictures), -1)
+    seen = np.pad(values[..., 3:] * (values[..., :3] - flat), ((0, 0), (2, 2), (2, 2), (0, 0)))
+    return seen.reshape(len(pictures), -1)
 
 
-def find_objects(image: Image.Image, text: list[Box] = (), most: int = 6) -> list[tuple[str, Box]]:
+def find_objects(image: Image.Image, text: list[Box] = (), most: int = 6,
+                 looks: dict[str, tuple[str, Look]] | None = None) -> list[tuple[str, Box]]:
     """The objects of a picture with their squares (x0, y0, x1, y1), the clearest first.
 
-    text: boxes where letters stand, which belong to no object.
+    text: boxes where letters stand, which belong to no object. looks: objects in a look that may be there as
+    well, each under a name of its own.
     """
-    ground = background(image)
+    ground, looks = background(image), looks or {}
+    names = [*things(), *looks]
     offset = (
         np.asarray(rgb(image), dtype=np.float32) / 255
         - np.array(COLOURS[ground][0], dtype=np.float32) / 255
@@ -70,6 +78,9 @@ def find_objects(image: Image.Image, text: list[Box] = (), most: int = 6) -> lis
     candidates = []
     for side in SIDES:
         objects = bank(side, ground)
+        if looks:
+            more = on_ground([shown(name, side - 4, look) for name, look in looks.values()], ground)
+            objects = np.concatenate([objects, more])
         squares = [
             (x, y) for y in range(0, height - side + 1, STEP) for x in range(0, width - side + 1, STEP)
         ]
@@ -83,7 +94,7 @@ def find_objects(image: Image.Image, text: list[Box] = (), most: int = 6) -> lis
         best = gain.argmax(1)
         for (x, y), k, e, g in zip(squares, best, energy, gain.max(1)):
             if g > max(0.0, ENOUGH * e):
-                candidates.append((float(g), list(things())[k], (x, y, x + side, y + side)))
+                candidates.append((float(g), names[k], (x, y, x + side, y + side)))
     found: list[tuple[str, Box]] = []
     for _, name, box in sorted(candidates, key=lambda c: -c[0]):
         if len(found) < most and not any(overlap(box, other) for _, other in found):

@@ -22,7 +22,7 @@ from minglm.measure.ocr import Found
 from minglm.world.characters import is_han, simplified
 from minglm.world.colours import COLOURS
 from minglm.world.layout import CELL
-from minglm.world.posters import Region
+from minglm.world.posters import Poster, Region
 from minglm.world.prompts import Prompt
 
 SURE = 0.9                                   # OCR confidence from which an unrequested text counts as extra
@@ -143,10 +143,10 @@ def stands(slot: str, box: Box, height: int, width: int) -> bool:
     return dict(top=y < 0.5, bottom=y > 0.5, left=x < 0.5, right=x > 0.5, centre=abs(x - 0.5) < 0.2)[slot]
 
 
-def drawn_at(asked: Prompt, region: Region, box: Box) -> bool:
+def drawn_at(poster: Poster | None, region: Region, box: Box) -> bool:
     """Whether a box is where the poster that a prompt was made from has this text: of several at the bottom
     the first may stand above the middle."""
-    lines = [letters for owner, _, letters in asked.poster.lines if owner == region] if asked.poster else []
+    lines = [letters for owner, _, letters in poster.lines if owner == region] if poster else []
     if not lines:
         return False
     there = bounds([(line[0].x, line[0].y, line[-1].x + line[-1].width, line[0].y + CELL) for line in lines])
@@ -179,7 +179,7 @@ def check_picture(image: Image.Image, found: list[Found], asked: Prompt) -> dict
         if region.slot:
             box = bounds([one.box for one in mine]) if mine else None
             places.append(bool(box) and (
-                stands(region.slot, box, height, width) or drawn_at(asked, region, box)))
+                stands(region.slot, box, height, width) or drawn_at(asked.poster, region, box)))
     return dict(
         background=[ground == asked.background] if asked.background else [],
         object=[set(wanted) <= set(counts)] if wanted else [],

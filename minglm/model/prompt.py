@@ -21,12 +21,18 @@ def preview_grid(rows: int, columns: int, tokens: int) -> tuple[int, int]:
     return max(1, int(ratio * side)), max(1, int(side / ratio))
 
 
+def text_offset(bpe: BPE, config: PlannerConfig) -> int:
+    """What is added to the BPE's ids: ids of text come after all ids of the head, unless the BPE counts the
+    codes itself."""
+    return 0 if bpe.has_codes else config.vision_vocab
+
+
 def prompt_ids(bpe: BPE, prompt: str, rows: int, columns: int, preview: tuple[int, int] | None,
                offset: int, boi: int, specials: bool = False) -> list[int]:
     """`PROMPT<sop>rows columns<eop><sop>rows columns<eop><boi>`: text, large grid, preview grid.
 
-    Text ids come after the image codes in the planner's vocabulary, so `offset` is added to them. Without a
-    preview (image editing) its sizes are omitted. specials: see `BPE.encode`. Mirrors GlmImageProcessor.
+    offset: see `text_offset`. Without a preview (image editing) the sizes of it are omitted. specials: see
+    `BPE.encode`. Mirrors GlmImageProcessor.
     """
     ids = bpe.encode(prompt, specials)
     # the sizes of both grids as text, between special tokens
@@ -42,3 +48,12 @@ def with_sources(sources: list[Tensor], text: list[int], config: PlannerConfig) 
         ids += [config.boi, *source.flatten().tolist(), config.eoi]
         parts += [1, tuple(source.shape), 1]                                     # boi and eoi count as text
     return ids + text, [*parts, len(text)]
+
+
+def source_places(shapes: list[tuple[int, int]]) -> list[int]:
+    """Where in the ids of `with_sources` those of the source images stand, whose grids have these shapes."""
+    places, at = [], 0
+    for rows, columns in shapes:
+        places += range(at + 1, at + 1 + rows * columns)
+        at += rows * columns + 2                                                 # boi and eoi
+    return places

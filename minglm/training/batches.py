@@ -32,14 +32,17 @@ SIZES["planner-large"] = SMALL * 8 + CANVASES + OTHERS
 SIZES["decoder-large"] = SMALL * 14 + CANVASES + OTHERS
 SIZES["planner-letters"] = SIZES["decoder-letters"] = SMALL * 8 + CANVASES * 2 + OTHERS
 SIZES["planner-lines"] = SIZES["decoder-lines"] = SMALL * 6 + CANVASES * 3 + OTHERS
+SIZES["edit-planner"] = SIZES["planner"]
+SIZES["grpo-planner"] = SIZES["grpo-decoder"] = SMALL * 3 + CANVASES[:3]
 # one stream of posters per stage
 SEEDS = {"vae": 1, "tokenizer": 2, "planner": 3, "decoder": 4, "glyph": 5, "decoder-large": 6,
          "planner-large": 13, "planner-letters": 14, "decoder-letters": 15,
-         "planner-lines": 16, "decoder-lines": 17}
+         "planner-lines": 16, "decoder-lines": 17, "edit-planner": 7, "grpo-planner": 8, "grpo-decoder": 9,
+         "edit-decoder": 10, "finetune-planner": 11, "finetune-decoder": 12}
 # the share of posters that are full: letters and objects are learned by how often they are seen, and most of
 # an ordinary poster is empty ground. Of full ones, the share with a row of objects, else there is only text
 FULL = {"vae": 0.2, "decoder": 0.3, "decoder-large": 0.3, "decoder-letters": 0.3, "decoder-lines": 0.5,
-        "planner-letters": 0.15, "planner-lines": 0.3}
+        "planner-letters": 0.15, "planner-lines": 0.3, "edit-decoder": 0.2, "finetune-decoder": 0.2}
 FULL_EARLY = {"decoder": 0.9, "decoder-large": 0.6, "decoder-letters": 0.6}
 ROWS = {"decoder": 0.5, "decoder-large": 0.5, "decoder-letters": 0.5, "decoder-lines": 0.4}
 # `share` and `again` of `planned`, where a stage's plans are not as careless as usual
@@ -128,7 +131,10 @@ def misspell(rng: random.Random, text: str, again: float = 0.3) -> str:
 
 def planned(rng: random.Random, poster: Poster, share: float = 0.5, again: float = 0.3) -> Poster:
     """The poster as an imperfect planner would plan it: each text misspelt with probability `share`, in as
-    many lines as before. again: see `misspell`."""
+    many lines as before. A person's own picture stays as it is, since where its texts stand is not known.
+    again: see `misspell`."""
+    if not poster.regions:
+        return poster
     wrong = replace(poster, regions=tuple(
         replace(r, text=misspell(rng, r.text, again)) if rng.random() < share else r for r in poster.regions))
     same = has_room(wrong) and len(wrong.lines) == len(poster.lines)

@@ -7,31 +7,22 @@ import itertools
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-import torch
 import torch.distributed as dist
 from tqdm import tqdm
 
-from minglm.config import Config, DecoderConfig, preset
+from minglm.config import preset
 from minglm.device import Device, cores, set_threads
-from minglm.files import read_json
-from minglm.model import weights
-from minglm.model.bpe import BPE
 from minglm.plot import loss_curve
 from minglm.training import checkpoint, lanes, ranks
-from minglm.training.batches import SEEDS, pixels
 from minglm.training.loop import train as loop
-from minglm.training.recipe import DECODERS, PLANNERS, RECIPES, Recipe, Stage, staged
-from minglm.training.stage_decoder import decoder_stage
-from minglm.training.stage_glyph import glyph_stage
-from minglm.training.stage_planner import planner_stage
-from minglm.training.stage_tokenizer import tokenizer_stage
-from minglm.training.stage_vae import vae_stage
-from minglm.world.draw import corpus, draw
+from minglm.training.recipe import RECIPES, Recipe, Stage, staged
+from minglm.training.stages import NEEDS, OUTPUTS, STAGES, build, finish, known
 
 
 @contextmanager
@@ -52,23 +43,18 @@ def train(options: argparse.Namespace) -> int:
     reason to refuse; it is never overwritten. Raises ValueError for what cannot be done, before anything is
     changed.
     """
-    if options.config not in RECIPES:
-        preset(options.config)
-        raise ValueError(f"no recipe for config {options.config!r}: choose one of {', '.join(RECIPES)}")
-    if options.parallel == "fsdp" and not dist.is_torchelastic_launched():
-        raise ValueError(
-            "--parallel fsdp needs several processes: torchrun --nproc-per-node=2 -m minglm train ..."
-        )
+    check(options)
     device = ranks.card(options.device)
     set_threads(ranks.fair_threads() if options.threads is None else options.threads)
     every = options.stage in ("all", ["all"])
-    names = STAGES if every else tuple(options.stage)
+    names = STAGES if every else tuple(map(known, options.stage))
     folder = options.out or Path("runs") / options.config
+    found = {name: left_behind(name, folder) for name in names}
     if every and device.kind == "cpu" and options.threads is None and cores() > 1 \
             and not (dist.is_torchelastic_launched() or getattr(options, "simulate_npu", False)):
         for name in names:
             recipe_of(name, options)
-        if aside := earlier_run(names, folder, options):
+        if aside := earlier_run(found, folder, options):
             keep_earlier(aside, folder)
         return 0 if lanes.side_by_side(options, train) else 1
     with ranks.group(device), interrupts() as stop:
@@ -77,7 +63,7 @@ def train(options: argparse.Namespace) -> int:
             check_needs(names, folder)
         again = ranks.restarted()            # by torchrun, since a process died: what is here is its own
         resume = options.resume or again
-        aside = [] if again else earlier_run(names, folder, options)
+        aside = [] if again else earlier_run(found, folder, options)
         until = None if options.minutes is None else time.monotonic() + 60 * options.minutes
 
         def ended() -> bool:
@@ -88,18 +74,29 @@ def train(options: argparse.Namespace) -> int:
                 if not lanes.wait_for(folder, NEEDS.get(name, ()), ended):
                     break
                 set_threads(lanes.fair_threads(options.lane, folder))
-            if not train_stage(name, folder, options, recipe, device, resume, aside, stop, until):
+            config = staged(name, preset(options.config))
+            make = partial(build, name, config, device, recipe, folder)
+            done = partial(finish, config=config, folder=folder)
+            if not train_stage(name, make, done, folder, options, device, resume, aside, stop, until):
                 break
             aside = []
     return 0
 
 
-def recipe_of(name: str, options: argparse.Namespace) -> Recipe:
-    """The recipe of a stage with the steps and the batch of the command.
+def check(options: argparse.Namespace) -> None:
+    """Raises ValueError for a config without recipes, or for sharding in one process."""
+    if options.config not in RECIPES:
+        preset(options.config)
+        raise ValueError(f"no recipe for config {options.config!r}: choose one of {', '.join(RECIPES)}")
+    if options.parallel == "fsdp" and not dist.is_torchelastic_launched():
+        raise ValueError(
+            "--parallel fsdp needs several processes: torchrun --nproc-per-node=2 -m minglm train ..."
+        )
 
-    Raises ValueError if the stage is unknown, or if its batch cannot be shared evenly.
-    """
-    recipe = RECIPES[options.config][known(name)]
+
+def recipe_of(name: str, options: argparse.Namespace) -> Recipe:
+    """A recipe with the steps and the batch of the command. Raises ValueError if that cannot be shared."""
+    recipe = RECIPES[options.config][name]
     recipe = replace(recipe, steps=options.steps or recipe.steps, batch=options.batch or recipe.batch)
     ranks.shares(recipe.batch, options.accumulate)
     return recipe
@@ -116,15 +113,14 @@ def check_needs(names: Sequence[str], folder: Path) -> None:
 
 # ---------------------------------------------------------------- what is there already
 
-def earlier_run(names: Sequence[str], folder: Path, options: argparse.Namespace) -> list[Path]:
-    """What earlier runs of these stages left that has to be put aside before they are trained.
+def earlier_run(found: dict[str, list[Path]], folder: Path, options: argparse.Namespace) -> list[Path]:
+    """What earlier runs of stages left, as `found`, that has to be put aside before they are trained.
 
     With --resume that is what belongs to no checkpoint, such as weights of a stage that begins anew. Raises
     ValueError if something is there and neither --resume nor --restart says what to do with it.
     """
-    begun = [name for name in names if checkpoint.everything(folder / "training" / name)]
-    found = {name: left_behind(name, folder) for name in names}
-    there = [name for name in names if found[name]]
+    begun = [name for name in found if checkpoint.everything(folder / "training" / name)]
+    there = [name for name in found if found[name]]
     if ranks.agreed(bool(there)) and not (options.resume or options.restart):
         raise ValueError(
             f"{folder} holds an earlier run of {', '.join(there) or 'a stage'}: --resume goes on with it, "
@@ -155,22 +151,22 @@ def keep_earlier(paths: Sequence[Path], folder: Path) -> None:
 
 # ---------------------------------------------------------------- one stage
 
-def train_stage(name: str, folder: Path, options: argparse.Namespace, recipe: Recipe, device: Device,
-                resume: bool, aside: Sequence[Path], stop: list, until: float | None) -> bool:
-    """Train one stage and write its weights; False if it was stopped before its end.
+def train_stage(name: str, make: Callable[[], Stage], done: Callable[[Stage], None], folder: Path,
+                options: argparse.Namespace, device: Device, resume: bool, aside: Sequence[Path], stop: list,
+                until: float | None) -> bool:
+    """Train a stage, made by `make`, and let `done` write its weights; False if stopped before its end.
 
     aside: folders to put aside as soon as nothing can be refused any more.
     """
-    config, leader, minutes = staged(name, preset(options.config)), not ranks.rank(), 0.0
-    place = folder / "training" / name
+    leader, minutes, place = not ranks.rank(), 0.0, folder / "training" / name
     with ranks.leader_first():
-        stage = build(name, config, device, recipe, folder)
+        stage = make()
     with ranks.leader_first():
         if leader and aside:
             keep_earlier(aside, folder)
     run = loop(stage, device, place, resume, options.save_every, accumulate=options.accumulate,
                sharded=options.parallel == "fsdp", recompute=options.checkpoint_activations)
-    with tqdm(total=recipe.steps, desc=name, unit="step", smoothing=0.05, disable=not leader,
+    with tqdm(total=stage.recipe.steps, desc=name, unit="step", smoothing=0.05, disable=not leader,
               position=options.lane) as bar:
         for step in run:
             if not bar.n:                    # resumed steps say nothing about speed
@@ -188,60 +184,8 @@ def train_stage(name: str, folder: Path, options: argparse.Namespace, recipe: Re
     with ranks.leader_first():
         if leader:
             loss_curve(place / "log.csv", place / "loss.png")
-            finish(stage, config, folder)
+            done(stage)
             spent = f"{minutes:.0f} minutes of training" if minutes else "trained before"
             print(f"{name}: weights and logs in {folder}, {spent}, "
                   f"peak memory {device.peak_memory() / 2**30:.1f} GiB")
     return True
-
-
-STAGES = ("vae", "tokenizer", "glyph", *PLANNERS, *DECODERS)
-NEEDS = {name: ("tokenizer", *PLANNERS[:i][:1]) for i, name in enumerate(PLANNERS)}
-NEEDS |= {name: ("vae", "tokenizer", "glyph", *DECODERS[:i][:1]) for i, name in enumerate(DECODERS)}
-OUTPUTS = {name: (name,) for name in STAGES}
-OUTPUTS |= dict.fromkeys(PLANNERS, ("planner",)) | dict.fromkeys(DECODERS, ("decoder", "glyph"))
-
-
-def known(name: str) -> str:
-    """The name of a stage. Raises ValueError if there is none of that name."""
-    if name not in STAGES:
-        raise ValueError(f"unknown stage {name!r}: choose one of {', '.join(STAGES)} or all")
-    return name
-
-
-def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Path) -> Stage:
-    """The stage called `name`, with what earlier stages left in `folder`.
-
-    Raises ValueError if the name is unknown or an earlier stage has not been trained there.
-    """
-    torch.manual_seed(SEEDS[known(name)])
-    if name == "vae":
-        return vae_stage(config, device, recipe)
-    if name == "tokenizer":
-        path = folder / "text" / "tokenizer.json"
-        if not path.exists():
-            BPE.train(corpus(), config.planner.vocab - config.planner.vision_vocab).save(path)
-        return tokenizer_stage(config, device, recipe, weights.load_text(folder, config))
-    if name == "glyph":
-        return glyph_stage(config, device, recipe)
-    tokenizer = weights.load_part(folder, "tokenizer", config)
-    if name in PLANNERS:
-        planner = None if name == "planner" else weights.load_part(folder, "planner", config)
-        bpe = weights.load_text(folder, config)
-        return planner_stage(name, config, device, recipe, bpe, tokenizer, planner)
-    vae, glyph = (weights.load_part(folder, part, config) for part in ("vae", "glyph"))
-    decoder = None
-    if name != "decoder":                    # it may have fewer blocks than the stage will train
-        saved = DecoderConfig(**read_json(folder / "decoder" / "config.json"))
-        decoder = weights.load_part(folder, "decoder", replace(config, decoder=saved))
-    return decoder_stage(name, config, device, recipe, vae, tokenizer, glyph, decoder)
-
-
-def finish(stage: Stage, config: Config, folder: Path) -> None:
-    """Write what `stage` has trained as weights that a pipeline, and the next stages, can load."""
-    model, name = stage.model, stage.name
-    if name == "vae":
-        model.normalise(pixels([draw(0, i) for i in range(512)]).to(model.mean.device))
-    for part in OUTPUTS[name]:               # a model of several parts has each under its name
-        weights.save_part(folder, part, getattr(model, part, model), config)
-    weights.save_config(folder, config)

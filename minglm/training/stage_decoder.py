@@ -10,7 +10,7 @@ Shapes: B batch · H heads · S glyph tokens · N image tokens of the decoder.
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -20,18 +20,18 @@ from torch import Tensor, nn
 from minglm.config import Config, DecoderConfig
 from minglm.device import Device
 from minglm.model import flow
-from minglm.model.decoder import Decoder
+from minglm.model.decoder import Decoder, dealt
 from minglm.model.glyph import GlyphEncoder, collate, gather
 from minglm.model.tokenizer import Tokenizer
 from minglm.model.vae import VAE
 from minglm.training.batches import MISSPELT, WHOLE, alike, generator, pixels, planned, text_bytes
-from minglm.training.recipe import Recipe, Stage
+from minglm.training.recipe import DECODERS, Recipe, Stage
+from minglm.training.references import references
 from minglm.world.lettering import lettering
 from minglm.world.masks import object_mask, text_mask
+from minglm.world.scenes import Edit
 
-# the block whose attention is supervised: the last but two. Which of several lines an image token belongs to
-# takes more than one block to find out
-ALIGN = {"decoder-lines": 2}
+ALIGN = 1                                    # the block whose attention is supervised, before one is added
 
 
 class DecoderTraining(nn.Module):
@@ -81,8 +81,9 @@ def alignment(seen: Tensor, align: Tensor, total: Tensor) -> Tensor:
 
 
 def decoder_stage(name: str, config: Config, device: Device, recipe: Recipe, vae: VAE, tokenizer: Tokenizer,
-                  glyph: GlyphEncoder, decoder: Decoder | None = None) -> Stage:
-    """Flow matching on latents, given ids and words; from the weights of `decoder`, or a new one.
+                  glyph: GlyphEncoder, decoder: Decoder | None = None,
+                  samples: Callable[[int], list] | None = None) -> Stage:
+    """Flow matching on latents, given ids and words; from the weights of an earlier stage, or a new decoder.
 
     The ids are not those of the picture itself but of one with some texts misspelt, because planners often
     add or omit a letter: the decoder should learn spelling from the words, only position and colour from ids.
@@ -92,9 +93,14 @@ def decoder_stage(name: str, config: Config, device: Device, recipe: Recipe, vae
     its letter, as in stage `glyph`; and every id must draw its patches, as far as it knows them. Latents
     under text and objects have larger weights. Ids and words are dropped at random, for the unconditional
     branch of guidance.
+
+    samples: what stage `name` is shown at a step; None: posters. Of an edit the decoder may write what the
+    instruction quotes, and attends to the sources, which are dropped together with words and ids.
     """
-    align_at = ALIGN.get(name, 1)
-    decoder = deepened(decoder, config.decoder, align_at - 1) if decoder else begin(config, tokenizer)
+    # it takes more than one block to find out which of several lines an image token belongs to, so the new
+    # one comes before that which looks for the letters
+    decoder = deepened(decoder, config.decoder, ALIGN) if decoder else begin(config, tokenizer)
+    align_at = ALIGN if name in DECODERS[:-1] else ALIGN + 1
     model = DecoderTraining(decoder, glyph).to(device.device).requires_grad_(True)
     vae, tokenizer = vae.to(device.device).eval(), tokenizer.to(device.device).eval()
     scale, heads, patch = config.vae.scale, config.decoder.heads, config.decoder.patch
@@ -102,7 +108,9 @@ def decoder_stage(name: str, config: Config, device: Device, recipe: Recipe, vae
 
     def batch(step: int, share: slice = WHOLE) -> dict:
         # posters and random numbers for the whole batch, whatever `share` is
-        drawn_, g = alike(name, step, recipe, text_bytes), generator(name, step)
+        given = samples(step) if samples else alike(name, step, recipe, text_bytes)
+        drawn_ = [one.target if isinstance(one, Edit) else one for one in given]
+        g = generator(name, step)
         size = drawn_[0].height, drawn_[0].width
         count, shape = recipe.batch, (recipe.batch, config.vae.channels,
                                       size[0] // scale, size[1] // scale)
@@ -113,30 +121,43 @@ def decoder_stage(name: str, config: Config, device: Device, recipe: Recipe, vae
                          torch.rand(count, generator=g))
         plans = [p if skip else planned(rng, p, *wrong) for p, skip in zip(drawn_, without.tolist())]
         # from here on only this rank's samples
-        drawn_, plans, without = drawn_[share], plans[share], without[share]
-        shown = [p if not skip else replace(p, regions=()) for p, skip in zip(drawn_, without.tolist())]
+        given, drawn_, plans, without = given[share], drawn_[share], plans[share], without[share]
+        shown = [one if not skip else one.without_texts() for one, skip in zip(given, without.tolist())]
+        nothing = (without & no_prior[share]).tolist()
+        sources = references([one.sources if isinstance(one, Edit) and not bare else ()
+                              for one, bare in zip(given, nothing)], patch * scale)
         glyphs = collate([p.strings for p in shown], 8)
         align, rasters = lettering(shown, glyphs["index"])
         text, objects = (F.max_pool2d(mask(drawn_), scale) for mask in (text_mask, object_mask))
         data = dict(images=pixels(drawn_), plans=pixels(plans), text=text, weight=1 + 3 * text + 3 * objects,
                     noise=noise[share], u=1 - u[share], keep=~no_prior[share], align=align, rasters=rasters,
                     **glyphs)
+        if sources:
+            data |= dict(where=sources.where, memory_mask=sources.mask)
         data = device.to(data)
         # the denominators of the losses, taken before the batch is divided into parts
         sums = dict(weight=data["weight"].sum(), text=data["text"].sum(), align=data["align"].sum(),
                     drawing=(data["rasters"].amax(-1) > 0).sum())
         with torch.no_grad(), device.autocast():
             images, plans = data.pop("images"), data.pop("plans")
-            return data | dict(latents=vae.encode(images).float(), prior=tokenizer.encode(plans), sums=sums)
+            data |= dict(latents=vae.encode(images).float(), prior=tokenizer.encode(plans), sums=sums)
+            if sources:
+                read = [pictures.to(device.device) for pictures in sources.images]
+                data["sources"] = tuple((vae.encode(some).float(), tokenizer.encode(some)) for some in read)
+            return data
 
     def loss(b: dict) -> tuple[Tensor, dict]:
         # flow matching: predict noise - data from their mixture at noise level sigma
         tokens = b["latents"].shape[2] * b["latents"].shape[3] // config.decoder.patch ** 2
         sigma = flow.shift(b["u"], tokens, config.flow)
         features = gather(model.glyph(b["ids"], b["mask"], b["places"]), b["index"])
+        memory = None
+        if "sources" in b:
+            kept = [model.decoder.remember(latents, ids) for latents, ids in b["sources"]]
+            memory = [dealt(kept, b["where"])]
         velocity, seen = model.decoder.watch(flow.mix(b["latents"], b["noise"], sigma), 1000 * b["u"] - 1,
-                                             b["prior"], features, b["tokens"], b["keep"], block=align_at,
-                                             heads=heads)
+                                             b["prior"], features, b["tokens"], b["keep"], memory,
+                                             b.get("memory_mask"), block=align_at, heads=heads)
         sums = b["sums"]
         flow_loss = flow.loss(velocity, b["latents"], b["noise"], b["weight"], sums["weight"])
         text_loss = flow.loss(velocity.detach(), b["latents"], b["noise"], b["text"], sums["text"])

@@ -56,8 +56,9 @@ def silhouette(name: str, side: int) -> np.ndarray:
 def silhouettes(poster: Poster) -> Iterator[tuple[str, slice, slice, np.ndarray]]:
     """Every object with the rows and columns that its picture has, and how much of each pixel it covers."""
     for name, (x0, y0, x1, y1) in poster.boxes:
-        # a margin of two pixels, as in Poster.image
-        yield name, slice(y0 + 2, y1 - 2), slice(x0 + 2, x1 - 2), silhouette(name, x1 - x0 - 4)
+        # a margin of two pixels, as in Poster.image; what a person's own picture shows has no name
+        covered = silhouette(name, x1 - x0 - 4) if name else np.ones((y1 - y0 - 4, x1 - x0 - 4), np.float32)
+        yield name, slice(y0 + 2, y1 - 2), slice(x0 + 2, x1 - 2), covered
 
 
 def object_mask(batch: list[Poster]) -> Tensor:

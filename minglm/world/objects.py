@@ -69,7 +69,12 @@ def sprite(name: str, side: int) -> Image.Image:
 
 @cache
 def backgrounds(name: str) -> tuple[str, ...]:
-    """The backgrounds on which an object stands out: over 70 in RGB distance from its mean colour."""
-    pixels = np.asarray(sprite(name, 60), dtype=np.float32).reshape(-1, 4)
+    """The backgrounds on which an object stands out."""
+    return stands_out(sprite(name, 60))
+
+
+def stands_out(picture: Image.Image) -> tuple[str, ...]:
+    """The backgrounds on which an RGBA picture stands out: over 70 in RGB distance from its mean colour."""
+    pixels = np.asarray(picture, dtype=np.float32).reshape(-1, 4)
     mean = (pixels[:, :3] * pixels[:, 3:]).sum(0) / pixels[:, 3].sum()
     return tuple(c for c, (rgb, _) in COLOURS.items() if np.linalg.norm(mean - rgb) > 70)

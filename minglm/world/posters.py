@@ -6,7 +6,7 @@ the bottom; the objects stand in a row of squares in what is left, and short tex
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from PIL import Image
@@ -63,13 +63,17 @@ class Poster:
         """The picture, RGB, (height, width)."""
         image = Image.new("RGB", (self.width, self.height), COLOURS[self.background][0])
         for name, (x0, y0, x1, _) in self.boxes:
-            picture = sprite(name, x1 - x0 - 4)                                  # a margin of two pixels
+            picture = self.look_of(name, x1 - x0 - 4)                            # a margin of two pixels
             image.paste(picture, (x0 + 2, y0 + 2), picture)
         for region, _, letters in self.lines:
             for letter in letters:
                 mask, dx, dy = glyph(letter.character, letter.width, letter.wide)
                 image.paste(COLOURS[region.colour][0], (round(letter.x + dx), round(letter.y + dy)), mask)
         return image
+
+    def look_of(self, name: str, side: int) -> Image.Image:
+        """An object as it looks on this poster, RGBA, `side` pixels square. (scenes.py has other looks.)"""
+        return sprite(name, side)
 
     @cached_property
     def lines(self) -> list[tuple[Region, str, list[Letter]]]:
@@ -88,6 +92,9 @@ class Poster:
     def strings(self) -> list[str]:
         """The lines as the glyph encoder reads them."""
         return [line for _, line, _ in self.lines]
+
+    def without_texts(self) -> Poster:
+        return replace(self, regions=())
 
 
 def arrange(poster: Poster) -> tuple[list[tuple[str, Box]], list[tuple[Region, str, Box]]]:

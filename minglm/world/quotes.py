@@ -78,6 +78,17 @@ def quoted(prompt: str) -> list[str]:
     return [prompt[a + 1:b - 1] for a, b in quotations(prompt)]
 
 
+def unpaired(prompt: str) -> str | None:
+    """The first quotation mark without a partner, or with nothing between the two; None if there is none.
+
+    Not a single mark, which may as well be an apostrophe.
+    """
+    paired = {i for start, end in quotations(prompt) for i in range(start, end)}
+    marks = DOUBLE + OPENING + CLOSING
+    alone = (c for i, c in enumerate(prompt) if c in marks and i not in paired and opens(prompt, i))
+    return next(alone, None)
+
+
 def unquoted(prompt: str) -> str:
     """The prompt with its quotations emptied: “HELLO” becomes “”."""
     out, end = "", 0

@@ -1,0 +1,157 @@
+"""Stage `grpo-planner`: the planner is rewarded for what its pictures say.
+
+Shapes: B samples, the groups of G one after the other · h, w id grid · p, q preview grid · T sampled ids.
+
+The released model was finished by decoupled reinforcement: the planner for the meaning, the decoder for the
+looks (stage_grpo_decoder.py). Here the decoder is fixed and paints in few steps; pictures are rewarded for
+objects, numbers, places, colours and text (measure/rewards.py). Algorithm: grpo.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from minglm.config import Config
+from minglm.device import Device
+from minglm.generate import paint
+from minglm.generate.plan import sample_ids
+from minglm.images import to_images
+from minglm.measure.rewards import REWARDS, Scorers, total
+from minglm.model import flow
+from minglm.model.bpe import BPE
+from minglm.model.planner import Planner
+from minglm.model.prompt import preview_grid, prompt_ids
+from minglm.training.batches import SEEDS, WHOLE, image_size
+from minglm.training.grpo import advantages, clipped, divergence, follow, frozen
+from minglm.training.recipe import Recipe, Stage
+from minglm.world.draw import draw
+from minglm.world.layout import CELL
+from minglm.world.posters import Poster
+from minglm.world.prompts import asked
+
+
+@dataclass(frozen=True)
+class Reinforcement:
+    """How pictures are sampled, rewarded and learned from."""
+
+    group: int = 8                           # samples of one prompt
+    reuse: int = 2                           # steps that learn from the same samples
+    clip: float = 0.2
+    penalty: float = 0.02                    # of the distance from the planner at the start
+    temperature: float = 1.0
+    paint_steps: int = 8
+    guidance: float = 1.5
+    weights: dict[str, float] = field(default_factory=lambda: dict(
+        text=1.0, room=1.0, background=0.5, object=1.0, count=1.0, place=0.5, colour=0.5))
+
+
+class Policy(nn.Module):
+    """The planner that learns, the one that drew the samples, and the one at the start."""
+
+    def __init__(self, planner: Planner):
+        super().__init__()
+        self.planner, self.behaviour, self.reference = planner, frozen(planner), frozen(planner)
+
+
+def prompts_of(name: str, first: int, count: int) -> list[Poster]:
+    """The posters whose captions are the prompts number `first` to `first + count` of this stage. Every other
+    one shows several objects, at which planners are weakest."""
+    size, found = image_size(name, first), []
+    index = 1000 * first
+    while len(found) < count:
+        poster = draw(SEEDS[name], index, *size)
+        index += 1
+        several = sum(group.count for group in poster.groups) > 1
+        if several or len(found) % 2:
+            found.append(poster)
+    return found
+
+
+def log_probabilities(planner: nn.Module, data: dict, temperature: float) -> Tensor:
+    """Of each sampled id, under a planner, (B, T): with the same legal ids and temperature as in sampling."""
+    logits, target = planner.predict(data["prompts"], data["preview"], data["large"])
+    logits = logits[:, :-1, :planner.config.codebook] / temperature              # the end is not sampled
+    return logits.log_softmax(-1).gather(-1, target[:, :-1, None])[..., 0]
+
+
+def grpo_planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE, parts: dict[str, nn.Module],
+                       how: Reinforcement = Reinforcement(), workers: int = 1) -> Stage:
+    """Group-relative policy optimisation of parts["planner"], the other parts fixed.
+
+    recipe.batch: samples a step, a multiple of how.group. workers: processes that score. Raises ValueError if
+    the batch, or a rank's share of it, is no whole number of groups.
+    """
+    if recipe.batch % how.group:
+        raise ValueError(f"a batch of {recipe.batch}: a multiple of the group, {how.group}, is needed")
+    name, scorers = "grpo-planner", Scorers(workers)
+    model = Policy(parts["planner"].requires_grad_(True)).to(device.device)
+    others = {part: parts[part].to(device.device).eval() for part in ("vae", "glyph", "decoder")}
+    kept: dict = {}                          # the samples of the last steps, by step and share
+
+    @torch.no_grad()
+    def rollout(first: int, share: slice) -> dict:
+        """Samples `share` of those drawn at step `first`, painted and rewarded."""
+        start, stop, _ = share.indices(recipe.batch)
+        if start % how.group or stop % how.group:
+            raise ValueError(f"samples {start} to {stop} of a step are no whole groups of {how.group}: "
+                             "choose a larger batch, or fewer parts")
+        posters = prompts_of(name, first // how.reuse, recipe.batch // how.group)
+        posters = [posters[i // how.group] for i in range(start, stop)]
+        seeds = [recipe.batch * first + i for i in range(start, stop)]
+        rows, columns = posters[0].height // CELL, posters[0].width // CELL
+        grid, planner = preview_grid(rows, columns, config.planner.preview_tokens), config.planner
+        prompts = [prompt_ids(bpe, p.caption, rows, columns, grid, planner.vision_vocab, planner.boi)
+                   for p in posters]
+        preview, large = sample_ids(model.behaviour, prompts, [grid, (rows, columns)],
+                                    [paint.generator(seed) for seed in seeds], how.temperature, top_p=1.0)
+        data = dict(prompts=prompts, preview=preview.to(device.device), large=large.to(device.device))
+        # painted group by group, from the same noise, while the pictures before are scored
+        waiting = []
+        for i in range(0, len(posters), how.group):
+            noise = paint.noise((config.vae.channels, 4 * rows, 4 * columns), paint.generator(seeds[i]))
+            pictures = painted(posters[i].strings, data["large"][i:i + how.group], noise)
+            waiting += [scorers.score(picture, asked("", posters[i])) for picture in pictures]
+        each = [future.result() for future in waiting]
+        reward = torch.tensor([total(one, how.weights) for one in each])
+        shown = {part: [one[part] for one in each if one[part] is not None] for part in REWARDS}
+        stats = {part: torch.tensor(sum(some) / len(some) if some else float("nan"))
+                 for part, some in shown.items()}
+        with device.autocast():
+            old, reference = (log_probabilities(planner, data, how.temperature)
+                              for planner in (model.behaviour, model.reference))
+        better = advantages(reward, how.group).to(old.device)
+        return data | dict(old=old, reference=reference, advantage=better,
+                           stats=dict(reward=reward.mean(), **stats))
+
+    def painted(lines: list[str], plan: Tensor, noise: Tensor) -> list:
+        """The pictures of a group: one text, several plans, the same noise."""
+        count, rows, columns = plan.shape
+        velocity = paint.velocity(others["decoder"], others["glyph"], [lines] * count, plan, how.guidance)
+        times, sigmas = flow.schedule(how.paint_steps, 4 * rows * columns, config.flow)
+        noise = noise[None].expand(count, -1, -1, -1).to(device.device)
+        *_, latents = flow.sample(velocity, noise, times, sigmas)
+        return to_images(others["vae"].decode(latents))
+
+    def batch(step: int, share: slice = WHOLE) -> dict:
+        first = step - step % how.reuse
+        if step == first:                    # a run resumed later has the copy from its checkpoint
+            follow(model.behaviour, model.planner)
+        for old in [key for key in kept if key[0] != first]:
+            del kept[old]
+        key = first, share.indices(recipe.batch)
+        if key not in kept:
+            kept[key] = rollout(first, share)
+        return kept[key]
+
+    def loss(b: dict) -> tuple[Tensor, dict]:
+        new = log_probabilities(model.planner, b, how.temperature)               # (B, T)
+        gain = clipped(new, b["old"], b["advantage"][:, None], how.clip).mean()
+        apart = divergence(new, b["reference"]).mean()
+        moved = ((new - b["old"]).exp() - 1).abs().gt(how.clip).float().mean()
+        stats = dict(divergence=apart.detach(), clipped=moved.detach())
+        return gain + how.penalty * apart, b["stats"] | stats
+
+    return Stage(name, model, batch, loss, recipe)

@@ -1,0 +1,97 @@
+"""The stages of a model: which parts each needs and trains, how it is made, and what it leaves.
+
+Shapes: none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from minglm.config import Config, DecoderConfig
+from minglm.device import Device
+from minglm.files import read_json
+from minglm.model import weights
+from minglm.model.bpe import BPE
+from minglm.training.batches import SEEDS, pixels
+from minglm.training.recipe import DECODERS, PLANNERS, Recipe, Stage
+from minglm.training.stage_decoder import decoder_stage
+from minglm.training.stage_edit import edit_decoder_stage, edit_planner_stage
+from minglm.training.stage_glyph import glyph_stage
+from minglm.training.stage_grpo_decoder import grpo_decoder_stage
+from minglm.training.stage_grpo_planner import grpo_planner_stage
+from minglm.training.stage_planner import planner_stage
+from minglm.training.stage_tokenizer import tokenizer_stage
+from minglm.training.stage_vae import vae_stage
+from minglm.world.draw import corpus, draw
+
+STAGES = "vae", "tokenizer", "glyph", *PLANNERS, *DECODERS
+EDITS, REWARDS = ("edit-planner", "edit-decoder"), ("grpo-planner", "grpo-decoder")
+AFTERWARDS = EDITS + REWARDS                 # trained by name only: `all` is what they start from
+NEEDS = {name: ("tokenizer", *PLANNERS[:i][:1]) for i, name in enumerate(PLANNERS)}
+NEEDS |= {name: ("vae", "tokenizer", "glyph", *DECODERS[:i][:1]) for i, name in enumerate(DECODERS)}
+NEEDS |= {"edit-planner": ("tokenizer", "planner"), "edit-decoder": ("vae", "tokenizer", "glyph", "decoder"),
+          "grpo-planner": ("vae", "tokenizer", "glyph", "planner", "decoder"),
+          "grpo-decoder": ("vae", "tokenizer", "glyph", "decoder")}
+OUTPUTS = {name: (name,) for name in STAGES}
+OUTPUTS |= dict.fromkeys((*PLANNERS, "edit-planner", "grpo-planner"), ("planner",))
+OUTPUTS |= dict.fromkeys((*DECODERS, "edit-decoder", "grpo-decoder"), ("decoder", "glyph"))
+
+
+def known(name: str) -> str:
+    """The name of a stage. Raises ValueError if there is none of that name."""
+    if name not in STAGES + AFTERWARDS:
+        raise ValueError(f"unknown stage {name!r}: choose one of {', '.join(STAGES + AFTERWARDS)} or all")
+    return name
+
+
+def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Path) -> Stage:
+    """The stage called `name`, with what earlier stages left in `folder`.
+
+    Raises ValueError if the name is unknown or an earlier stage has not been trained there.
+    """
+    torch.manual_seed(SEEDS[known(name)])
+    if name == "vae":
+        return vae_stage(config, device, recipe)
+    if name == "tokenizer":
+        path = folder / "text" / "tokenizer.json"
+        if not path.exists():
+            BPE.train(corpus(), config.planner.vocab - config.planner.vision_vocab).save(path)
+        return tokenizer_stage(config, device, recipe, weights.load_text(folder, config))
+    if name == "glyph":
+        return glyph_stage(config, device, recipe)
+    tokenizer = weights.load_part(folder, "tokenizer", config)
+    if name in PLANNERS:
+        planner = None if name == "planner" else weights.load_part(folder, "planner", config)
+        bpe = weights.load_text(folder, config)
+        return planner_stage(name, config, device, recipe, bpe, tokenizer, planner)
+    if name == "edit-planner":
+        return edit_planner_stage(config, device, recipe, weights.load_text(folder, config), tokenizer,
+                                  weights.load_part(folder, "planner", config))
+    if name in REWARDS:
+        parts = {part: weights.load_part(folder, part, config) for part in NEEDS[name]}
+        if name == "grpo-decoder":
+            return grpo_decoder_stage(config, device, recipe, parts)
+        return grpo_planner_stage(config, device, recipe, weights.load_text(folder, config), parts)
+    vae, glyph = (weights.load_part(folder, part, config) for part in ("vae", "glyph"))
+    decoder = None
+    if name != "decoder":                    # it may have fewer blocks than the stage will train
+        saved = DecoderConfig(**read_json(folder / "decoder" / "config.json"))
+        decoder = weights.load_part(folder, "decoder", replace(config, decoder=saved))
+    if name == "edit-decoder":
+        return edit_decoder_stage(config, device, recipe, vae, tokenizer, glyph, decoder)
+    return decoder_stage(name, config, device, recipe, vae, tokenizer, glyph, decoder)
+
+
+def finish(stage: Stage, config: Config, folder: Path) -> None:
+    """Write what `stage` has trained as weights that a pipeline, and the next stages, can load."""
+    model, name = stage.model, stage.name
+    if name == "vae":
+        model.normalise(pixels([draw(0, i) for i in range(512)]).to(model.mean.device))
+    for part in OUTPUTS[name]:               # a model of several parts has each under its name
+        weights.save_part(folder, part, getattr(model, part, model), config)
+    path = folder / "config.json"            # what has learned to edit can edit after other stages, too
+    edits = name in EDITS or path.is_file() and read_json(path).get("edits", False)
+    weights.save_config(folder, replace(config, edits=edits))

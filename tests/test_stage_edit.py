@@ -1,0 +1,223 @@
+"""Editing, trained and painted: sources reach the right samples, and nothing else."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from minglm.config import preset
+from minglm.device import Device, pick
+from minglm.generate.request import STRANGE
+from minglm.generate.sources import is_poster
+from minglm.images import to_tensor
+from minglm.measure import evaluate_edits
+from minglm.model.decoder import dealt
+from minglm.training.recipe import RECIPES
+from minglm.training.references import references
+from minglm.training.stage_edit import POSTERS, edits
+from minglm.training.stages import build
+from minglm.world.draw import draw
+from minglm.world.edit_prompts import load_edits
+from minglm.world.edits import KINDS, edit
+from minglm.world.quotes import quoted
+
+CPU = pick("cpu")
+
+
+@pytest.fixture(scope="module")
+def single():
+    """Single precision, in which sums may be compared."""
+    from contextlib import nullcontext
+
+    before = Device.autocast
+    Device.autocast = lambda self, dtype=None: nullcontext()
+    yield
+    Device.autocast = before
+
+
+@pytest.fixture
+def pipe(pipe, monkeypatch):
+    monkeypatch.setattr(pipe, "config", replace(pipe.config, edits=True))
+    return pipe
+
+
+def stage(name, folder, batch=6):
+    return build(name, preset("tiny"), CPU, replace(RECIPES["tiny"][name], batch=batch), folder)
+
+
+def several():
+    """Edits of two and more pictures, of several sizes."""
+    found = [edit(3, i, 128, 128, kind="combine") for i in range(12)]
+    assert {len(one.sources) for one in found} >= {2} and len({(s.height, s.width) for e in found for s in e.sources}) > 1
+    return found
+
+
+# ---------------------------------------------------------------- references
+
+def test_every_sample_gets_its_own_pictures_in_order():
+    batch = several()
+    some = references([*(one.sources for one in batch), ()], 32)
+    # the mean colour of every cell, numbered through, is dealt as tokens are
+    flat = torch.cat([torch.nn.functional.avg_pool2d(each, 32).movedim(1, -1).flatten(0, 2) for each in some.images])
+    given = flat[some.where]
+    for row, mask, one in zip(given, some.mask, batch):
+        wanted = [torch.nn.functional.avg_pool2d(to_tensor([s.image]), 32).movedim(1, -1).flatten(0, 2) for s in one.sources]
+        assert mask.sum() == sum(map(len, wanted)) and torch.allclose(row[mask], torch.cat(wanted), atol=1e-6)
+    assert not some.mask[-1].any()
+    assert references([(), ()], 32) is None
+
+
+def test_dealt_keys_are_those_of_each_picture_alone(pipe):
+    """In a batch with padding each sample sees what it would see by itself."""
+    batch, config = several()[:4], pipe.config
+    some = references([one.sources for one in batch], config.decoder.patch * config.vae.scale)
+    read = [(pipe.vae.encode(each), pipe.tokenizer.encode(each)) for each in some.images]
+    with torch.no_grad():
+        memory = dealt([pipe.decoder.remember(*pair) for pair in read], some.where)
+        g = torch.Generator().manual_seed(0)
+        latents, time = torch.randn(4, config.vae.channels, 16, 16, generator=g), torch.full((4,), 500.0)
+        ids, glyphs = torch.randint(config.decoder.codebook, (4, 4, 4), generator=g), torch.zeros(4, 0, config.glyph.width)
+        together = pipe.decoder(latents, time, ids, glyphs, memory=[memory], memory_mask=some.mask)
+        for i, one in enumerate(batch):
+            alone = [pipe.decoder.remember(pipe.vae.encode(x), pipe.tokenizer.encode(x))
+                     for x in (to_tensor([s.image]) for s in one.sources)]
+            wanted = pipe.decoder(latents[i:i + 1], time[:1], ids[i:i + 1], glyphs[i:i + 1], memory=alone)
+            assert (together[i:i + 1] - wanted).abs().max() < 1e-4
+        blind = pipe.decoder(latents, time, ids, glyphs, memory=[memory], memory_mask=torch.zeros_like(some.mask))
+        assert (blind - pipe.decoder(latents, time, ids, glyphs)).abs().max() < 1e-4
+
+
+def test_the_ids_of_sources_are_filled_into_the_prompts(pipe, folder, single):
+    made = stage("edit-planner", folder).batch(1)
+    ids, places = made.pop("sources")
+    planner = pipe.planner
+    with torch.no_grad():
+        found, _ = planner.loss(**made, sources=(ids, places))
+        prompts = [list(prompt) for prompt in made["prompts"]]
+        for prompt, row, where in zip(prompts, ids.tolist(), places):
+            for at, one in zip(where, row):
+                prompt[at] = one
+        wanted, _ = planner.loss(**made | dict(prompts=prompts))
+        without, _ = planner.loss(**made)
+    assert abs(found - wanted) < 1e-5 < abs(found - without)
+
+
+# ---------------------------------------------------------------- the stages
+
+def test_a_batch_of_edits_is_of_one_size_and_of_one_or_several_pictures():
+    kinds = set()
+    for step in range(40):
+        batch = edits("edit-planner", step, 4)
+        assert len({(one.height, one.width) for one in batch}) == 1
+        assert len({one.kind == "combine" for one in batch}) == 1
+        kinds |= {one.kind for one in batch}
+    assert kinds == set(KINDS)
+
+
+def test_every_third_step_of_the_planner_draws_posters(folder):
+    made = stage("edit-planner", folder)
+    previews = [made.batch(step)["preview"] is not None for step in range(6)]
+    assert previews == [step % POSTERS == 0 for step in range(6)]
+
+
+def test_the_unconditional_branch_of_the_decoder_has_no_sources(folder):
+    made, seen = stage("edit-decoder", folder, batch=30), []
+    for step in range(6):
+        b = made.batch(step)
+        words = b["tokens"].sum(1) > 1                                           # more than the end of an empty string
+        seen += list(zip((words | b["keep"]).tolist(), b["memory_mask"].any(1).tolist(), range(30)))
+    edited = [(told, sources) for told, sources, i in seen if i < 20]            # then come posters
+    assert not any(sources for _, sources, i in seen if i >= 20)
+    assert all(sources for told, sources in edited if told)
+    assert {sources for told, sources in edited} == {True, False}
+
+
+def test_letters_are_aligned_where_the_target_has_them():
+    found = 0
+    for kind in ("replace text", "recolour text", "remove text"):
+        for i in range(8):
+            one = edit(4, i, 128, 128, kind=kind)
+            assert [line for _, line, _ in one.lines] == one.strings
+            shown = {line for _, line, _ in one.target.lines}
+            assert all(bool(letters) == (line in shown) for _, line, letters in one.lines)
+            found += sum(not letters for _, _, letters in one.lines)
+    assert found                                                                 # texts that go are told, and not drawn
+
+
+# ---------------------------------------------------------------- painting
+
+def painted(pipe, prompt, image, **how):
+    return pipe(prompt, image=image, steps=2, progress=False, **how)
+
+
+def test_a_poster_is_edited_at_its_own_size(pipe):
+    poster = draw(1, 2, 128, 192)
+    out = painted(pipe, "make the background blue", poster.image)
+    assert out.images[0].size == (192, 128) and out.preview[0].numel() == 0 and out.notes == []
+    assert out.prompts == ["make the background blue"]                           # no enhancer
+    other = painted(pipe, "make the background blue", draw(1, 3, 128, 192).image)
+    assert out.images[0].tobytes() != other.images[0].tobytes()
+    assert painted(pipe, "make it big", poster.image, height=256, width=256).images[0].size == (256, 256)
+
+
+def test_pictures_of_several_sizes_are_joined(pipe):
+    images = [draw(1, 2, 128, 192).image, draw(1, 3, 96, 96).image]
+    both = painted(pipe, "the first with the text of the second", images)
+    assert both.images[0].size == (192, 128)
+    again = painted(pipe, ["the first with the text of the second"] * 2, [images, images], seed=[0, 1])
+    assert again.plan[0].equal(both.plan[0])
+
+
+def test_a_photograph_is_taken_with_a_word_about_it(pipe):
+    noise = Image.effect_noise((300, 200), 90).convert("RGB")
+    out = painted(pipe, "make it blue", noise)
+    assert out.notes == [STRANGE] and out.images[0].size == (256, 160)
+    clear = Image.new("RGBA", (100, 100), (0, 0, 0, 0))
+    assert painted(pipe, "make it blue", clear).images[0].size == (96, 96)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_posters_are_known_as_such(language):
+    for i in range(60):
+        one = draw(9, i, language=language)
+        assert is_poster(one.image), one
+    assert not is_poster(Image.linear_gradient("L").convert("RGB"))
+
+
+@pytest.mark.parametrize("how, said", [
+    (dict(image=[Image.new("RGB", (96, 96))] * 5), "5 pictures to edit: at most 4"),
+    (dict(image=Image.new("RGB", (20, 400))), "at most four times as long as wide"),
+    (dict(image="nowhere.png"), "no image file 'nowhere.png'"),
+])
+def test_what_cannot_be_edited_is_said(pipe, how, said):
+    with pytest.raises(ValueError, match=said):
+        painted(pipe, "make it blue", **how)
+
+
+def test_letters_that_cannot_be_written_are_refused(pipe):
+    assert quoted('add "नमस्ते"') == ["नमस्ते"]
+    with pytest.raises(ValueError, match="cannot write"):
+        painted(pipe, 'add "नमस्ते"', draw(1, 2).image)
+
+
+def test_edits_are_evaluated_column_by_column(pipe):
+    """Of the gold drawing everything is right; each edit is painted as it would be by itself."""
+    some = [edit for edit in load_edits() if (edit.height, edit.width) == (128, 128)][::40]
+    found = list(evaluate_edits.evaluate(pipe, some, steps=1))
+    assert [number for number, *_ in found] == list(range(len(some))) and len(some) > 3
+    for number, one, pictures, scores in found:
+        assert list(pictures) == ["source", "gold", "vae", "decoder", "pipeline"]
+        assert scores["gold"]["ssim"] == pytest.approx(1) and not scores["pipeline"]["made"]
+        images = [scene.image for scene in one.sources]
+        alone = pipe(one.instruction, 128, 128, image=images, seed=number, steps=1, progress=False).images[0]
+        assert same(alone, pictures["pipeline"])
+    report = evaluate_edits.report([(one, scores) for _, one, _, scores in found])
+    assert report["gold"]["all"]["edits"] == len(some) and report["gold"]["all"]["made"] > 0.8
+    assert f"{report['vae']['all']['ssim']:.3f}" in evaluate_edits.format_report(report)
+
+
+def same(a, b):
+    """Whether two pictures are, up to rounding."""
+    return np.abs(np.asarray(a, int) - np.asarray(b, int)).max() <= 2
