@@ -25,13 +25,11 @@ from minglm.model.glyph import GlyphEncoder, collate, gather
 from minglm.model.tokenizer import Tokenizer
 from minglm.model.vae import VAE
 from minglm.training.batches import MISSPELT, WHOLE, alike, generator, pixels, planned, text_bytes
-from minglm.training.recipe import Recipe, Stage
+from minglm.training.recipe import DECODERS, Recipe, Stage
 from minglm.world.lettering import lettering
 from minglm.world.masks import object_mask, text_mask
 
-# the block whose attention is supervised: the last but two. Which of several lines an image token belongs to
-# takes more than one block to find out
-ALIGN = {"decoder-lines": 2}
+ALIGN = 1                                    # the block whose attention is supervised, before one is added
 
 
 class DecoderTraining(nn.Module):
@@ -93,8 +91,10 @@ def decoder_stage(name: str, config: Config, device: Device, recipe: Recipe, vae
     under text and objects have larger weights. Ids and words are dropped at random, for the unconditional
     branch of guidance.
     """
-    align_at = ALIGN.get(name, 1)
-    decoder = deepened(decoder, config.decoder, align_at - 1) if decoder else begin(config, tokenizer)
+    # it takes more than one block to find out which of several lines an image token belongs to, so the new
+    # one comes before that which looks for the letters
+    decoder = deepened(decoder, config.decoder, ALIGN) if decoder else begin(config, tokenizer)
+    align_at = ALIGN if name in DECODERS[:-1] else ALIGN + 1
     model = DecoderTraining(decoder, glyph).to(device.device).requires_grad_(True)
     vae, tokenizer = vae.to(device.device).eval(), tokenizer.to(device.device).eval()
     scale, heads, patch = config.vae.scale, config.decoder.heads, config.decoder.patch

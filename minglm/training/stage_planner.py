@@ -1,7 +1,7 @@
 """Stage `planner`: next-id prediction, given the caption.
 
 Stage `planner-large` goes on from its weights, with canvases of more sizes, and `planner-letters` from those,
-with quoted texts spelled out (model/spelling.py).
+with quoted texts spelled out (model/spelling.py); `planner-lines` shows more posters of several lines.
 
 Shapes: B batch · h, w id grid.
 """
