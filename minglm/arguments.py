@@ -131,7 +131,8 @@ def command_line() -> argparse.ArgumentParser:
         default="miniposter",
         help="miniposter, minilong, minichineseword, minicompose or miniopen; or miniedit, edits of pictures",
     )
-    one.add_argument("--limit", type=int, help="only the first so many prompts, and no probes")
+    one.add_argument("--limit", type=int, metavar="COUNT",
+                     help="only so many prompts, drawn at random (always the same ones), and no probes")
     one.add_argument("--columns", nargs="+", choices=("gold", "vae", "decoder", "pipeline"), metavar="COLUMN",
                      help="only these of gold, vae, decoder and pipeline, which is sooner done")
     one.add_argument("--steps", type=steps, default=20)

@@ -107,13 +107,13 @@ def adaptive(x, shift, scale, eps=1e-5):
 
 
 def turns(self, rows, columns, device, row_first=True, interleave=False, slowing=4, theta=None,
-          centred=True):
+          centred=True, up=0):
     width, theta = self.config.head_dim, theta or self.config.rope_theta
     out = torch.zeros(rows * columns, width)
     for n in range(rows * columns):
         for i in range(width // 4):
             f = theta ** (-slowing * i / width)
-            shift = self.config.middle - columns // 2 if centred and self.config.middle is not None else 0
+            shift = self.config.middle - (columns + up) // 2 if centred and self.config.middle is not None else 0
             row, column = n // columns * f, (n % columns + shift) * f
             one, two = (row, column) if row_first else (column, row)
             for angle, at in ((one, i), (two, i + width // 4)):
@@ -134,6 +134,8 @@ class Block(torch.nn.Module):
             setattr(self, name if off != "named" else name + "_", torch.nn.Linear(*size))
 
     def forward(self, x, c, m, rotary, mask, memory=None, last=False):
+        if self.off == "in place":
+            x += 0.1
         a = torch.nn.functional.linear(m, self.modulation.weight, self.modulation.bias).view(len(m), 12, 1, -1)
         if self.off == "twelve":                                 # all of the image first, then all of the text
             a = a[:, [0, 6, 1, 7, 2, 8, 3, 9, 4, 10, 5, 11]]
@@ -163,9 +165,10 @@ class Block(torch.nn.Module):
 
 
 def awake(model, loss):
-    names, parameters = zip(*model.named_parameters())
-    grads = torch.autograd.grad(loss, parameters, allow_unused=True)
-    return [name for name, g in zip(names, grads) if g is not None and bool((g != 0).any())]
+    for p in model.parameters():
+        p.grad = None
+    loss.backward()
+    return [name for name, p in model.named_parameters() if p.grad is not None and bool((p.grad != 0).any())]
 
 
 def counted(config, streams, biases=1, twelve=12, wide=4, inner=None):
@@ -235,6 +238,7 @@ WRONG = [
     ("patchify", lambda x, p: patches(x.mT, p).unflatten(2, (-1, p, p)).mT.flatten(2), "down the columns"),
     ("patchify", lambda x, p: patches(x, p).unflatten(2, (-1, p, p)).mT.flatten(2), "exchanged"),
     ("patchify", lambda x, p: patches(x, p).unflatten(2, (-1, p * p)).mT.flatten(2), "channel must come first"),
+    ("patchify", lambda x, p: patches(x[:, :, :x.shape[2] // 2 * 2, :x.shape[3] // 2 * 2], 2), "shape"),
     ("patchify", lambda x, p: x.reshape(len(x), -1, x.shape[1] * p * p), "reshape alone"),
     ("unpatchify", lambda x, r, p: glued(x.unflatten(2, (-1, p, p)).mT.flatten(2), r, p), "exchanged"),
     ("unpatchify", lambda x, r, p: glued(x.unflatten(2, (p * p, -1)).mT.flatten(2), r, p), "channel comes first"),
@@ -256,11 +260,16 @@ WRONG = [
     ("rotary_2d", partial(turns, slowing=2), "frequencies of their own"),
     ("rotary_2d", partial(turns, theta=10000.0), "not always"),
     ("rotary_2d", partial(turns, centred=False), "from the middle"),
+    ("rotary_2d", partial(turns, up=1), "rounds down"), ("rotary_2d", lambda *a: turns(*a)[::-1], "cosines first"),
     ("rotary_2d", lambda *a: [t[:, :t.shape[1] // 2] for t in turns(*a)], "written twice"),
     *[("decoder_block", partial(slipped.Slipped, off=off), re.escape(slipped.SLIPS[off])) for off in slipped.SLIPS],
     ("decoder_block", partial(Block, off="named"), "should be named modulation.weight"),
-    ("decoder_block", partial(Block, off="twelve"), "off"),
-    ("first_learners", lambda m, loss: [*dict(m.named_parameters())], "clear them first"),
+    ("decoder_block", partial(Block, off="twelve"), "off"), ("decoder_block", partial(Block, off="in place"), "changes x or c"),
+    ("first_learners", lambda m, loss: [*dict(m.named_parameters())], "any number in it"),
+    ("first_learners", lambda m, loss: None, "return"),
+    ("first_learners", lambda m, loss: [n for (n, _), g in zip(m.named_parameters(), torch.autograd.grad(loss, [*m.parameters()]))
+                                        if g.any()], "clear them first"),
+    ("first_learners", lambda m, loss: [n for n in awake(m, loss) if (m.get_parameter(n).grad != 0).all()], ""),
     ("first_learners", lambda m, loss: [n for n, p in m.named_parameters() if p.any()], "ask for their gradients"),
     ("first_learners", lambda m, loss: sorted(awake(m, loss)), "in the order"),
     ("block_size", partial(counted, biases=0), "biases"),

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 
-def attend(q, k, v, mask=None, causal=False, exact=False, scale=None, spread="interleave", axis=-1, blank=-1e9):
+def attend(q, k, v, mask=None, causal=False, exact=False, scale=None, spread="interleave", axis=-1, blank=-1e9,
+           strict=0):
     group = q.shape[1] // k.shape[1]
     if spread == "interleave":
         k, v = (torch.stack([t] * group, 2).flatten(1, 2) for t in (k, v))
@@ -15,7 +16,7 @@ def attend(q, k, v, mask=None, causal=False, exact=False, scale=None, spread="in
         k, v = (torch.cat([t] * group, 1) for t in (k, v))
     logits = torch.einsum("bhne,bhme->bhnm", q, k) * (scale or q.shape[-1] ** -0.5)
     if causal:
-        mask = torch.arange(k.shape[2]) <= torch.arange(q.shape[2])[:, None]
+        mask = torch.arange(k.shape[2]) <= torch.arange(q.shape[2])[:, None] - strict
     if mask is not None:
         logits = torch.where(mask, logits, torch.tensor(blank))
     return logits.softmax(axis) @ v
@@ -91,12 +92,19 @@ def block_class(off=""):
             q, k, v = (t.unflatten(-1, (-1, self.c.head_dim)).transpose(1, 2) for t in (self.q(h), self.k(h), self.v(h)))
             if off == "split":
                 q, k, v = (f(h).unflatten(-1, (self.c.head_dim, -1)).permute(0, 3, 1, 2) for f in (self.q, self.k, self.v))
-            q, k = turn(q, *rotary), (k if off == "rotate k" else turn(k, *rotary))
+            if off == "view":
+                q, k, v = (f(h).reshape(len(x), -1, x.shape[1], self.c.head_dim) for f in (self.q, self.k, self.v))
+            q, k = turn(q, *rotary), (k if off in ("rotate k", "late") else turn(k, *rotary))
             if cache is not None and off != "cache":
                 k, v = cache.append(k, v)
+            if off == "late":
+                k = turn(k, *(rotary if k.shape[2] == x.shape[1] else [t[:, :, -1:] for t in rotary]))
             causal = off != "causal" and mask is None and q.shape[2] == k.shape[2] > 1
             h = attend(q, k, v, None if off == "mask" else mask, causal or off == "always")
-            h = self.o(h.transpose(1, 2).flatten(2))
+            h = self.o(h.reshape(len(x), x.shape[1], -1) if off == "back" else h.transpose(1, 2).flatten(2))
+            if off == "in place":
+                x += self.norm2(h)
+                h = 0 * h
             x = (0 if off == "x1" else x) + (h if off == "norm2" else self.norm2(h))
             gate, up = self.gate_up(self.norm3(x)).chunk(2, -1)
             h = self.down(gate * torch.sigmoid(gate) * up if off != "gate" else gate * nn.functional.silu(up))
@@ -241,6 +249,9 @@ WRONG = [
     ("attention", lambda q, k, v, m, c, e: attend(q, k, v, m, c, spread="tile"), "repeat_interleave"),
     ("attention", lambda q, k, v, m, c, e: attend(q, k, v, m, c, blank=0.0), "does not exclude"),
     ("attention", lambda q, k, v, m, c, e: attend(q, k, v, m if m is None else ~m, c), "wrong way round"),
+    ("attention", lambda q, k, v, m, c, e: attend(q, k, v, m if m is None else ~m, c, blank=-torch.inf), "others that are masked"),
+    ("attention", lambda q, k, v, m, c, e: attend(q, k, v, m, c, blank=-torch.inf, strict=1), "to itself, too"),
+    ("attention", lambda q, k, v, m, c, e: attend(q.div_(2), k, v, m, c, scale=2 * q.shape[-1] ** -0.5), "changes its input"),
     ("attention", late_mask, "before the softmax"),
     ("rms_norm", norm_class(lambda x, w, eps: w * (x - x.mean(-1, True)) / (x.var(-1, False, keepdim=True) + eps).sqrt()),
      "LayerNorm"),
@@ -249,6 +260,8 @@ WRONG = [
     ("rms_norm", norm_class(lambda x, w, eps: x / (mean_square(x) + eps).sqrt()), "weight is missing"),
     ("rms_norm", norm_class(lambda x, w, eps: w * x / (mean_square(x).sqrt() + eps)), "inside the root"),
     ("rms_norm", norm_class(lambda x, w, eps: w * x / (x.square().mean() + eps).sqrt()), "last axis only"),
+    ("rms_norm", norm_class(lambda x, w, eps: w.data * x / (mean_square(x) + eps).sqrt()), "never learn"),
+    ("rms_norm", norm_class(lambda x, w, eps: w * x.div_((mean_square(x) + eps).sqrt())), "changes its input"),
     ("rms_norm", lambda width, eps: nn.LayerNorm(width, eps), "should be named weight"),
     ("rotation", lambda x, cos, sin: turn(x, cos, sin, -1), "backwards"),
     ("rotation", lambda x, cos, sin: turn(x, cos, sin, near=True), "not with its neighbour"),
@@ -269,7 +282,8 @@ WRONG = [
         ("x1", "what attention computed"), ("x2", "what the MLP computed"), ("norm1", "norm1 is missing"),
         ("norm2", "norm2 is missing"), ("norm4", "norm4 is missing"), ("rotate k", "keys are not rotated"),
         ("causal", "block is causal"), ("mask", "mask is not used"), ("cache", "cache is not used"),
-        ("always", "whole cache"),
+        ("always", "whole cache"), ("view", "swap heads and tokens"), ("back", "back beside their channels"),
+        ("late", "rotated keys"), ("in place", "changes its input"),
         ("split", "neighbouring channels"), ("gate", "first half of gate_up"), ("bias", "should be named"))],
     ("kv_cache", cache_class(new=True), "not only what is new"), ("kv_cache", cache_class(whole=True), "whole buffer"),
     ("kv_cache", cache_class(swapped=True), "keys first"),

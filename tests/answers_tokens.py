@@ -149,6 +149,57 @@ def in_order_of_place(self, piece):
     return [self.vocab[token] for token in tokens]
 
 
+def wide_pairs_count(words, count, wide=2):
+    merges, skipped = [], set()
+    for _ in range(count):
+        found = {pair: n for pair, n in count_pairs(words).items() if n > 1 and pair not in skipped}
+        if not found:
+            break
+        best = max(found, key=lambda pair: (found[pair], pair))
+        if too_wide("".join(best), wide):
+            skipped.add(best)
+            continue
+        merges.append(best)
+        words = {merge(word, best): n for word, n in words.items()}
+    return merges
+
+
+def no_overlap(words):
+    counts = Counter()
+    for word, n in words.items():
+        i = 0
+        while i < len(word) - 1:
+            counts[word[i:i + 2]] += n
+            i += 2 if word[i:i + 3] == word[i:i + 1] * 3 else 1
+    return dict(counts)
+
+
+def by_text(word, pair):
+    out, i = [], 0
+    while i < len(word):
+        both = "".join(word[i:i + 2]) == "".join(pair) and i + 1 < len(word)
+        out.append("".join(word[i:i + 1 + both]))
+        i += 1 + both
+    return tuple(out)
+
+
+def highest_first(self, piece):
+    tokens = tuple(to_alphabet(piece))
+    while known := [pair for pair in zip(tokens, tokens[1:]) if pair in self.rank]:
+        tokens = merge(tokens, max(known, key=self.rank.get))
+    return [self.vocab[token] for token in tokens]
+
+
+def not_shifted(bpe, prompt, rows, columns, preview, offset, boi, specials=False):
+    found = prompt_ids(bpe, prompt, rows, columns, preview, offset, boi, specials)
+    return [i - offset * (i - offset in bpe.specials.values()) for i in found[:-1]] + [boi]
+
+
+def whole_string(bpe, prompt, rows, columns, preview, offset, boi, specials=False):
+    text = prompt + "".join(f"<sop>{p} {q}<eop>" for p, q in ([(rows, columns), preview] if preview else [(rows, columns)]))
+    return [offset + i for i in bpe.encode(text, specials=True)] + [boi]
+
+
 def changed(words, count, wide=2):
     found = learn_merges(words, count, wide)
     words.clear()
@@ -161,6 +212,16 @@ WRONG = [
     ("merge", lambda word, pair: merge(word, pair)[:-1], "last token"),
     ("merge", in_a_text, "compared whole"),
     ("merge", at_the_right_edge, "compared whole"),
+    ("merge", by_text, "both tokens"),
+    ("count_pairs", no_overlap, "twice"), ("count_pairs", lambda words: None, "return"),
+    ("learn_merges", wide_pairs_count, "none of the `count`"),
+    ("learn_merges", lambda words, count, wide=2: learn_merges(words, count, wide, name=lambda pairs: next(iter(pairs))),
+     "not the one counted first"),
+    ("learn_merges", lambda words, count, wide=2: learn_merges(words, count, wide, name=lambda pairs: max(pairs, key="".join)),
+     "not joined texts"),
+    ("piece", highest_first, "highest rank"),
+    ("prompt_ids", not_shifted, "ids of the text, too"), ("prompt_ids", whole_string, "is text unless"),
+    ("prompt_ids", lambda *args: tuple(prompt_ids(*args)), "not a tuple"),
     ("merge", lambda word, pair: list(merge(word, pair)), "not a list"),
     ("count_pairs", lambda words: count_pairs(dict.fromkeys(words, 1)), "adds n"),
     ("count_pairs", lambda words: dict(Counter(p for w, n in words.items() for p in {*zip(w, w[1:])} for _ in range(n))),

@@ -20,7 +20,7 @@ from minglm.device import Device, pick
 from minglm.model import lora_files
 from minglm.training import ranks, stages
 from minglm.training.loop import train
-from minglm.training.recipe import RECIPES, Stage
+from minglm.training.recipe import RECIPES, Stage, staged
 
 STEPS = 20
 VARIANTS = {"ddp": {}, "fsdp": dict(sharded=True)}
@@ -36,7 +36,7 @@ def in_single_precision() -> None:
 
 def build(name: str, folder: Path, steps: int = STEPS) -> Stage:
     recipe = replace(RECIPES["tiny"][name], steps=steps, batch=8)
-    return stages.build(name, stages.staged(name, preset("tiny")), pick("cpu"), recipe, folder)
+    return stages.build(name, staged(name, preset("tiny")), pick("cpu"), recipe, folder)
 
 
 def losses(stage: Stage, place: Path | None = None, stop: int | None = None, **options) -> list[float]:

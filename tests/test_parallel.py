@@ -29,8 +29,9 @@ from torch import nn
 from minglm.__main__ import main
 from minglm.config import preset
 from minglm.device import Device, pick
-from minglm.training import batches, checkpoint, ranks, run, sharding
+from minglm.training import batches, checkpoint, ranks, sharding, stages
 from minglm.training.recipe import DECODERS, PLANNERS, Recipe
+from minglm.training.stages import STAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -59,7 +60,7 @@ def exact():
 @pytest.fixture(scope="module")
 def one(exact, folder):
     """The losses of every stage in one process."""
-    return {name: losses(build(name, folder)) for name in run.STAGES}
+    return {name: losses(build(name, folder)) for name in STAGES}
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ def two(stopped, folder):
 # ---------------------------------------------------------------- the same losses
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("name", run.STAGES)
+@pytest.mark.parametrize("name", STAGES)
 def test_two_ranks_have_the_losses_of_one(one, two, name, variant):
     assert len(one[name]) == STEPS and two[f"{name}, {variant}"] == pytest.approx(one[name], rel=1e-4)
 
@@ -93,7 +94,7 @@ def test_so_have_two_ranks_that_work_in_parts(one, two, variant):
     assert two[f"decoder, {variant}"] == pytest.approx(one["decoder"][:END], rel=1e-4)
 
 
-@pytest.mark.parametrize("name", run.STAGES)
+@pytest.mark.parametrize("name", STAGES)
 def test_a_batch_in_parts_and_recomputed_has_the_losses_of_a_whole(one, folder, name):
     assert losses(build(name, folder), accumulate=4, recompute=True) == pytest.approx(one[name], rel=1e-4)
 
@@ -148,7 +149,7 @@ def test_a_sharded_run_ends_with_whole_weights(exact, stopped, two, folder, tmp_
     stage = build("planner", folder, END)
     first = {name: value.detach().clone() for name, value in stage.model.state_dict().items()}
     losses(stage)
-    run.finish(stage, preset("tiny"), tmp_path)
+    stages.finish(stage, preset("tiny"), tmp_path)
     ours, theirs = (load_file(path / "planner" / "model.safetensors") for path in (tmp_path, stopped[0] / "weights"))
     assert list(ours) == list(theirs)
     for name, value in ours.items():
@@ -218,7 +219,7 @@ def shares(monkeypatch, batch, count, accumulate):
     return found
 
 
-@pytest.mark.parametrize("name", [name for name in run.STAGES if name != "glyph"])
+@pytest.mark.parametrize("name", [name for name in STAGES if name != "glyph"])
 def test_no_poster_is_seen_twice(monkeypatch, name):
     """Over all ranks, parts and steps of an epoch each index is drawn once, none is left out."""
     recipe, seen = Recipe(steps=24, batch=12), []
@@ -235,7 +236,7 @@ def test_no_poster_is_seen_twice(monkeypatch, name):
     assert sorted(seen) == list(range(recipe.steps * recipe.batch))
 
 
-@pytest.mark.parametrize("name", run.STAGES)
+@pytest.mark.parametrize("name", STAGES)
 def test_the_shares_of_all_ranks_are_the_batch(exact, folder, monkeypatch, name):
     stage = build(name, folder)
     for step in (0, 1, 3):

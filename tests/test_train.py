@@ -22,6 +22,7 @@ from minglm.config import preset
 from minglm.device import pick
 from minglm.generate.pipeline import Pipeline
 from minglm.model import weights
+from minglm.model.decoder import Decoder
 from minglm.model.glyph import GlyphEncoder
 from minglm.model.tokenizer import Tokenizer
 from minglm.model.vae import VAE
@@ -30,7 +31,8 @@ from minglm.training.checkpoint import load
 from minglm.training.loop import train
 from minglm.training.optimisers import EMA, optimisers
 from minglm.training.recipe import DECODERS, PLANNERS, RECIPES, Recipe, Stage
-from minglm.training.run import STAGES, build, check_needs, finish
+from minglm.training.run import check_needs
+from minglm.training.stages import STAGES, build, finish
 from minglm.world import quotes
 from minglm.world.characters import han_characters, is_han, unknown_characters
 from minglm.world.draw import draw
@@ -385,6 +387,27 @@ def test_every_stage_runs_and_the_result_paints(trained):
     assert all(len(values) == 3 and torch.tensor(values).isfinite().all() for values in found.values())
     out = Pipeline.from_pretrained(folder, "cpu")('a red card with "HI" at the top', 96, 128, steps=2, progress=False)
     assert out.images[0].size == (128, 96) and out.plan[0].shape == (3, 4)
+
+
+def test_a_decoder_that_gets_a_block_paints_as_before():
+    """And learns: the gates of the new block, which are zero, have gradients."""
+    config = replace(preset("tiny").decoder, depth=2)
+    decoder = Decoder(config)
+    with torch.no_grad():
+        for p in decoder.parameters():
+            p.copy_(0.1 * torch.randn_like(p))
+    latents, ids, glyphs = torch.randn(2, 16, 8, 12), torch.randint(256, (2, 2, 3)), torch.randn(2, 5, 64)
+    before = decoder(latents, torch.tensor([300.0, 700.0]), ids, glyphs)
+    names = {id(p) for p in decoder.parameters()}
+    deep = stage_decoder.deepened(decoder, replace(config, depth=4), 1)
+    after = deep(latents, torch.tensor([300.0, 700.0]), ids, glyphs)
+    assert len(deep.blocks) == deep.config.depth == 4 and torch.allclose(before, after, atol=1e-5)
+    new = [block for block in deep.blocks if id(block.q.weight) not in names]
+    assert new == [deep.blocks[1], deep.blocks[2]]
+    after.square().mean().backward()
+    assert all(block.modulation.weight.grad.abs().max() > 0 for block in new)
+    with pytest.raises(ValueError, match="has 4 blocks, this stage trains 2"):
+        stage_decoder.deepened(deep, config, 1)
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+LONGEST = 60                                 # characters of arguments that a message shows
 ARRAYS = (np.ndarray, np.generic, Tensor)    # arrays of numbers, and numpy's single ones
 
 
@@ -48,12 +49,19 @@ def run(name: str, learner: Callable, *cases: Case, tolerance: float = 1e-4) -> 
         got = call(name, learner, *case.args)
         if problem := difference(got, case.right, tolerance):
             known = (why for why, wrong in case.mistakes.items() if not difference(got, wrong, tolerance))
-            raise Wrong(f"{name}: {next(known, problem)}")
+            raise Wrong(f"{name}: {next(known, asked(case.args) + problem)}")
     print(f"{name}: right, {len(cases)} case{'s' * (len(cases) > 1)}")
 
 
+def asked(args: tuple) -> str:
+    """What the answer is for, if that is short enough to be said."""
+    said = ", ".join(map(repr, args))
+    return f"for {said}: " if len(said) <= LONGEST and "tensor" not in said else ""
+
+
 def call(name: str, learner: Callable, *args):
-    """The learner's answer, on copies of the arguments; raises Wrong if there is none."""
+    """The learner's answer, on copies of the arguments; raises Wrong if there is none, or if the code changes
+    its arguments, which goes unnoticed here and does harm elsewhere."""
     copies = [a.clone() if isinstance(a, Tensor) else a for a in args]
     try:
         got = learner(*copies)
@@ -62,10 +70,20 @@ def call(name: str, learner: Callable, *args):
     except NotImplementedError:
         raise Wrong(f"{name}: nothing here yet. Put your code where it says NotImplementedError.") from None
     except Exception as error:
-        raise Wrong(f"{name}: your code stops with {type(error).__name__}: {error}") from error
+        none = " Does a function of yours give back None? Is its last line a `return`?"
+        raise Wrong(f"{name}: your code stops with {type(error).__name__}: {error}."
+                    f"{none if 'NoneType' in str(error) else ''}") from error
     if got is None:
         raise Wrong(f"{name}: your code gives back None. Is its last line a `return`?")
+    if any(isinstance(a, Tensor) and not same(a, copy) for a, copy in zip(args, copies)):
+        raise Wrong(f"{name}: your code changes its input, which others still need. Make a new tensor: "
+                    "x = x + y, not x += y; and do not assign to parts of x.")
     return got
+
+
+def same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors of one shape have the same numbers; nan is nan."""
+    return bool(((one == other) | (one != one) & (other != other)).all())
 
 
 def difference(got, right, tolerance: float) -> str:
@@ -74,6 +92,9 @@ def difference(got, right, tolerance: float) -> str:
         return tensors(got, right, tolerance)
     if isinstance(right, int | float):
         return numbers(got, right, tolerance)
+    if isinstance(right, Mapping) and isinstance(got, Mapping) and {*got} == {*right}:
+        return next((f"{key}: {text}" for key in right
+                     if (text := difference(got[key], right[key], tolerance))), "")
     if isinstance(right, Sequence) and not isinstance(right, str):
         if isinstance(got, ARRAYS) and got.ndim and not any(isinstance(x, Tensor) for x in right):
             got = list(got)                                    # numbers of its library, which `numbers` takes
@@ -95,13 +116,15 @@ def tensors(got, right: Tensor, tolerance: float) -> str:
         return f"the numbers are {got.dtype}, and should be {right.dtype}"
     got, right = got.double(), right.double()                            # bool and whole numbers, too
     off = (got - right).abs()
-    off = off.masked_fill(got == right, 0)                               # infinities, too
+    off = off.masked_fill((got == right) | got.isnan() & right.isnan(), 0)       # infinities, too
     most = off.max().item() if off.numel() else 0.0
     finite = right[right.isfinite()].abs()
     if most <= tolerance * max(1.0, finite.max().item() if finite.numel() else 1.0):
         return ""
     where = tuple(int(i) for i in np.unravel_index(int(off.nan_to_num(torch.inf).argmax()), off.shape))
     one, other = apart(got[where].item(), right[where].item(), 4)
+    if got.isnan().any() and not right.isnan().any():
+        return f"{got.isnan().float().mean():.0%} of the numbers are nan: 0 / 0, or inf - inf, somewhere"
     return (f"the shape is right, but {(off > tolerance).float().mean():.0%} of the numbers are off; the "
             f"worst at {where}: {one}, should be {other}")
 

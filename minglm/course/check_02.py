@@ -26,6 +26,8 @@ def count_pairs(learner: Callable) -> None:
     """Words (tuples of tokens) with how often each occurs -> how often each adjacent pair occurs in all."""
     def counts(words: Mapping[Word, int]) -> dict:
         got = learner(words)
+        if got is None:
+            raise Wrong("count_pairs: your code gives back None. Is its last line a `return`?")
         if not isinstance(got, Mapping):
             raise Wrong(f"count_pairs: a dict from pair to number is wanted, not a {type(got).__name__}")
         return {pair: n for pair, n in got.items() if n}
@@ -39,9 +41,18 @@ def count_pairs(learner: Callable) -> None:
                 "a pair may occur twice in one word, and then it counts twice":
                     counted(lambda word: {*zip(word, word[1:])}),
                 "pairs overlap: (a, b) and (b, c) are both in a b c":
-                    counted(lambda word: zip(word[::2], word[1::2]))}
+                    counted(lambda word: zip(word[::2], word[1::2])),
+                "pairs overlap: a a a has the pair (a, a) twice":
+                    counted(lambda word: apart(word))}
 
-    examples = BANANA, {("an", "an", "a"): 3, ("x",): 5}, {}
+    def apart(word: Word) -> list[Pair]:
+        found, i = [], 0
+        while i + 1 < len(word):
+            found.append((word[i], word[i + 1]))
+            i += 1 + (word[i:i + 3] == (word[i],) * 3)
+        return found
+
+    examples = BANANA, {("an", "an", "a"): 3, ("x",): 5}, {tuple("baaac"): 2, ("a", "a", "a"): 1}, {}
     run("count_pairs", counts,
         *(Case((words,), dict(bpe.count_pairs(words)), mistakes(words)) for words in examples))
 
@@ -73,7 +84,8 @@ def merge(learner: Callable) -> None:
 
     inside = "tokens are compared whole: there is no pair (a, b) in (xa, b). Do not join and replace"
     examples = (("banana", ("a", "n")), ("aaaaa", ("a", "a")), ("nab", ("a", "b")), ("x", ("x", "y")),
-                (("xa", "b"), ("a", "b")), (("a", "bx"), ("a", "b")), (("b", "an", "an", "a"), ("an", "a")))
+                (("xa", "b"), ("a", "b")), (("a", "bx"), ("a", "b")), (("an", "d"), ("a", "nd")),
+                (("b", "an", "an", "a"), ("an", "a")))
     cases = [(tuple(word), pair) for word, pair in examples]
     run("merge", tuples, *(Case(args, bpe.merge(*args), {
         "only the first pair was merged; continue after it": first_only(*args),
@@ -81,6 +93,7 @@ def merge(learner: Callable) -> None:
         "the last token is missing: nothing follows it, but it still belongs to the word":
             bpe.merge(*args)[:-1],
         inside: in_text(*args) if in_text(*args) != bpe.merge(*args) else one_sided(*args),
+        "compare both tokens of the pair, not the text that they make together": ("".join(args[0]),),
     }) for args in cases))
 
 
@@ -92,19 +105,22 @@ def learn_merges(learner: Callable) -> None:
 def merges_cases(name: str, learner: Callable) -> list:
     """The learner's function, with what is wrong with its kind of answer said, and the cases for it."""
     def by_hand(words: Mapping[Word, int], count: int, wide: int = 2, again: bool = True,
-                first: bool = False, least: int = 2) -> list[Pair]:
-        merges, pairs = [], {}
-        while len(merges) < count:
+                tie: Callable = max, least: int = 2, spend: bool = False) -> list[Pair]:
+        merges, pairs, left_out = [], {}, set()
+        while len(merges) + len(left_out) < count:
             if again or not merges:
-                pairs = {pair: n for pair, n in bpe.count_pairs(words).items()
-                         if n >= least and not bpe.too_wide("".join(pair), wide)}
+                pairs = {pair: n for pair, n in bpe.count_pairs(words).items() if n >= least
+                         and pair not in left_out and (spend or not bpe.too_wide("".join(pair), wide))}
             if not pairs:
                 break
             most = max(pairs.values())
-            equals = [pair for pair, n in pairs.items() if n == most]
-            merges.append(min(equals) if first else max(equals))
-            del pairs[merges[-1]]
-            words = {bpe.merge(word, merges[-1]): n for word, n in words.items()}
+            best = tie([pair for pair, n in pairs.items() if n == most])
+            del pairs[best]
+            if bpe.too_wide("".join(best), wide):            # one of the `count` turns is spent on it
+                left_out.add(best)
+                continue
+            merges.append(best)
+            words = {bpe.merge(word, best): n for word, n in words.items()}
         return merges
 
     def pairs(words: Mapping[Word, int], count: int, wide: int = 2) -> list[Pair]:
@@ -121,14 +137,20 @@ def merges_cases(name: str, learner: Callable) -> list:
             "count all pairs again after every merge: the merged token has made new ones":
                 by_hand(words, count, wide, again=False),
             "of equally frequent pairs take the one that is last by name: the largest":
-                by_hand(words, count, wide, first=True),
+                by_hand(words, count, wide, tie=min),
+            "of equally frequent pairs take the largest by name, not the one counted first":
+                by_hand(words, count, wide, tie=lambda pairs: pairs[0]),
+            "of equally frequent pairs the largest is wanted; pairs are compared, not joined texts":
+                by_hand(words, count, wide, tie=lambda pairs: max(pairs, key="".join)),
+            "a pair that is left out as too wide is none of the `count` merges":
+                by_hand(words, count, wide, spend=True),
             "a pair that occurs once is no pattern: stop when no pair occurs twice":
                 by_hand(words, count, wide, least=1),
             "leave out the pairs whose merged token is too_wide": by_hand(words, count, wide=99),
             "`count` is the number of merges": bpe.learn_merges(words, count + 1, wide)})
 
     return [pairs, case(BANANA, 3), case(words_of(SENTENCES[:2]), 99), case(words_of(SENTENCES, 2), 200, 1),
-            case(words_of(SENTENCES, 3), 200)]
+            case(words_of(SENTENCES, 2), 24, 1), case(words_of(SENTENCES, 3), 200)]
 
 
 def fast_merges(learner: Callable) -> None:
@@ -182,6 +204,12 @@ def piece(learner: Callable) -> None:
         known = [pair for pair in zip(word, word[1:]) if pair in tokenizer.rank]
         return ids(tokenizer, bpe.merge(word, min(known, key=tokenizer.rank.get)) if known else word)
 
+    def highest(tokenizer: BPE, text: str) -> list[int]:
+        word = tuple(to_alphabet(text))
+        while known := [pair for pair in zip(word, word[1:]) if pair in tokenizer.rank]:
+            word = bpe.merge(word, max(known, key=tokenizer.rank.get))
+        return ids(tokenizer, word)
+
     def leftmost(tokenizer: BPE, text: str) -> list[int]:
         word = tuple(to_alphabet(text))
         while known := [pair for pair in zip(word, word[1:]) if pair in tokenizer.rank]:
@@ -197,11 +225,12 @@ def piece(learner: Callable) -> None:
             "only one pair was merged; repeat until no pair is among the merges": one_merge(given, text),
             "the leftmost known pair was merged; merge the one learned first, with the lowest rank":
                 leftmost(given, text),
+            "the highest rank was merged first; the pair learned first has the lowest": highest(given, text),
             "no pair was merged": ids(given, tuple(to_alphabet(text))),
             "these are tokens: look up the id of each in self.vocab": [given.tokens[i] for i in right],
             "with self.whole a piece that is itself a token is looked up, not merged": own[0].piece(text)})
 
-    plain = "newest", "lower", "slowest", " low", "xyz", "月光", ""
+    plain = "nest", "newest", "lower", "slowest", " low", "xyz", "月光", ""
     run("piece", learner, *(case(0, text) for text in plain), case(1, "lowest"))
 
 
@@ -235,6 +264,12 @@ def prompt_ids(learner: Callable) -> None:
     small = BPE.train(["a red cat 4 3", "一只猫"] * 2, 270)
     right = prompt.prompt_ids
 
+    def listed(*args) -> list[int]:
+        got = learner(*args)
+        if got is not None and not isinstance(got, list):
+            raise Wrong(f"prompt_ids: a list of whole numbers is wanted, not a {type(got).__name__}")
+        return got
+
     def mistakes(text: str, rows: int, columns: int, preview: tuple | None, offset: int, boi: int,
                  specials: bool) -> dict:
         args = text, rows, columns, preview, offset, boi, specials
@@ -251,9 +286,14 @@ def prompt_ids(learner: Callable) -> None:
                 "`boi` is missing at the end: it tells the model to begin the picture": good[:-1],
                 "<sop> and <eop> are ids of their own, bpe.specials[...], not text to encode":
                     [offset + i for i in small.encode(written)] + [boi],
+                "`<sop>` in a prompt is text unless `specials` is true: only your own become special ids":
+                    [offset + i for i in small.encode(written, specials=True)] + [boi],
+                "<sop> and <eop> are ids of the text, too: add `offset` to them":
+                    [i - offset * (i - offset in small.specials.values()) for i in good[:-1]] + [boi],
                 "without a preview there is one grid only": twice,
                 "pass `specials` on to bpe.encode": right(small, *args[:-1])}
 
     examples = (("a red cat", 4, 3, (2, 1), 4224, 4096, False), ("一只猫", 3, 5, (1, 2), 288, 256, False),
-                ("a cat", 4, 3, None, 288, 256, False), ("a<sop>cat", 4, 3, (2, 1), 288, 256, True))
-    run("prompt_ids", learner, *(Case((small, *e), right(small, *e), mistakes(*e)) for e in examples))
+                ("a cat", 4, 3, None, 288, 256, False), ("a<sop>cat", 4, 3, (2, 1), 288, 256, True),
+                ("a cat <sop>9 9<eop>", 4, 3, (2, 1), 288, 256, False))
+    run("prompt_ids", listed, *(Case((small, *e), right(small, *e), mistakes(*e)) for e in examples))

@@ -16,7 +16,7 @@ from einops import rearrange
 from torch import Tensor
 
 from minglm.config import preset
-from minglm.course.answers import Case, Wrong, normal, run
+from minglm.course.answers import Case, Wrong, difference, normal, run
 from minglm.model.layers import KVCache
 from minglm.model.ops import plain_attention
 from minglm.model.planner import PlannerBlock, positions
@@ -25,10 +25,10 @@ from minglm.model.rotary import frequencies, rotate
 
 def attention(learner: Callable) -> None:
     """attention(q (B, H, N, E), k, v (B, G, M, E), mask=None, causal=False, exact=False): grouped heads."""
-    def case(heads: int, groups: int, new: int, every: int, mask: str, seed: int) -> Case:
+    def case(heads: int, groups: int, new: int, every: int, mask: str, seed: int, values: int = 8) -> Case:
         width, group = 8, heads // groups
-        q, (k, v) = normal(2, heads, new, width, seed=seed), normal(2, 2, groups, every, width, seed=seed + 1)
-        given = None
+        q, k = normal(2, heads, new, width, seed=seed), normal(2, groups, every, width, seed=seed + 1)
+        v, given = normal(2, groups, every, values, seed=seed + 2), None
         if mask == "given":                                       # padding on the left of the second sequence
             given = torch.ones(2, 1, new, every, dtype=torch.bool).tril(every - new)
             given[1, ..., :2] = False
@@ -45,8 +45,14 @@ def attention(learner: Callable) -> None:
             "each group serves adjacent heads (repeat_interleave), not every G-th one":
                 right(q, k.repeat(1, group, 1, 1), v.repeat(1, group, 1, 1))}
         if allowed is not None:
+            mistakes |= {f"{'`causal`' if causal else 'the mask'} is not used": plain_attention(q, k, v)}
+        if causal:
+            mistakes["each token may attend to itself, too"] = (
+                logits.masked_fill(~allowed.tril(-1), -torch.inf).softmax(-1) @ wide_v)
+        if allowed is not None:
             mistakes |= {
-                f"{'`causal`' if causal else 'the mask'} is not used": plain_attention(q, k, v),
+                "True means 'may attend': it is the others that are masked":
+                    logits.masked_fill(allowed, -torch.inf).softmax(-1) @ wide_v,
                 "True means 'may attend': the mask is the wrong way round":
                     logits.masked_fill(allowed, -1e9).softmax(-1) @ wide_v,
                 "mask the logits before the softmax, or the weights do not sum to 1":
@@ -56,7 +62,7 @@ def attention(learner: Callable) -> None:
         return Case((q, k, v, given, causal, False), right(q, k, v), mistakes)
 
     run("attention", learner, case(4, 4, 5, 5, "causal", 0), case(4, 2, 6, 6, "causal", 2),
-        case(6, 2, 3, 7, "given", 4), case(4, 1, 1, 5, "none", 6))
+        case(6, 2, 3, 7, "given", 4), case(4, 1, 1, 5, "none", 6, values=3))
 
 
 def rms_norm(learner: Callable) -> None:
@@ -64,12 +70,19 @@ def rms_norm(learner: Callable) -> None:
     def drive(x: Tensor, weight: Tensor, eps: float) -> Tensor:
         norm = learner(len(weight), eps)
         fill(norm, dict(weight=weight))
-        return norm(x).detach()
+        y = norm(x)
+        if not y.requires_grad and not difference(y, right(x, weight, eps), 1e-4):
+            raise Wrong("rms_norm: no gradient gets to the weight, so it would never learn: use self.weight "
+                        "itself, outside of no_grad")
+        return y.detach()
+
+    def right(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        return x / (x.square().mean(-1, keepdim=True) + eps).sqrt() * weight
 
     def case(*shape: int, eps: float, seed: int) -> Case:
         x, weight = normal(*shape, seed=seed) + 0.5, 1 + 0.3 * normal(shape[-1], seed=seed + 1)
         mean = x.square().mean(-1, keepdim=True)
-        return Case((x, weight, eps), x / (mean + eps).sqrt() * weight, {
+        return Case((x, weight, eps), right(x, weight, eps), {
             "the mean is not subtracted (that is LayerNorm)":
                 F.layer_norm(x, x.shape[-1:], weight, None, eps),
             "the mean of the squares is wanted, not their sum":
@@ -84,8 +97,8 @@ def rms_norm(learner: Callable) -> None:
 
 def rotation(learner: Callable) -> None:
     """rotate(x (B, H, N, E), cos, sin (B, 1, N, R)): rotate the first R channels, pairing i with i + R/2."""
-    def case(tokens: int, width: int, half: int, seed: int) -> Case:
-        x, angles = normal(2, 3, tokens, width, seed=seed), 3 * normal(2, 1, tokens, half, seed=seed + 1)
+    def case(tokens: int, width: int, half: int, seed: int, lead: tuple = (2, 1)) -> Case:
+        x, angles = normal(2, 3, tokens, width, seed=seed), 3 * normal(*lead, tokens, half, seed=seed + 1)
         both = torch.cat([angles, angles], -1)
         cos, sin = both.cos(), both.sin()
         even, odd = x[..., 0:2 * half:2], x[..., 1:2 * half:2]
@@ -100,7 +113,7 @@ def rotation(learner: Callable) -> None:
             "the second channel of a pair is b cos + a sin: its sign is wrong": torch.cat(
                 [right[..., :half], back[..., half:]], -1)})
 
-    run("rotation", learner, case(5, 8, 4, 0), case(4, 12, 3, 2))
+    run("rotation", learner, case(5, 8, 4, 0), case(4, 12, 3, 2), case(4, 8, 2, 4, lead=()))
 
 
 def token_positions(learner: Callable) -> None:
@@ -175,6 +188,7 @@ def planner_block(learner: Callable) -> None:
 
     padded = torch.ones(2, 1, 6, 6, dtype=torch.bool).tril()
     padded[1, ..., 1:3] = False
+    padded[0, ..., 0, 1] = True                                   # a mask may allow a later token
     run("planner_block", partial(drive, learner), case(6, 20), case(6, 21, padded),
         case(5, 22, steps=((0, 3), (3, 4), (4, 5))))
 
@@ -189,6 +203,9 @@ MISSTEPS = {
     "causal": "without a mask the block is causal: no token attends to later ones",
     "mask": "the mask is not used", "cache": "the cache is not used: attend to all that append returns",
     "split": "a head is E neighbouring channels: 'b n (h e) -> b h n e'",
+    "view": "split the channels into heads, then swap heads and tokens: 'b n (h e) -> b h n e'",
+    "back": "put the heads back beside their channels: 'b h n e -> b n (h e)'",
+    "late": "rotate the keys before they are stored: the cache holds rotated keys",
     "gate": "gate is the first half of gate_up, up the second", "silu": "the gate needs its silu",
     "always": "causal is for several tokens without a mask: one new token attends to the whole cache"}
 
@@ -205,14 +222,21 @@ class Sandwich(PlannerBlock):
         n1, n2, n3, n4 = (getattr(self, name) if off != name else lambda y: y for name in list(MISSTEPS)[:4])
         heads = "b n (e h) -> b h n e" if off == "split" else "b n (h e) -> b h n e"
         q, k, v = (rearrange(part(n1(x)), heads, e=self.head_dim) for part in (self.q, self.k, self.v))
+        if off == "view":
+            q, k, v = (part(n1(x)).view(len(x), -1, x.shape[1], self.head_dim)
+                       for part in (self.q, self.k, self.v))
         q = q if off == "rotate" else rotate(q, *rotary)
-        k = k if off in ("rotate", "rotate k") else rotate(k, *rotary)
+        k = k if off in ("rotate", "rotate k", "late") else rotate(k, *rotary)
         v = rotate(v, *rotary) if off == "values" else v
         if cache is not None and off != "cache":
             k, v = cache.append(k, v)
+        if off == "late":                    # as far as it fits: angles of the new tokens, for all keys
+            last = [angle[:, :, -1:] for angle in rotary]
+            k = rotate(k, *(rotary if k.shape[2] == x.shape[1] else last))
         causal = off == "always" or mask is None and x.shape[1] > 1 and off != "causal"
         h = plain_attention(q, k, v, None if off == "mask" else mask, causal)
-        h = n2(self.o(rearrange(h, "b h n e -> b n (h e)")))
+        h = h.reshape(len(x), x.shape[1], -1) if off == "back" else rearrange(h, "b h n e -> b n (h e)")
+        h = n2(self.o(h))
         x = h if off == "x1" else x + h
         gate, up = self.gate_up(n3(x)).chunk(2, -1)
         gate, up = (up, gate) if off == "gate" else (gate, up)
@@ -222,23 +246,30 @@ class Sandwich(PlannerBlock):
 
 def kv_cache(learner: Callable) -> None:
     """KVCache(batch, heads, length, width, like): append(k, v (B, G, N, E)) returns all stored so far."""
-    def drive(k: Tensor, v: Tensor, counts: list[int]) -> list[Tensor]:
+    def drive(k: Tensor, v: Tensor, counts: list[int]) -> dict[str, Tensor]:
         cache, out, at = learner(len(k), k.shape[1], k.shape[2], k.shape[3], k), [], 0
         for count in counts:
-            out += [t.clone() for t in cache.append(k[:, :, at:at + count], v[:, :, at:at + count])]
+            found = cache.append(k[:, :, at:at + count], v[:, :, at:at + count])
+            if found is None:
+                raise Wrong("kv_cache: append gives back None. Is its last line a `return`?")
+            out += [t.clone() for t in found]
             at += count
-        return out
+        return named(out)
+
+    def named(found: list[Tensor]) -> dict[str, Tensor]:
+        return {f"the {'values' if i % 2 else 'keys'} that append number {i // 2 + 1} returns": t
+                for i, t in enumerate(found)}
 
     def case(batch: int, groups: int, counts: list[int], seed: int) -> Case:
         k, v = normal(2, batch, groups, sum(counts), 4, seed=seed)
         ends = [sum(counts[:i + 1]) for i in range(len(counts))]
         blank = [torch.arange(ends[-1])[:, None] < end for end in ends]
-        return Case((k, v, counts), [t[:, :, :end] for end in ends for t in (k, v)], {
+        return Case((k, v, counts), named([t[:, :, :end] for end in ends for t in (k, v)]), {
             "append returns what is stored, not the whole buffer: the rest of it is still zeros":
-                [t * full for full in blank for t in (k, v)],
+                named([t * full for full in blank for t in (k, v)]),
             "append returns all that is stored, not only what is new; and `length` moves on with each append":
-                [t[:, :, end - new:end] for end, new in zip(ends, counts) for t in (k, v)],
-            "keys first, then values": [t[:, :, :end] for end in ends for t in (v, k)]})
+                named([t[:, :, end - new:end] for end, new in zip(ends, counts) for t in (k, v)]),
+            "keys first, then values": named([t[:, :, :end] for end in ends for t in (v, k)])})
 
     run("kv_cache", drive, case(2, 2, [3, 1, 1], 0), case(1, 3, [1, 4, 2], 2))
 

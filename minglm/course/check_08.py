@@ -17,7 +17,7 @@ from einops import rearrange, repeat
 from torch import Tensor
 
 from minglm.config import DecoderConfig, preset
-from minglm.course.answers import Case, normal, run
+from minglm.course.answers import Case, Wrong, normal, run
 from minglm.course.check_05 import fill
 from minglm.course.slipped import SLIPS, Gated, Slipped
 from minglm.course.twins import awake, size_of
@@ -27,8 +27,8 @@ from minglm.model.rotary import frequencies
 
 def patchify(learner: Callable) -> None:
     """patchify(latents (B, C, h, w), p) -> tokens (B, N, C p p), row by row."""
-    def case(h: int, w: int) -> Case:
-        x, p = normal(2, 3, h, w), 2
+    def case(h: int, w: int, p: int = 2) -> Case:
+        x = normal(2, 3, h, w)
 
         def cut(to: str) -> Tensor:
             return rearrange(x, f"b c (h p) (w q) -> {to}", p=p, q=p)
@@ -41,7 +41,7 @@ def patchify(learner: Callable) -> None:
             "the tokens run down the columns: they must run along the rows, (h w)": cut("b (w h) (c p q)"),
             "a reshape alone does not cut patches: it takes neighbours along a row": x.reshape(right.shape)})
 
-    run("patchify", learner, case(8, 12), case(4, 4))
+    run("patchify", learner, case(8, 12), case(4, 4), case(6, 9, 3))
 
 
 def unpatchify(learner: Callable) -> None:
@@ -134,13 +134,16 @@ def rotary_2d(learner: Callable) -> None:
                 turn(torch.cat([row * coarse, column * coarse], -1)),
             "columns count from the middle: the first is self.config.middle - columns // 2":
                 turn(torch.cat([row * fast, left * fast], -1)),
+            "columns // 2 rounds down: of 5 columns the first is middle - 2":
+                turn(torch.cat([row * fast, (column - columns % 2) * fast], -1)),
+            "cosines first, then sines": (turn(right)[1], turn(right)[0]),
             "theta is self.config.rope_theta, not always 10,000":
                 turn(torch.cat([row * fixed, column * fixed], -1)),
             "the angles are written twice, or half of the channels are not rotated":
                 (right.cos(), right.sin())})
 
     run("rotary_2d", learner, case(3, 5, 16, 10000.0, None), case(4, 4, 8, 50.0, 2),
-        case(2, 6, 8, 50.0, 4))
+        case(2, 6, 8, 50.0, 4), case(2, 5, 8, 50.0, 4), case(3, 3, 8, 50.0, 0))
 
 
 def decoder_block(learner: Callable) -> None:
@@ -151,7 +154,7 @@ def decoder_block(learner: Callable) -> None:
                for i, (name, p) in enumerate(decoder.DecoderBlock(config).state_dict().items())}
 
     def drive(make: Callable, tokens: int, glyphs: int, seed: int, past: int, masked: bool,
-              last: bool) -> tuple:
+              last: bool) -> dict[str, Tensor]:
         block = make(config)
         fill(block, weights)
         (x, c), m = normal(2, 2, 9, config.width, seed=seed), normal(2, config.time_width, seed=seed + 1)
@@ -162,16 +165,25 @@ def decoder_block(learner: Callable) -> None:
             mask = torch.ones(2, 1, 1, past + glyphs + tokens, dtype=torch.bool)
             mask[1, ..., past + 1:past + glyphs] = False
             mask[0, ..., :past // 2] = False
+        given = x[:, :tokens], c[:, :glyphs]
         with torch.no_grad():
-            found = block(x[:, :tokens], c[:, :glyphs], m, (angles.cos(), angles.sin()), mask, memory, last)
+            found = block(*(t.clone() for t in given), m, (angles.cos(), angles.sin()), mask, memory, last)
+            own = [t.clone() for t in given]
+            block(*own, m, (angles.cos(), angles.sin()), mask, memory, last)
+        if not all(map(torch.equal, own, given)):
+            raise Wrong("decoder_block: your block changes x or c, which others still need: write "
+                        "x = x + ..., not x += ...")
+        if not (isinstance(found, tuple | list) and len(found) == 3):
+            raise Wrong("decoder_block: return x, c, (q, k, v)")
         x, c, (q, k, v) = found
-        return x, c, q, k, v
+        return dict(x=x, c=c, queries=q, keys=k, values=v)
 
     def case(*args) -> Case:
         right = drive(decoder.DecoderBlock, *args)
 
-        def same(wrong: tuple) -> bool:
-            return all(a.shape == b.shape and torch.allclose(a, b) for a, b in zip(right, wrong))
+        def same(wrong: dict) -> bool:
+            return all(a.shape == wrong[name].shape and torch.allclose(a, wrong[name])
+                       for name, a in right.items())
 
         wrong = {why: drive(partial(Slipped, off=off), *args) for off, why in SLIPS.items()}
         return Case(args, right, {why: one for why, one in wrong.items() if not same(one)})
@@ -186,16 +198,24 @@ def first_learners(learner: Callable) -> None:
     order of named_parameters(); loss is a number that depends on the model's parameters."""
     def drive(found: Callable, zero: tuple[str, ...], seed: int) -> list[str]:
         model, x = Gated(*zero), normal(4, 3, seed=seed)
+        x[:, 0] = 0                                  # so some gradients are zero in places
         for p in model.parameters():                                             # of an earlier step
             p.grad = torch.ones_like(p)
         loss = (model(x) - normal(4, 2, seed=seed + 1)).square().mean()
-        return list(found(model, loss))
+        names = found(model, loss)
+        if names is None:
+            raise Wrong("first_learners: your code gives back None. Is its last line a `return`?")
+        stale = all(p.grad is not None and bool((p.grad == 1).all()) for p in model.parameters())
+        if stale and [*names] == awake(model, (model(x) - normal(4, 2, seed=seed + 1)).square().mean()):
+            raise Wrong("first_learners: gradients of an earlier step are still in p.grad: clear them first, "
+                        "then loss.backward() puts the new ones there")
+        return list(names)
 
     def case(seed: int, *zero: str) -> Case:
         good, everything = drive(awake, zero, seed), [name for name, _ in Gated().named_parameters()]
         begins = {name for name in everything if name.split(".")[0] in zero}
         wrong = {
-            "gradients of an earlier step are still there: clear them first": everything,
+            "a gradient of zeros is not None: ask whether any number in it is not 0": everything,
             "those are the parameters that are not zero: ask for their gradients": [
                 name for name in everything if name not in begins],
             "a list in the order of named_parameters(), please": sorted(good),
