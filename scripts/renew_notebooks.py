@@ -2,9 +2,9 @@
 
     python scripts/renew_notebooks.py notebooks/05_build_the_planner.ipynb ...
 
-Widgets are left out, which without their kernel show nothing. A notebook is written whole, after its last cell, or not at all: a cell that fails leaves the file as it was. Look at
-the difference before you commit it: numbers of trained models differ from machine to machine, and a text that quotes one
-must stay true on all of them.
+Widgets are left out, since they show nothing without their kernel. A notebook is written whole, after its last cell, or not
+at all: a cell that fails leaves the file as it was. Look at the difference before you commit it: numbers of trained models
+differ from machine to machine, and a text that quotes one must stay true on all of them.
 """
 
 from __future__ import annotations

@@ -241,8 +241,8 @@ class Pipeline:
         """What is painted for each prompt, and its size. Raises ValueError for what cannot be painted."""
         if self.config.posters and any(images):
             if not self.config.edits:
-                raise ValueError(f"the {self.config.name} weights are not trained to edit pictures: leave the "
-                                 "image out, or train them (minglm train edit-planner edit-decoder)")
+                raise ValueError(f"the {self.config.name} weights are not trained to edit pictures: leave "
+                                 "the image out, or train them (minglm train edit-planner edit-decoder)")
             return edits(prompts, images, height, width)
         if self.config.posters:
             return posters(prompts, seeds, height, width, enhance)
