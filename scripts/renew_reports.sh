@@ -16,6 +16,6 @@ score() {   # name of the report, then the options of `minglm evaluate`
 { score miniopen --prompts miniopen && score miniopen-plain --prompts miniopen --no-enhance &&
     score minilong --prompts minilong && score minicompose --prompts minicompose; } &
 score miniposter --prompts miniposter
-score minichineseword --prompts minichineseword --limit 700 --columns decoder pipeline
+score minichineseword --prompts minichineseword --limit 150 --columns decoder pipeline
 wait $!
 ${PYTHON:-.venv/bin/python} scripts/renew_tables.py

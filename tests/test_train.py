@@ -612,7 +612,7 @@ def test_unquoted_leaves_the_rest_in():
 
 
 def test_unknown_stage_and_missing_stage_are_named(tmp_path, config):
-    with pytest.raises(ValueError, match="'vea'.*vae, tokenizer, glyph, planner, planner-large, planner-letters, decoder"):
+    with pytest.raises(ValueError, match="'vea'.*vae, tokenizer, glyph, planner, planner-large, planner-letters, planner-lines, decoder"):
         build("vea", config, CPU, RECIPE, tmp_path)
     for name in ("planner", "decoder"):
         with pytest.raises(ValueError, match=str(tmp_path)):
