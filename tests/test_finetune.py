@@ -147,7 +147,7 @@ def test_what_is_frozen_stays_and_the_rest_learns(folder, data, config, name):
     before = parameters(stage.model)
     trained = {n for n, p in stage.model.named_parameters() if p.requires_grad}
     if name.startswith("lora"):
-        assert trained == {n for n in before if ".lora_" in n} and len(trained) == 2 * 6 * config.planner.depth
+        assert trained == {n for n in before if ".lora_" in n} and len(trained) == 2 * 6 * getattr(config, name.split("-")[1]).depth
     else:
         assert trained == {n for n in before if not n.startswith("glyph.")}
     losses(stage)

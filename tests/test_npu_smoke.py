@@ -84,8 +84,8 @@ def test_unequal_losses_are_told(smoke, monkeypatch, tmp_path):
 
     monkeypatch.setattr(smoke, "train", train)
     monkeypatch.setattr(smoke, "Float32", lambda device: Card(device) if device == "card" else pick("cpu"))
-    monkeypatch.setattr(smoke.run, "build", lambda *_: None)
-    monkeypatch.setattr(smoke.run, "finish", lambda *_: None)
+    monkeypatch.setattr(smoke.stages, "build", lambda *_: None)
+    monkeypatch.setattr(smoke.stages, "finish", lambda *_: None)
     card = SimpleNamespace(device="card", kind="card", reset_peak_memory=lambda: None, peak_memory=lambda: 0)
     good, text = smoke.train_stages(card, 2, tmp_path)
     assert not good and text.count("exceeded") == len(STAGES)

@@ -294,7 +294,7 @@ def test_another_size_has_other_cells(panel):
 
 
 @pytest.mark.parametrize("prompt, words", [
-    ('a card with "Ω <b>"', "cannot write Ω in 'Ω <b>'"), ("   ", "the prompt is empty"), (f'"{"X" * 200}"', "needs 10 lines")])
+    ('a card with "Ω <b>"', "cannot write Ω in 'Ω <b>'"), ("   ", "the prompt is empty"), (f'"{"X" * 200}"', "needs 13 lines")])
 def test_what_cannot_be_painted_is_said_in_a_line(panel, capfd, prompt, words):
     panel.asked["prompt"].value = prompt
     panel.paint.click()

@@ -237,7 +237,7 @@ class Pipeline:
         return quoted(prompt)
 
     def understand(self, prompts: list[str], seeds: list[int], height: int | None, width: int | None,
-                   enhance: bool, images: list[list[Image.Image]]) -> Understood:
+                   enhance: bool, images: list[list[Image.Image]] | tuple = ()) -> Understood:
         """What is painted for each prompt, and its size. Raises ValueError for what cannot be painted."""
         if self.config.posters and any(images):
             if not self.config.edits:

@@ -74,6 +74,7 @@ def finetune_stage(part: str, folder: Path, device: Device, recipe: Recipe, pict
         stage = decoder_stage(name, config, device, recipe, vae, tokenizer, glyph, model, samples)
         glyph.requires_grad_(False)
     if rank is not None:
+        stage.model.requires_grad_(False)    # heads that training adds, too
         lora.create(model, rank)
     how = "all weights" if rank is None else f"LoRA of rank {rank}"
     stage.name = (f"{name}, {how}, from weights {mark(sorted(folder.glob('*/model.safetensors')))}, "
