@@ -35,7 +35,9 @@ def in_single_precision() -> None:
 
 def build(name: str, folder: Path, steps: int = STEPS) -> Stage:
     recipe = replace(RECIPES["tiny"][name], steps=steps, batch=8)
-    return stages.build(name, stages.staged(name, preset("tiny")), pick("cpu"), recipe, folder)
+    # the decoder in `folder` has all of its blocks
+    config = replace(stages.staged(name, preset("tiny")), decoder=preset("tiny").decoder)
+    return stages.build(name, config, pick("cpu"), recipe, folder)
 
 
 def losses(stage: Stage, place: Path | None = None, stop: int | None = None, **options) -> list[float]:
