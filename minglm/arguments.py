@@ -53,7 +53,8 @@ def command_line() -> argparse.ArgumentParser:
     one.add_argument(
         "--image",
         action="append",
-        help="a picture to edit, as the prompt says; several times for several pictures, up to four",
+        help="a picture to edit, as the prompt says, for weights that can (mini cannot yet); "
+        "several times for several pictures, up to four",
     )
     one.add_argument("--size", type=size, default=(None, None),
                      help="HEIGHTxWIDTH, multiples of 32 (default: the smallest in which everything fits)")
@@ -81,7 +82,9 @@ def command_line() -> argparse.ArgumentParser:
     )
     one.add_argument("stage", nargs="+",
                      help="vae, tokenizer, glyph, planner, planner-large, planner-letters, planner-lines, "
-                          "decoder, decoder-large, decoder-letters, decoder-lines, several of them, or all")
+                          "decoder, decoder-large, decoder-letters, decoder-lines, several of them, or "
+                          "all; and, from their weights, edit-planner, edit-decoder, grpo-planner, "
+                          "grpo-decoder")
     one.add_argument("--config", default="mini", help="tiny, mini or base")
     one.add_argument("--out", type=Path, help="folder for weights and logs (default: under runs/)")
     one.add_argument("--steps", type=count, help="steps of the recipe, instead of its own")
