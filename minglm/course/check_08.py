@@ -166,10 +166,9 @@ def decoder_block(learner: Callable) -> None:
             mask[1, ..., past + 1:past + glyphs] = False
             mask[0, ..., :past // 2] = False
         given = x[:, :tokens], c[:, :glyphs]
+        own = [t.clone() for t in given]
         with torch.no_grad():
-            found = block(*(t.clone() for t in given), m, (angles.cos(), angles.sin()), mask, memory, last)
-            own = [t.clone() for t in given]
-            block(*own, m, (angles.cos(), angles.sin()), mask, memory, last)
+            found = block(*own, m, (angles.cos(), angles.sin()), mask, memory, last)
         if not all(map(torch.equal, own, given)):
             raise Wrong("decoder_block: your block changes x or c, which others still need: write "
                         "x = x + ..., not x += ...")

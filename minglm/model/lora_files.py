@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from minglm.files import read_json, whole_file, write_json
 from minglm.model.lora import TARGETS, Adapter, LoRALinear, linears
+from minglm.model.weights import misfits
 from minglm.validate import real, whole
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
@@ -97,12 +98,9 @@ def read(path: Path, wanted: dict[str, tuple[int, int]]) -> dict[str, Tensor]:
         raise ValueError(f"incomplete adapter: {path} is missing") from None
     except (SafetensorError, OSError) as error:
         raise ValueError(f"cannot read {path}, it is damaged or cut short: {error}") from None
-    wrong = ([f"missing {k}" for k in wanted.keys() - tensors.keys()]
-             + [f"unexpected {k}" for k in tensors.keys() - wanted.keys()]
-             + [f"{k} has shape {tuple(tensors[k].shape)}, not {wanted[k]}"
-                for k in wanted.keys() & tensors.keys() if tuple(tensors[k].shape) != wanted[k]]
-             + [f"{k} holds {tensors[k].dtype}, or numbers that are not finite" for k, v in tensors.items()
-                if not v.is_floating_point() or not v.float().isfinite().all()])
+    wrong = misfits(tensors, wanted) + [
+        f"{k} holds {v.dtype}, or numbers that are not finite" for k, v in tensors.items()
+        if not v.is_floating_point() or not v.float().isfinite().all()]
     if wrong:
         raise ValueError(f"{path} does not fit these weights and {CONFIG}: {'; '.join(sorted(wrong)[:5])}")
     return tensors

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from minglm.config import AutoencoderConfig, Config, VAEConfig
 from minglm.files import DATA, check_data, read_json, whole_file, write_json
@@ -88,6 +88,14 @@ def load_config(folder: Path) -> Config:
         raise ValueError(f"{folder}: its config.json files are not of this version: {error}") from None
 
 
+def misfits(tensors: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> list[str]:
+    """What is missing, left over or misshapen among tensors that should have these names and shapes."""
+    return ([f"missing {k}" for k in shapes.keys() - tensors.keys()]
+            + [f"unexpected {k}" for k in tensors.keys() - shapes.keys()]
+            + [f"{k} has shape {tuple(tensors[k].shape)}, not {shapes[k]}"
+               for k in shapes.keys() & tensors.keys() if tuple(tensors[k].shape) != shapes[k]])
+
+
 def load_part(folder: Path, name: str, config: Config) -> nn.Module:
     """One part with its weights, in evaluation mode, on the CPU.
 
@@ -104,11 +112,7 @@ def load_part(folder: Path, name: str, config: Config) -> nn.Module:
         raise ValueError(f"incomplete weights: {path} is missing") from None
     except (SafetensorError, OSError) as error:
         raise ValueError(f"cannot read {path}, it is damaged or cut short: {error}") from None
-    wrong = ([f"missing {k}" for k in shapes.keys() - tensors.keys()]
-             + [f"unexpected {k}" for k in tensors.keys() - shapes.keys()]
-             + [f"{k} has shape {tuple(tensors[k].shape)}, not {shapes[k]}"
-                for k in shapes.keys() & tensors.keys() if tuple(tensors[k].shape) != shapes[k]])
-    if wrong:
+    if wrong := misfits(tensors, shapes):
         raise ValueError(f"{path} does not fit its config.json: {'; '.join(sorted(wrong)[:5])}")
     module.load_state_dict(tensors, assign=True)
     return module.eval().requires_grad_(False)

@@ -10,12 +10,14 @@ Source: DeepSeekMath, arXiv:2402.03300, equations 3 and 4; Flow-GRPO, arXiv:2505
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
 
 from minglm.training import sharding
+from minglm.training.batches import WHOLE
 
 SPREAD = 1e-4                                # of rewards below which a group has nothing to teach
 
@@ -32,6 +34,43 @@ def advantages(rewards: Tensor, size: int) -> Tensor:
     groups = rewards.float().view(-1, size)                                      # (B / G, G)
     apart = groups - groups.mean(1, keepdim=True)
     return (apart / (groups.std(1, correction=0, keepdim=True) + SPREAD)).flatten()
+
+
+def check_groups(batch: int, size: int) -> None:
+    """Raises ValueError unless a batch is a whole number of groups of `size`."""
+    if batch % size:
+        raise ValueError(f"a batch of {batch}: a multiple of the group, {size}, is needed")
+
+
+def of_groups(share: slice, batch: int, size: int) -> tuple[int, int]:
+    """The first sample of a share of a batch, and the one after its last. Raises ValueError unless the share
+    is a whole number of groups of `size`."""
+    start, stop, _ = share.indices(batch)
+    if start % size or stop % size:
+        raise ValueError(f"samples {start} to {stop} of a step are no whole groups of {size}: "
+                         "choose a larger batch, or fewer parts")
+    return start, stop
+
+
+def reused(rollout: Callable[[int, slice], dict], refresh: Callable[[], None], count: int, size: int,
+           ) -> Callable[..., dict]:
+    """A stage's `batch` that draws samples every `count` steps only: `refresh` brings the policy that draws
+    them up to date, then rollout(step, share) draws. size: of the whole batch; count: steps that learn from
+    the same samples."""
+    kept: dict = {}                          # the samples of the last steps, by step and share
+
+    def batch(step: int, share: slice = WHOLE) -> dict:
+        first = step - step % count
+        if step == first:                    # a run resumed later has the copy from its checkpoint
+            refresh()
+        for old in [key for key in kept if key[0] != first]:
+            del kept[old]
+        key = first, share.indices(size)
+        if key not in kept:
+            kept[key] = rollout(first, share)
+        return kept[key]
+
+    return batch
 
 
 def clipped(new: Tensor, old: Tensor, advantage: Tensor, clip: float) -> Tensor:

@@ -22,8 +22,8 @@ from minglm.generate import paint
 from minglm.images import to_images, to_tensor
 from minglm.measure.rewards import Scorers
 from minglm.model import flow, sde
-from minglm.training.batches import WHOLE, generator, pixels
-from minglm.training.grpo import advantages, clipped, follow, frozen
+from minglm.training.batches import generator, pixels
+from minglm.training.grpo import advantages, check_groups, clipped, follow, frozen, of_groups, reused
 from minglm.training.recipe import Recipe, Stage
 from minglm.training.stage_grpo_planner import prompts_of
 from minglm.world.prompts import asked
@@ -76,13 +76,11 @@ def grpo_decoder_stage(config: Config, device: Device, recipe: Recipe, parts: di
     recipe.batch: samples a step, a multiple of how.group. workers: processes that read. Raises ValueError if
     the batch, or a rank's share of it, is no whole number of groups.
     """
-    if recipe.batch % how.group:
-        raise ValueError(f"a batch of {recipe.batch}: a multiple of the group, {how.group}, is needed")
+    check_groups(recipe.batch, how.group)
     name, scorers = "grpo-decoder", Scorers(workers)
     painter = Painter(*(parts[part].requires_grad_(True) for part in ("decoder", "glyph")))
     model = Policy(painter).to(device.device)
     vae, tokenizer = (parts[part].to(device.device).eval() for part in ("vae", "tokenizer"))
-    kept: dict = {}                          # the samples of the last steps, by step and share
 
     def velocity(who: nn.Module, data: dict) -> paint.Velocity:
         return paint.velocity(who.decoder, who.glyph, data["lines"], data["plan"], how.guidance)
@@ -95,10 +93,7 @@ def grpo_decoder_stage(config: Config, device: Device, recipe: Recipe, parts: di
     @torch.no_grad()
     def rollout(first: int, share: slice) -> dict:
         """Samples `share` of those drawn at step `first`, read and compared with the drawing."""
-        start, stop, _ = share.indices(recipe.batch)
-        if start % how.group or stop % how.group:
-            raise ValueError(f"samples {start} to {stop} of a step are no whole groups of {how.group}: "
-                             "choose a larger batch, or fewer parts")
+        start, stop = of_groups(share, recipe.batch, how.group)
         posters = prompts_of(name, first // how.reuse, recipe.batch // how.group)
         g, groups = generator(name, first), len(posters)
         drawn = pixels(posters).to(device.device)
@@ -136,17 +131,9 @@ def grpo_decoder_stage(config: Config, device: Device, recipe: Recipe, parts: di
         return data | dict(steps=steps, advantage=better,
                            stats=dict(reward=reward.mean(), text=read.mean(), likeness=like.mean()))
 
-    def batch(step: int, share: slice = WHOLE) -> dict:
-        first = step - step % how.reuse
-        if step == first:                    # a run resumed later has the copy from its checkpoint
-            follow(model.behaviour.decoder, model.decoder)
-            follow(model.behaviour.glyph, model.glyph)
-        for old in [key for key in kept if key[0] != first]:
-            del kept[old]
-        key = first, share.indices(recipe.batch)
-        if key not in kept:
-            kept[key] = rollout(first, share)
-        return kept[key]
+    def refresh() -> None:
+        follow(model.behaviour.decoder, model.decoder)
+        follow(model.behaviour.glyph, model.glyph)
 
     def loss(b: dict) -> tuple[Tensor, dict]:
         at, gains, aparts, moved = velocity(model, b), [], [], []
@@ -160,4 +147,4 @@ def grpo_decoder_stage(config: Config, device: Device, recipe: Recipe, parts: di
         gain, apart, far = (torch.stack(some).mean() for some in (gains, aparts, moved))
         return gain + how.penalty * apart, b["stats"] | dict(divergence=apart.detach(), clipped=far.detach())
 
-    return Stage(name, model, batch, loss, recipe)
+    return Stage(name, model, reused(rollout, refresh, how.reuse, recipe.batch), loss, recipe)

@@ -24,8 +24,17 @@ from minglm.model import flow
 from minglm.model.bpe import BPE
 from minglm.model.planner import Planner
 from minglm.model.prompt import preview_grid, prompt_ids
-from minglm.training.batches import SEEDS, WHOLE, image_size
-from minglm.training.grpo import advantages, clipped, divergence, follow, frozen
+from minglm.training.batches import SEEDS, image_size
+from minglm.training.grpo import (
+    advantages,
+    check_groups,
+    clipped,
+    divergence,
+    follow,
+    frozen,
+    of_groups,
+    reused,
+)
 from minglm.training.recipe import Recipe, Stage
 from minglm.world.draw import draw
 from minglm.world.layout import CELL
@@ -84,20 +93,15 @@ def grpo_planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE,
     recipe.batch: samples a step, a multiple of how.group. workers: processes that score. Raises ValueError if
     the batch, or a rank's share of it, is no whole number of groups.
     """
-    if recipe.batch % how.group:
-        raise ValueError(f"a batch of {recipe.batch}: a multiple of the group, {how.group}, is needed")
+    check_groups(recipe.batch, how.group)
     name, scorers = "grpo-planner", Scorers(workers)
     model = Policy(parts["planner"].requires_grad_(True)).to(device.device)
     others = {part: parts[part].to(device.device).eval() for part in ("vae", "glyph", "decoder")}
-    kept: dict = {}                          # the samples of the last steps, by step and share
 
     @torch.no_grad()
     def rollout(first: int, share: slice) -> dict:
         """Samples `share` of those drawn at step `first`, painted and rewarded."""
-        start, stop, _ = share.indices(recipe.batch)
-        if start % how.group or stop % how.group:
-            raise ValueError(f"samples {start} to {stop} of a step are no whole groups of {how.group}: "
-                             "choose a larger batch, or fewer parts")
+        start, stop = of_groups(share, recipe.batch, how.group)
         posters = prompts_of(name, first // how.reuse, recipe.batch // how.group)
         posters = [posters[i // how.group] for i in range(start, stop)]
         seeds = [recipe.batch * first + i for i in range(start, stop)]
@@ -135,16 +139,8 @@ def grpo_planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE,
         *_, latents = flow.sample(velocity, noise, times, sigmas)
         return to_images(others["vae"].decode(latents))
 
-    def batch(step: int, share: slice = WHOLE) -> dict:
-        first = step - step % how.reuse
-        if step == first:                    # a run resumed later has the copy from its checkpoint
-            follow(model.behaviour, model.planner)
-        for old in [key for key in kept if key[0] != first]:
-            del kept[old]
-        key = first, share.indices(recipe.batch)
-        if key not in kept:
-            kept[key] = rollout(first, share)
-        return kept[key]
+    def refresh() -> None:
+        follow(model.behaviour, model.planner)
 
     def loss(b: dict) -> tuple[Tensor, dict]:
         new = log_probabilities(model.planner, b, how.temperature)               # (B, T)
@@ -154,4 +150,4 @@ def grpo_planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE,
         stats = dict(divergence=apart.detach(), clipped=moved.detach())
         return gain + how.penalty * apart, b["stats"] | stats
 
-    return Stage(name, model, batch, loss, recipe)
+    return Stage(name, model, reused(rollout, refresh, how.reuse, recipe.batch), loss, recipe)
