@@ -60,7 +60,8 @@ def command_line() -> argparse.ArgumentParser:
                      help="HEIGHTxWIDTH, multiples of 32 (default: the smallest in which everything fits)")
     one.add_argument("--no-enhance", action="store_true", help="give the planner the prompt as it is")
     one.add_argument("--steps", type=int, default=20)
-    one.add_argument("--guidance", type=float, default=1.5)
+    one.add_argument("--guidance", type=float, default=1.5, help="of the decoder; 1 turns it off")
+    one.add_argument("--planner-guidance", type=float, help="likewise (default: 1.5 for posters)")
     one.add_argument("--temperature", type=float, default=0.9)
     one.add_argument("--top-p", type=float, default=0.75)
     one.add_argument("--seed", type=int, default=0)
@@ -82,9 +83,9 @@ def command_line() -> argparse.ArgumentParser:
     )
     one.add_argument("stage", nargs="+",
                      help="vae, tokenizer, glyph, planner, planner-large, planner-letters, planner-lines, "
-                          "decoder, decoder-large, decoder-letters, decoder-lines, several of them, or "
-                          "all; and, from their weights, edit-planner, edit-decoder, grpo-planner, "
-                          "grpo-decoder")
+                          "planner-guided, decoder, decoder-large, decoder-letters, decoder-lines, "
+                          "decoder-wide, several of them, or all; and, from their weights, edit-planner, "
+                          "edit-decoder, grpo-planner, grpo-decoder")
     one.add_argument("--config", default="mini", help="tiny, mini or base")
     one.add_argument("--out", type=Path, help="folder for weights and logs (default: under runs/)")
     one.add_argument("--steps", type=count, help="steps of the recipe, instead of its own")
@@ -141,6 +142,7 @@ def command_line() -> argparse.ArgumentParser:
     one.add_argument("--steps", type=steps, default=20)
     one.add_argument("--no-enhance", action="store_true", help="give the planner the prompts as they are")
     one.add_argument("--guidance", type=guidance, default=1.5)
+    one.add_argument("--planner-guidance", type=guidance, default=1.5)
     one.add_argument("--seed", type=seed, default=0)
     one.add_argument(
         "--out", type=Path, default=Path("report.json"), help="the report; a PNG strip beside it"

@@ -105,6 +105,16 @@ def test_temperature_zero_does_not_depend_on_the_seed(paint):
     assert ids(paint(seed=1, temperature=0)) == ids(paint(seed=2, temperature=0))
 
 
+def test_the_planner_is_guided_away_from_an_empty_prompt(paint, pipe):
+    """By 1.5 unless it is told otherwise; by 1, `plan` gives the ids of the prompt alone."""
+    plans = {weight: ids(paint(PROMPTS, 128, 128, seed=3, planner_guidance=weight)) for weight in (None, 1, 1.5, 4)}
+    assert plans[None] == plans[1.5] and plans[1] != plans[1.5] != plans[4]
+    captions = paint(PROMPTS, 128, 128, seed=3).prompts
+    generators = [torch.Generator().manual_seed(3 + i) for i in range(len(PROMPTS))]
+    assert pipe.plan(captions, 4, 4, generators)[1].tolist() == [plan.tolist() for plan in
+                                                                 paint(PROMPTS, 128, 128, seed=3, planner_guidance=1).plan]
+
+
 def test_steps_and_guidance_change_the_picture(paint):
     plan = paint().plan
     pictures = [paint(prior_ids=plan, **how).images[0].tobytes()
@@ -149,7 +159,8 @@ def test_painting_by_hand_gives_the_same(pipe, paint):
         caption = enhance(PROMPT, 6, 96, 128).caption
         start = prompt_ids(pipe.bpe, caption, 3, 4, preview_grid(3, 4, 4), planner.vision_vocab, planner.boi)
         grids = [preview_grid(3, 4, 4), (3, 4)]
-        preview, plan = sample_ids(pipe.planner, [start], grids, [torch.Generator().manual_seed(6)])
+        empty = prompt_ids(pipe.bpe, "", 3, 4, preview_grid(3, 4, 4), planner.vision_vocab, planner.boi)
+        preview, plan = sample_ids(pipe.planner, [start, empty], grids, [torch.Generator().manual_seed(6)], guidance=1.5)
         x = torch.randn(16, 12, 16, generator=torch.Generator().manual_seed(6))[None]
         words, nothing = (collate([texts]) for texts in (["HELLO"], []))
         c, u = (gather(pipe.glyph(g["ids"], g["mask"], g["places"]), g["index"]) for g in (words, nothing))
@@ -243,7 +254,7 @@ def test_sizes_that_cannot_be_painted(paint, height, width, wrong):
 
 @pytest.mark.parametrize("options, words", [
     (dict(temperature=-0.1), "temperature -0.1"), (dict(top_p=0), "top_p 0"), (dict(top_p=1.1), "top_p 1.1"),
-    (dict(steps=0), "steps 0"), (dict(steps=1001), "steps 1001"),
+    (dict(planner_guidance=1000), "planner_guidance 1000"), (dict(steps=0), "steps 0"), (dict(steps=1001), "steps 1001"),
     (dict(temperature=float("nan")), "temperature nan"),
     (dict(latents=torch.zeros(1, 16, 8, 8)), "latents"),
     (dict(latents=torch.zeros(3, 16, 16, 16)), "latents"),

@@ -169,6 +169,33 @@ def test_only_codes_are_drawn(planner):
             assert 0 <= ids.min() and ids.max() < CONFIG.codebook
 
 
+@pytest.mark.parametrize("temperature", [0, 1.0])
+@pytest.mark.parametrize("guidance", [0.0, 1.5, 4.0])
+def test_guided_generation_equals_two_whole_passes_for_every_id(planner, guidance, temperature):
+    start, without = prompt(9), prompt(4, 1)
+    drawn = sample_ids(planner, [start, without], GRIDS, generators(3), temperature, guidance=guidance)
+    assert [tuple(ids.shape) for ids in drawn] == [(1, *grid) for grid in GRIDS]
+    found, (generator,) = [], generators(3)
+    for _ in range(16):
+        scores = []
+        for before in (start, without):
+            place = positions([len(before), *GRIDS])[:, : len(before) + len(found)]
+            features = planner(torch.tensor([[*before, *found]]), place[None])[:, -1]
+            scores.append(planner.head(features)[:, : CONFIG.codebook].log_softmax(-1))
+        # p(id | prompt) ^ guidance * p(id) ^ (1 - guidance), up to a constant
+        found.append(choose(guidance * scores[0] + (1 - guidance) * scores[1], temperature, 0.75, 0, [generator]).item())
+    assert flat(drawn) == found
+    other = sample_ids(planner, [start, prompt(4, 2)], GRIDS, generators(3), temperature, guidance=guidance)
+    assert flat(other) != found                                  # the second half matters
+
+
+def test_a_guided_batch_equals_each_prompt_alone(planner):
+    prompts = [prompt(length, length) for length in (5, 11, 7)]
+    together = sample_ids(planner, [*prompts, *[prompt(3)] * 3], GRIDS, generators(1, 2, 3), guidance=2)
+    for i, one in enumerate(prompts):
+        assert flat(together, i) == flat(sample_ids(planner, [one, prompt(3)], GRIDS, generators(i + 1), guidance=2))
+
+
 def test_progress_counts_to_the_end(planner):
     calls = []
     sample_ids(planner, [prompt(5)], GRIDS, generators(0), progress=lambda *call: calls.append(call))

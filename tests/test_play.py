@@ -129,13 +129,18 @@ def test_places_and_ids_that_there_are_not(pipe, one, changes, words):
         play.repaint(pipe, one, changes)
 
 
-def test_the_likeliest_ids_are_those_that_a_planner_without_dice_takes(pipe):
-    greedy = play.paint(pipe, PROMPT, temperature=0, steps=1)
-    chances = play.probabilities(pipe, greedy.understood, greedy.preview, greedy.plan)
+@pytest.mark.parametrize("guidance", [1, 1.5])
+def test_the_likeliest_ids_are_those_that_a_planner_without_dice_takes(pipe, guidance):
+    how = dict(temperature=0, steps=1, planner_guidance=guidance)
+    greedy = play.paint(pipe, PROMPT, **how)
+    chances = play.probabilities(pipe, greedy.understood, greedy.preview, greedy.plan, guidance)
     assert chances.shape == (4, 4, 256) and torch.allclose(chances.sum(-1), torch.ones(4, 4))
     assert torch.equal(chances.argmax(-1), greedy.plan)
-    wide = play.paint(pipe, PROMPT, temperature=0, steps=1, height=96, width=160)
-    assert torch.equal(play.probabilities(pipe, wide.understood, wide.preview, wide.plan).argmax(-1), wide.plan)
+    wide = play.paint(pipe, PROMPT, **how, height=96, width=160)
+    chances = play.probabilities(pipe, wide.understood, wide.preview, wide.plan, guidance)
+    assert torch.equal(chances.argmax(-1), wide.plan)
+    offered = play.alternatives(pipe, wide, 1, 2)
+    assert offered[0] == (wide.plan[1, 2], pytest.approx(chances[1, 2].max().item(), abs=1e-6))
 
 
 def test_alternatives_are_sorted_and_look_back_only(pipe, one):

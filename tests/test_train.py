@@ -611,8 +611,18 @@ def test_unquoted_leaves_the_rest_in():
     assert quotes.unquoted("红色海报，顶部是黑色文字“红”") == "红色海报，顶部是黑色文字“”"
 
 
+def test_one_prompt_in_ten_is_empty_where_the_planner_learns_to_be_guided():
+    prompts = [f"a poster, number {i}" for i in range(32)]
+    read = [batches.read_as("planner-guided", step, prompts) for step in range(100)]
+    assert all(one in ("", prompt) for some in read for one, prompt in zip(some, prompts))
+    empty = [[not one for one in some] for some in read]
+    assert 0.07 < sum(map(sum, empty)) / 3200 < 0.13 and empty[0] != empty[1]
+    assert batches.read_as("planner-guided", 7, prompts) == read[7]          # as after a resumption
+    assert batches.read_as("planner-lines", 7, prompts) == prompts
+
+
 def test_unknown_stage_and_missing_stage_are_named(tmp_path, config):
-    with pytest.raises(ValueError, match="'vea'.*vae, tokenizer, glyph, planner, planner-large, planner-letters, planner-lines, decoder"):
+    with pytest.raises(ValueError, match="'vea'.*vae, tokenizer, glyph, planner, planner-large, planner-letters, planner-lines, planner-guided, decoder"):
         build("vea", config, CPU, RECIPE, tmp_path)
     for name in ("planner", "decoder"):
         with pytest.raises(ValueError, match=str(tmp_path)):

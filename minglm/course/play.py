@@ -26,8 +26,9 @@ from torch import Tensor
 from minglm import plot
 from minglm.device import usual_defaults
 from minglm.generate.pipeline import Pipeline
-from minglm.generate.request import Output
+from minglm.generate.request import Output, guided
 from minglm.measure.patches import POSTERS, mean_patches, mosaic
+from minglm.model import flow
 from minglm.model.planner import positions
 from minglm.model.prompt import prompt_ids, text_offset
 from minglm.validate import whole
@@ -98,28 +99,36 @@ def alternatives(pipe: Pipeline, painting: Painting, row: int, column: int, coun
     """The `count` most probable ids in one place of the plan, as (id, probability), the likeliest first.
 
     The id that was painted there comes last if it is not among them. Probabilities are the planner's at
-    temperature 1, given the prompt, the preview and the ids before this place in reading order, changed ones
-    included.
+    temperature 1, guided as they were, given the prompt, the preview and the ids before this place in reading
+    order, changed ones included.
     """
     place, plan = cell(painting.plan, row, column), changed(painting.plan, changes or {})
-    chances = probabilities(pipe, painting.understood, painting.preview, plan)[place]
+    guidance = guided(painting.how.get("planner_guidance"), pipe.config)
+    chances = probabilities(pipe, painting.understood, painting.preview, plan, guidance)[place]
     likely = chances.topk(min(count, len(chances))).indices.tolist()
     return [(id, float(chances[id])) for id in dict.fromkeys([*likely, int(painting.plan[place])])]
 
 
 @torch.no_grad()
-def probabilities(pipe: Pipeline, prompt: str, preview: Tensor, plan: Tensor) -> Tensor:
+def probabilities(pipe: Pipeline, prompt: str, preview: Tensor, plan: Tensor, guidance: float = 1) -> Tensor:
     """How probable each id is in each place of a plan, given all before it: (h, w, K)."""
-    config, device = pipe.planner.config, pipe.device.device
     with usual_defaults():
-        text = prompt_ids(pipe.bpe, prompt, *plan.shape, tuple(preview.shape), text_offset(pipe.bpe, config),
-                          config.boi, pipe.specials)
-        # one pass over what the planner read and wrote, without the last id, which predicts nothing here
-        ids = torch.cat([torch.tensor(text), preview.flatten(), plan.flatten()])[:-1]
-        place = positions([len(text), tuple(preview.shape), tuple(plan.shape)])[:, :-1]
-        features = pipe.planner(ids[None].to(device), place[None].to(device))[0, -plan.numel():]
-        logits = pipe.planner.head(features)[:, :config.codebook].float().cpu()      # (h w, K)
+        logits = logits_of(pipe, prompt, preview, plan)
+        if guidance != 1:
+            logits = flow.guide(logits, logits_of(pipe, "", preview, plan), guidance)
     return logits.softmax(-1).view(*plan.shape, -1)
+
+
+def logits_of(pipe: Pipeline, prompt: str, preview: Tensor, plan: Tensor) -> Tensor:
+    """The logits of the plan's ids, (h w, K), each given all before it: one pass over what the planner read
+    and wrote, without the last id, which predicts nothing here."""
+    config, device = pipe.planner.config, pipe.device.device
+    text = prompt_ids(pipe.bpe, prompt, *plan.shape, tuple(preview.shape), text_offset(pipe.bpe, config),
+                      config.boi, pipe.specials)
+    ids = torch.cat([torch.tensor(text), preview.flatten(), plan.flatten()])[:-1]
+    place = positions([len(text), tuple(preview.shape), tuple(plan.shape)])[:, :-1]
+    features = pipe.planner(ids[None].to(device), place[None].to(device))[0, -plan.numel():]
+    return pipe.planner.head(features)[:, :config.codebook].float().cpu()
 
 
 # ---------------------------------------------------------------- what it looks like

@@ -10,6 +10,7 @@ from itertools import chain
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from minglm.model import flow
 from minglm.model.decoder import Decoder, Memory
@@ -85,3 +86,14 @@ def in_two_passes(decoder: Decoder, words: Glyphs, nothing: Glyphs, plan: Tensor
         return flow.guide(v, decoder(x, times, plan, *nothing, drop).float(), guidance)
 
     return at
+
+
+def follow(velocity: Velocity, latents: Tensor, times: list[float], sigmas: list[float],
+           progress: bool = False, on_step: Callable[[int, Tensor], None] | None = None) -> Tensor:
+    """From noise to latents (B, C, 4 h, 4 w), by Euler's steps; on_step(i, latents) is called after each."""
+    with tqdm(total=len(times), desc="painting", unit="step", disable=not progress, leave=False) as bar:
+        for i, latents in enumerate(flow.sample(velocity, latents, times, sigmas)):
+            bar.update()
+            if on_step:
+                on_step(i, latents)
+    return latents

@@ -30,6 +30,7 @@ from minglm.generate.request import (
     as_list,
     edits,
     given_ids,
+    guided,
     one_each,
     posters,
     repeat,
@@ -120,6 +121,7 @@ class Pipeline:
     def __call__(self, prompt: str | list[str], height: int | None = None, width: int | None = None,
                  image=None, steps: int = 20, guidance: float = 1.5, temperature: float = 0.9,
                  top_p: float = 0.75, seed: int | list[int] = 0, planner_seed: int | None = None,
+                 planner_guidance: float | None = None,
                  prior_ids: Tensor | list[Tensor] | None = None, latents: Tensor | None = None,
                  enhance: bool = True, progress: bool = True,
                  on_step: Callable[[int, Tensor], None] | None = None, top_k: int | None = None,
@@ -129,12 +131,13 @@ class Pipeline:
         height, width: pixels, multiples of 32; None: the smallest size in which a poster's texts and objects
         fit, or that of the first picture to edit. enhance: let the prompt enhancer of the poster world
         rewrite the prompt; it leaves instructions to edit alone. image: a picture to edit, up to four, or a
-        list of some for each prompt. guidance: 1 disables it. temperature, top_p, top_k (None: all ids) are
-        the planner's; temperature 0 takes the most probable id. seed: picture i uses seed + i, or the i-th of
-        a sequence, so that it is the same alone and in a batch; the enhancer uses it too; planner_seed
-        likewise (None: as seed). prior_ids: (h, w) ids per picture, which skips the planner. latents:
-        (B, C, H/8, W/8) noise to start from. on_step(i, latents) is called after every step.
-        images_per_prompt: the pictures of a prompt are consecutive.
+        list of some for each prompt. guidance: of the decoder; 1 disables it, as it does planner_guidance
+        (None: 1.5 for posters). temperature, top_p, top_k (None: all ids) are the planner's; temperature 0
+        takes the most probable id. seed: picture i uses seed + i, or the i-th of a sequence, so that it is
+        the same alone and in a batch; the enhancer uses it too; planner_seed likewise (None: as seed).
+        prior_ids: (h, w) ids per picture, which skips the planner. latents: (B, C, H/8, W/8) noise to start
+        from. on_step(i, latents) is called after every step. images_per_prompt: the pictures of a prompt are
+        consecutive.
         Raises ValueError for bad input.
         """
         with usual_defaults():
@@ -143,8 +146,9 @@ class Pipeline:
             each, steps = whole("images_per_prompt", images_per_prompt, 1), whole("steps", steps, 1, 1000)
             validate(prompts, height, width, self.config)
             guidance = real("guidance", guidance, -100, 100)
-            how = sampling(temperature, top_p, top_k) | dict(progress=progress)
-            count, cell = each * len(prompts), self.config.cell
+            how = sampling(temperature, top_p, top_k, guided(planner_guidance, self.config))
+            how["progress"] = progress
+            count, cell, scale = each * len(prompts), self.config.cell, self.config.vae.scale
             seed = seed_or_seeds(seed, count)
             images = [[self.fit(open_image(one)) for one in some]
                       for some in sources.per_prompt(image, len(prompts))]
@@ -152,15 +156,13 @@ class Pipeline:
                                     repeat(images, each))
             rows, columns = asked.height // cell, asked.width // cell
             planner_seed = seed if planner_seed is None else seed_or_seeds(planner_seed, count)
-            scale = self.config.vae.scale
             shape = (self.config.vae.channels, asked.height // scale, asked.width // scale)
             if latents is not None and tuple(latents.shape) != (count, *shape):
                 raise ValueError(f"latents of shape {tuple(latents.shape)}: {(count, *shape)} is needed")
             if prior_ids is not None:
                 given = given_ids(prior_ids, count, rows, columns, self.config.decoder.codebook)
-            if progress:
-                for note in dict.fromkeys(asked.notes):
-                    print(f"minglm: {note}", file=sys.stderr)
+            for note in dict.fromkeys(asked.notes) if progress else ():
+                print(f"minglm: {note}", file=sys.stderr)
 
             # 2. Read the pictures to edit, as ids and as latents.
             read = [[self.read(one) for one in some] for some in images]
@@ -178,11 +180,7 @@ class Pipeline:
                 [[self.decoder.remember(s.latents, s.ids[None]) for s in some] for some in read], each)
             velocity = self.velocity(asked.lines, plan, guidance, memory if any(memory) else None)
             times, sigmas = flow.schedule(steps, 4 * rows * columns, self.config.flow)
-            with tqdm(total=steps, desc="painting", unit="step", disable=not progress, leave=False) as bar:
-                for i, latents in enumerate(flow.sample(velocity, latents, times, sigmas)):
-                    bar.update()
-                    if on_step:
-                        on_step(i, latents)
+            latents = paint.follow(velocity, latents, times, sigmas, progress, on_step)
 
             # 5. Decode: from latents to pixels.
             pictures = to_images(self.vae.decode(latents.to(paint.dtype_of(self.vae))))
@@ -201,15 +199,17 @@ class Pipeline:
 
     def plan(self, prompts: list[str], rows: int, columns: int, generators: Generators,
              read: list[list[sources.Source]] | None = None, temperature: float = 0.9, top_p: float = 0.75,
-             top_k: int | None = None, progress: bool = False) -> tuple[Tensor, Tensor]:
+             top_k: int | None = None, progress: bool = False, guidance: float = 1) -> tuple[Tensor, Tensor]:
         """Preview ids (B, p, q) and large ids (B, rows, columns) of each prompt.
 
-        With pictures to edit there is no preview, (B, 0, 0). generators: as in `sample_ids`.
+        With pictures to edit there is no preview, (B, 0, 0). generators, guidance: as in `sample_ids`.
         """
-        how, planner = sampling(temperature, top_p, top_k), self.planner.config
+        how, planner = sampling(temperature, top_p, top_k, guidance), self.planner.config
         read = read or [[] for _ in prompts]
         preview = None if any(read) else preview_grid(rows, columns, planner.preview_tokens)
         offset = text_offset(self.bpe, planner)
+        if guidance != 1:                    # the unconditional branch reads empty prompts
+            prompts, read = [*prompts, *[""] * len(prompts)], read * 2
         texts = [prompt_ids(self.bpe, p, rows, columns, preview, offset, planner.boi, self.specials)
                  for p in prompts]
         longest = max(map(len, texts))

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from minglm.config import PlannerConfig
 from minglm.device import one_thread
+from minglm.model import flow
 from minglm.model.layers import KVCache
 from minglm.model.ops import attention, rms_norm, swiglu
 from minglm.model.ops_cpu import onednn
@@ -37,12 +38,14 @@ Generators = list[torch.Generator] | torch.Generator
 def sample_ids(planner: Planner, prompts: list[list[int]], grids: list[Grid], generators: Generators,
                temperature: float = 0.9, top_p: float = 0.75, top_k: int = 0,
                parts: list[list[int | Grid]] | None = None,
-               progress: Callable[[int, int], None] | None = None) -> list[Tensor]:
+               progress: Callable[[int, int], None] | None = None, guidance: float = 1.0) -> list[Tensor]:
     """Sample the ids of each grid in turn, for a batch of prompts.
 
     prompts: ids of any lengths, each ending with boi. grids: shapes, preview first. generators: one on the
     CPU per prompt, so that a picture does not depend on its batch; or one for all, as in the published code.
     parts: as for `positions`, where a prompt holds source images. progress(done, all) is called per token.
+    guidance: classifier-free guidance of the logits, as in Parti (arXiv 2206.10789); the published code has
+    none. Unless it is 1, prompts (and parts) have a second half: the same prompts with their text left out.
     Returns one (B, rows, columns) int64 tensor per grid, on the CPU.
     """
     config, device, batch = planner.config, planner.embed.weight.device, len(prompts)
@@ -54,13 +57,16 @@ def sample_ids(planner: Planner, prompts: list[list[int]], grids: list[Grid], ge
              for _ in planner.blocks]
     # prefill: all prompts in one pass; they end at the same position, with the boi that predicts the first id
     features = planner(ids, place[:, :, :longest], prefill_mask(mask, longest), cache)[:, -1]    # (B, D)
-    drawn = torch.empty(batch, total, dtype=torch.long, device="cpu")
+    pictures = batch if guidance == 1 else batch // 2
+    drawn = torch.empty(pictures, total, dtype=torch.long, device="cpu")
     make = stepper if all(isinstance(each, nn.Linear) for each in linears(planner)) else plain_stepper
     step, head = make(planner, place, mask, cache)
     # decode: sample an id from the logits, then feed it back for the next features
     with one_thread(small(planner) and not config.exact), torch.inference_mode():
         for i in range(total):
             logits = head(features)[:, :config.codebook].float().cpu()        # only codes are legal in a grid
+            if guidance != 1:
+                logits = flow.guide(*logits.chunk(2), guidance)
             if isinstance(generators, torch.Generator):
                 # multinomial draws as many random numbers as there are columns: keep the published number
                 logits = F.pad(logits, (0, config.vision_vocab - config.codebook), value=-torch.inf)
@@ -68,9 +74,9 @@ def sample_ids(planner: Planner, prompts: list[list[int]], grids: list[Grid], ge
             if progress:
                 progress(i + 1, total)
             if i + 1 < total:  # the last id is not fed back: nothing follows it
-                features = step(drawn[:, i].to(device), longest + i)
+                features = step(drawn[:, i].repeat(batch // pictures).to(device), longest + i)
     split = drawn.split([h * w for h, w in grids], 1)
-    return [ids.view(batch, h, w) for ids, (h, w) in zip(split, grids)]
+    return [ids.view(pictures, h, w) for ids, (h, w) in zip(split, grids)]
 
 
 def collate(prompts: list[list[int]], grids: list[Grid], parts: list | None, total: int

@@ -24,6 +24,7 @@ from minglm.world.translations import glyph_lines
 from minglm.world.untold import quoting
 
 MOST_PROMPT_IDS, SMALLEST_SIDE = 512, 96     # of posters
+GUIDED = 1.5                                 # the usual guidance of a planner of posters
 MOST_SOURCES = 4                             # pictures to edit at once, as in training
 STRANGE = "a picture is no poster of this world: its main colours and shapes are kept, its details are not"
 UNKNOWN = "no object of the poster world is named"       # but fine-tuned weights may know others
@@ -48,10 +49,19 @@ def as_list(prompt: str | list[str]) -> list[str]:
     return list(prompts)
 
 
-def sampling(temperature: float, top_p: float, top_k: int | None) -> dict:
+def guided(weight: float | None, config: Config) -> float:
+    """The planner's guidance: `weight`, or what is usual. Raises ValueError for what is no number."""
+    if weight is None:
+        return GUIDED if config.posters else 1
+    return real("planner_guidance", weight, -100, 100)
+
+
+def sampling(temperature: float, top_p: float, top_k: int | None, guidance: float = 1) -> dict:
     """The planner's sampling arguments, validated. Raises ValueError naming the one that is wrong."""
-    return dict(temperature=real("temperature", temperature, 0), top_p=real("top_p", top_p, 0, 1, above=True),
-                top_k=None if top_k is None else whole("top_k", top_k))
+    how = dict(temperature=real("temperature", temperature, 0), top_p=real("top_p", top_p, 0, 1, above=True),
+               top_k=None if top_k is None else whole("top_k", top_k))
+    # a method `plan` of one's own need not know of guidance that it is not asked for
+    return how if guidance == 1 else how | dict(guidance=guidance)
 
 
 def one_each(seed: int | list[int], count: int) -> list[int]:

@@ -32,26 +32,33 @@ SIZES["planner-large"] = SMALL * 8 + CANVASES + OTHERS
 SIZES["decoder-large"] = SMALL * 14 + CANVASES + OTHERS
 SIZES["planner-letters"] = SIZES["decoder-letters"] = SMALL * 8 + CANVASES * 2 + OTHERS
 SIZES["planner-lines"] = SIZES["decoder-lines"] = SMALL * 6 + CANVASES * 3 + OTHERS
+SIZES["planner-guided"] = SIZES["planner-lines"]
+SIZES["decoder-wide"] = SMALL * 3 + CANVASES * 4 + OTHERS[4:]
 SIZES["edit-planner"] = SIZES["planner"]
 SIZES["grpo-planner"] = SIZES["grpo-decoder"] = SMALL * 3 + CANVASES[:3]
 # one stream of posters per stage
 SEEDS = {"vae": 1, "tokenizer": 2, "planner": 3, "decoder": 4, "glyph": 5, "decoder-large": 6,
-         "planner-large": 13, "planner-letters": 14, "decoder-letters": 15,
-         "planner-lines": 16, "decoder-lines": 17, "edit-planner": 7, "grpo-planner": 8, "grpo-decoder": 9,
-         "edit-decoder": 10, "finetune-planner": 11, "finetune-decoder": 12}
+         "planner-large": 13, "planner-letters": 14, "decoder-letters": 15, "planner-lines": 16,
+         "decoder-lines": 17, "planner-guided": 18, "decoder-wide": 19, "edit-planner": 7, "edit-decoder": 10,
+         "grpo-planner": 8, "grpo-decoder": 9, "finetune-planner": 11, "finetune-decoder": 12}
 # the share of posters that are full: letters and objects are learned by how often they are seen, and most of
 # an ordinary poster is empty ground. Of full ones, the share with a row of objects, else there is only text
 FULL = {"vae": 0.2, "decoder": 0.3, "decoder-large": 0.3, "decoder-letters": 0.3, "decoder-lines": 0.5,
-        "planner-letters": 0.15, "planner-lines": 0.3, "edit-decoder": 0.2, "finetune-decoder": 0.2}
+        "decoder-wide": 0.4, "planner-letters": 0.15, "planner-lines": 0.3, "planner-guided": 0.2,
+        "edit-decoder": 0.2, "finetune-decoder": 0.2}
 FULL_EARLY = {"decoder": 0.9, "decoder-large": 0.6, "decoder-letters": 0.6}
-ROWS = {"decoder": 0.5, "decoder-large": 0.5, "decoder-letters": 0.5, "decoder-lines": 0.4}
+ROWS = {"decoder": 0.5, "decoder-large": 0.5, "decoder-letters": 0.5, "decoder-lines": 0.4,
+        "decoder-wide": 0.5, "planner-guided": 0.5}
 # `share` and `again` of `planned`, where a stage's plans are not as careless as usual
-MISSPELT = dict.fromkeys(("decoder-letters", "decoder-lines"), (0.9, 0.5))
+MISSPELT = dict.fromkeys(("decoder-letters", "decoder-lines", "decoder-wide"), (0.9, 0.5))
 # the share of captions that tell everything: nothing about their posters has to be guessed, so what each word
 # means for the ids is learned from them first, and from people's captions what may be left out, and how
-TOLD = {"planner": 0.4, "planner-large": 0.4, "planner-letters": 0.6, "planner-lines": 0.5}
+TOLD = {"planner": 0.4, "planner-large": 0.4, "planner-letters": 0.6, "planner-lines": 0.5,
+        "planner-guided": 0.4}
 TOLD_EARLY = {"planner": 0.8}
-# which part of a stage's steps that is
+# the share of prompts that are empty, for the unconditional branch of the planner's guidance
+EMPTY = dict.fromkeys(("planner-guided", "edit-planner", "finetune-planner"), 0.1)
+# which part of a stage's steps is early
 EARLY = {"decoder": 0.75, "decoder-large": 0.5, "decoder-letters": 0.5, "planner": 0.4}
 POOL = 4                                     # batches that are sorted by length together
 WHOLE = slice(None)                          # all samples of a batch
@@ -110,6 +117,12 @@ def alike(stage: str, step: int, recipe: Recipe, length: Callable[[Poster], int]
     pool = sorted(drawn_once(*what), key=length)
     place = (place + group) % POOL               # rotate, or the shortest would always come first
     return pool[place * recipe.batch:(place + 1) * recipe.batch]
+
+
+def read_as(stage: str, step: int, prompts: list[str]) -> list[str]:
+    """The prompts of one step as the planner reads them: some are left empty, see EMPTY."""
+    rng = random.Random(f"empty/{stage}/{step}")
+    return ["" if rng.random() < EMPTY.get(stage, 0.0) else prompt for prompt in prompts]
 
 
 def text_bytes(poster: Poster) -> int:

@@ -67,16 +67,17 @@ class Step:
 
 
 # stages of one model, each from the weights of the one before
-PLANNERS = "planner", "planner-large", "planner-letters", "planner-lines"
-DECODERS = "decoder", "decoder-large", "decoder-letters", "decoder-lines"
+PLANNERS = "planner", "planner-large", "planner-letters", "planner-lines", "planner-guided"
+DECODERS = "decoder", "decoder-large", "decoder-letters", "decoder-lines", "decoder-wide"
+SHALLOW = DECODERS[:3]                       # the decoder's before decoder-lines, which adds a block
 
 
 def staged(name: str, config: Config) -> Config:
     """The configuration as a stage trains it: the planner's first two read texts as BPE tokens, and the
-    decoder's last adds a block."""
+    decoder's first three have a block less."""
     if name in PLANNERS[:2]:
         return replace(config, planner=replace(config.planner, spelled=False))
-    if name in DECODERS[:-1]:
+    if name in SHALLOW:
         return replace(config, decoder=replace(config.decoder, depth=config.decoder.depth - 1))
     return config
 
@@ -90,10 +91,12 @@ RECIPES = {
         "planner-large": Recipe(steps=4700, batch=32, lr=7e-4, muon_lr=2.8e-3, decay=0.6),
         "planner-letters": Recipe(steps=2650, batch=32, lr=7e-4, muon_lr=2.8e-3, decay=0.6),
         "planner-lines": Recipe(steps=2500, batch=32, lr=7e-4, muon_lr=2.8e-3, decay=0.7),
+        "planner-guided": Recipe(steps=1800, batch=32, lr=7e-4, muon_lr=2.8e-3, decay=0.7),
         "decoder": Recipe(steps=5500, batch=32, lr=1e-3, muon_lr=4e-3),
         "decoder-large": Recipe(steps=2600, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
         "decoder-letters": Recipe(steps=2000, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
         "decoder-lines": Recipe(steps=1800, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
+        "decoder-wide": Recipe(steps=1550, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
         "edit-planner": Recipe(steps=3000, batch=32, lr=5e-4, muon_lr=2e-3),
         "edit-decoder": Recipe(steps=3000, batch=32, lr=5e-4, muon_lr=2e-3),
         # on a person's own pictures: all weights by small steps, or adapters by larger ones
@@ -112,10 +115,12 @@ RECIPES = {
         "planner-large": Recipe(steps=100, batch=32, lr=1e-3, muon_lr=2e-3, warmup=10),
         "planner-letters": Recipe(steps=100, batch=32, lr=1e-3, muon_lr=2e-3, warmup=10),
         "planner-lines": Recipe(steps=100, batch=32, lr=1e-3, muon_lr=2e-3, warmup=10),
+        "planner-guided": Recipe(steps=100, batch=32, lr=1e-3, muon_lr=2e-3, warmup=10),
         "decoder": Recipe(steps=300, batch=16, lr=2e-3, muon_lr=4e-3, warmup=10),
         "decoder-large": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
         "decoder-letters": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
         "decoder-lines": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
+        "decoder-wide": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
         "edit-planner": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
         "edit-decoder": Recipe(steps=100, batch=12, lr=1e-3, muon_lr=2e-3, warmup=10),
         "finetune-planner": Recipe(steps=60, batch=8, lr=1e-3, warmup=5, ema=0.9),

@@ -2,7 +2,7 @@
 
 Stage `decoder-large` is the same on canvases of many sizes, from the weights of stage `decoder`;
 `decoder-letters` follows it, with plans in which nine texts in ten are misspelt; `decoder-lines` adds a
-block, for posters of several lines.
+block, for posters of several lines; `decoder-wide` shows more large posters.
 
 Shapes: B batch · H heads · S glyph tokens · N image tokens of the decoder.
 """
@@ -25,7 +25,7 @@ from minglm.model.glyph import GlyphEncoder, collate, gather
 from minglm.model.tokenizer import Tokenizer
 from minglm.model.vae import VAE
 from minglm.training.batches import MISSPELT, WHOLE, alike, generator, pixels, planned, text_bytes
-from minglm.training.recipe import DECODERS, Recipe, Stage
+from minglm.training.recipe import SHALLOW, Recipe, Stage
 from minglm.training.references import references
 from minglm.world.lettering import lettering
 from minglm.world.masks import object_mask, text_mask
@@ -100,7 +100,7 @@ def decoder_stage(name: str, config: Config, device: Device, recipe: Recipe, vae
     # it takes more than one block to find out which of several lines an image token belongs to, so the new
     # one comes before that which looks for the letters
     decoder = deepened(decoder, config.decoder, ALIGN) if decoder else begin(config, tokenizer)
-    align_at = ALIGN if name in DECODERS[:-1] else ALIGN + 1
+    align_at = ALIGN if name in SHALLOW else ALIGN + 1
     model = DecoderTraining(decoder, glyph).to(device.device).requires_grad_(True)
     vae, tokenizer = vae.to(device.device).eval(), tokenizer.to(device.device).eval()
     scale, heads, patch = config.vae.scale, config.decoder.heads, config.decoder.patch

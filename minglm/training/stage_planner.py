@@ -1,7 +1,8 @@
 """Stage `planner`: next-id prediction, given the caption.
 
 Stage `planner-large` goes on from its weights, with canvases of more sizes, and `planner-letters` from those,
-with quoted texts spelled out (model/spelling.py); `planner-lines` shows more posters of several lines.
+with quoted texts spelled out (model/spelling.py); `planner-lines` shows more posters of several lines;
+`planner-guided` leaves some prompts empty, as classifier-free guidance needs it (generate/plan.py).
 
 Shapes: B batch · h, w id grid.
 """
@@ -19,7 +20,7 @@ from minglm.model.bpe import BPE
 from minglm.model.planner import Planner
 from minglm.model.prompt import preview_grid, prompt_ids, source_places, with_sources
 from minglm.model.tokenizer import Tokenizer
-from minglm.training.batches import WHOLE, alike, pixels
+from minglm.training.batches import WHOLE, alike, pixels, read_as
 from minglm.training.cooccurrence import begin
 from minglm.training.recipe import Recipe, Stage
 from minglm.training.references import references
@@ -44,25 +45,29 @@ def planner_stage(name: str, config: Config, device: Device, recipe: Recipe, bpe
         return alike(name, step, recipe, lambda p: len(p.caption.encode()))
 
     def batch(step: int, share: slice = WHOLE) -> dict:
-        posters_ = (samples or posters)(step)[share]
-        if isinstance(posters_[0], Edit):
-            return edits(posters_)
+        posters_ = (samples or posters)(step)
+        editing = isinstance(posters_[0], Edit)
+        # some prompts are left empty, whichever samples are this rank's
+        asked = read_as(name, step, [p.instruction if editing else p.caption for p in posters_])[share]
+        posters_ = posters_[share]
+        if editing:
+            return edits(posters_, asked)
         rows, columns = posters_[0].height // CELL, posters_[0].width // CELL
         grid = preview_grid(rows, columns, config.planner.preview_tokens)
-        prompts = [prompt_ids(bpe, p.caption, rows, columns, grid, config.planner.vision_vocab,
-                              config.planner.boi) for p in posters_]
+        prompts = [prompt_ids(bpe, prompt, rows, columns, grid, config.planner.vision_vocab,
+                              config.planner.boi) for prompt in asked]
         # the targets: the trained tokenizer's ids of the picture and of its small version
         images = pixels(posters_).to(device.device)
         small = F.interpolate(images, (CELL * grid[0], CELL * grid[1]), mode="area")
         with torch.no_grad(), device.autocast():
             return dict(prompts=prompts, preview=tokenizer.encode(small), large=tokenizer.encode(images))
 
-    def edits(batch: list[Edit]) -> dict:
+    def edits(batch: list[Edit], instructions: list[str]) -> dict:
         rows, columns = batch[0].height // CELL, batch[0].width // CELL
         sources, prompts = references([one.sources for one in batch], CELL), []
-        for one in batch:
+        for one, instruction in zip(batch, instructions):
             shapes = [(each.height // CELL, each.width // CELL) for each in one.sources]
-            text = prompt_ids(bpe, one.instruction, rows, columns, None, config.planner.vision_vocab,
+            text = prompt_ids(bpe, instruction, rows, columns, None, config.planner.vision_vocab,
                               config.planner.boi)
             # the ids of the sources are filled in on the device
             ids, parts = with_sources([torch.zeros(shape, dtype=torch.long) for shape in shapes], text,
