@@ -3,7 +3,7 @@
 import pytest
 
 from minglm.world.colours import text_colours
-from minglm.world.enhancer import NOT_KNOWN, TOO_MANY, enhance
+from minglm.world.enhancer import NOT_KNOWN, NOT_WORN, TOO_MANY, enhance
 from minglm.world.mentions import mentions
 from minglm.world.objects import backgrounds
 from minglm.world.quotes import quoted
@@ -143,6 +143,20 @@ def test_colours_have_many_spellings(prompt, background, wanted):
 ])
 def test_a_slip_of_the_pen_is_no_other_word(word, thing):
     assert [m.value for m in mentions(f"a {word}") if m.kind == "thing"] == ([thing] if thing else [])
+
+
+@pytest.mark.parametrize("prompt, wanted, worn", [
+    ('a cat wearing a hat, "Hi"', {"cat"}, ("hat",)), ('a penguin that wears a red scarf and "Cold"', {"penguin"}, ("scarf",)),
+    ('a dog wearing glasses and a cat, "Pals"', {"dog", "cat"}, ("glasses",)), ('a hat and a cat, "Hi"', {"hat", "cat"}, ()),
+    ('hats to wear: "Sale", a hat', {"hat"}, ()), ("戴着一顶帽子的猫，“你好”", {"cat"}, ("hat",)),
+    ("企鹅围着红色的围巾，“冷”", {"penguin"}, ("scarf",)), ("一双靴子，“新款”", {"boot"}, ()),
+    ("火车穿过桥，“出发”", {"train", "bridge"}, ()),
+])
+def test_what_is_worn_is_left_out_and_told(prompt, wanted, worn):
+    asked = read(prompt)
+    assert {group.thing for group in asked.groups} == wanted and asked.worn == worn
+    notes = [note for note in enhance(prompt).notes if note.startswith(NOT_WORN)]
+    assert notes == ([NOT_WORN + ", ".join(worn)] if worn else [])
 
 
 @pytest.mark.parametrize("prompt, missing", [

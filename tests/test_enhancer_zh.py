@@ -203,3 +203,30 @@ def test_no_object_is_lost_in_its_scene():
     for seed in range(8):
         assert enhance("草地上一只青蛙", seed).poster.background in backgrounds("frog")
     assert len({enhance("不要草地，一只羊", seed).poster.background for seed in range(12)} - {"green"}) > 1
+
+
+# ---------------------------------------------------------------- over and under
+
+@pytest.mark.parametrize("prompt, slot, place", [
+    ("两只猫在“晚安”下面", "top", "bottom"), ("太阳在文字“早安”的上方", "bottom", "top"), ("“晚安”在猫的下面", "bottom", None),
+    ("“早安”写在太阳上面", "top", None), ("猫的上方写着“晚安”", "top", None), ("在太阳下面写“早安”", "bottom", None),
+    ("猫下面是红色的“喵”", "bottom", None), ("文字“早安”，下面是太阳", None, "bottom"), ("桌子上面有一只猫，“喵”", None, "top"),
+])
+def test_what_is_over_or_under_something_has_a_place(prompt, slot, place):
+    asked = read(prompt)
+    assert ([one.slot for one in asked.texts], asked.place) == ([slot], place)
+
+
+@pytest.mark.parametrize("prompt, wanted", [
+    ("“晚安”在猫的下面", {"cat": 1}), ("把“早安”写在猫的上面，狗在旁边", {"cat": 1, "dog": 1}), ("在猫旁边写“喵”", {"cat": 1}),
+    ("贴在冰箱上面的海报，“记得关门”", {}), ("放在桌子上的，“请勿吸烟”", {}),
+])
+def test_what_something_is_beside_is_an_object_and_where_a_poster_hangs_is_none(prompt, wanted):
+    assert counts(prompt) == wanted
+
+
+@pytest.mark.parametrize("prompt, texts", [
+    ("标题是新年快乐，一只猫", ["新年快乐"]), ("标题叫我爱读书，红色", ["我爱读书"]), ("标题是红色的", []), ("标题是大字，一只猫", []),
+])
+def test_a_title_needs_no_quotation_marks(prompt, texts):
+    assert [region.text for region in enhance(prompt).poster.regions] == texts

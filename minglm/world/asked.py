@@ -34,6 +34,7 @@ class Request:
     size: str | None = None
     language: str = "en"
     unknown: tuple[str, ...] = ()            # objects without a picture
+    worn: tuple[str, ...] = ()               # objects that another one is to wear
     scene: tuple[str, ...] = ()              # colours of the background, where none is told: green on grass
     shape: str | None = None                 # portrait, landscape or square
     canvas: tuple[int, int] | None = None    # (height, width)

@@ -29,6 +29,7 @@ from minglm.world.untold import quoting
 NO_TEXT = "no words in quotation marks: none will be written"
 NO_THING = "no object it knows is named: none will be painted"
 NOT_KNOWN = "not among the objects it knows, so not painted: "
+NOT_WORN = "nothing in its world wears anything, so not painted: "
 TAKEN = "nothing is in quotation marks: {} taken as the text"
 NO_SIZE = "{} is no size it paints (multiples of 32 from 96 to 256)"
 TOO_MANY = "a poster has room for three objects: the others are left out"
@@ -62,6 +63,7 @@ def enhance(prompt: str, seed: int = 0, height: int | None = None, width: int | 
     notes += [NO_TEXT] * (not asked.texts) + [NO_THING] * (not asked.groups) + [TOO_MANY] * asked.too_many
     if asked.groups and asked.unknown:
         notes.append(NOT_KNOWN + ", ".join(asked.unknown))
+    notes += [NOT_WORN + ", ".join(asked.worn)] if asked.worn else []
     asked.texts = [replace(one, text=tidy(one.text)) for one in asked.texts]
     asked.texts = [one for one in asked.texts if one.text]
     background = asked.background or choose_background(rng, asked)

@@ -27,6 +27,14 @@ CHATTER = re.compile(
     r"\b(for|at|from|to|into|on|near) (my|our|the|your|his|her|their|this)( \w+)? $", re.IGNORECASE
 )
 CHATTER_ZH = re.compile(r"(给|挂在|贴在|放在|摆在|为了|送给|用于|卖|发到|我家|我们|为|去|在)$")
+# no chatter: what is written or drawn 在太阳下面, 在太阳旁边
+BESIDE_ZH = re.compile(r"的?正?([上下](面|方|边)|底下|旁边?|[左右][边侧面])")
+THERE_ZH = re.compile(r"(^|[写画印站坐是”」\"，。：]|字|标题)在$")
+WORN = re.compile(
+    r"\b(wearing|wears?|dressed in) (an? |his |her |the |its )?((?!and\b)[a-z]+ ){0,2}$|"
+    "([戴穿披系]|围(?!绕))(?!过|越|列|统)[着了]?([一两][顶条双件副个只])?"
+    "([深浅]?[红橙黄绿蓝紫粉棕黑白灰青]色?的?)?[大小厚新]?$", re.IGNORECASE
+)
 NOT = re.compile(
     r"(\b(no|without|not an?|never an?)( any)? $)|((不要|没有|不用|别|无需)(画|放|加|有|出现)?$)",
     re.IGNORECASE,
@@ -109,7 +117,9 @@ def objects(prompt: str, said: list[Mention], request: Request) -> list[Mention]
     shown, counts, sure, unsure = [], {}, set(), []
     for i, m in enumerate(said):
         before, after = prompt[:m.start], prompt[m.end:]
-        if m.kind != "thing" or any(way.search(before) for way in (CHATTER, CHATTER_ZH, NOT, LIKE)):
+        if m.kind != "thing" or any(way.search(before) for way in (CHATTER, NOT, LIKE)):
+            continue
+        if CHATTER_ZH.search(before) and not (THERE_ZH.search(before) and BESIDE_ZH.match(after)):
             continue
         following = said[i + 1] if i + 1 < len(said) else None
         if (
@@ -123,8 +133,9 @@ def objects(prompt: str, said: list[Mention], request: Request) -> list[Mention]
             continue  # red like a strawberry; on the sea; except cats; a bowl of noodles
         count, known = how_many(prompt, said, i)
         article = re.search(r"\b(an?|the|my)\s+(\w+\s+)?$", before, re.IGNORECASE)
-        if TRADE.match(after) and not known or m.value in WEAK and not (known or article):
-            unsure.append((m, count))        # a coffee shop; for want of anything else, coffee
+        if (TRADE.match(after) and not known or m.value in WEAK and not (known or article)
+                or WORN.search(before)):
+            unsure.append((m, count))        # a coffee shop, a hat worn; for want of anything else, coffee
         elif m.value not in counts or known and m.value not in sure:
             counts[m.value] = count          # mentioned again without a number: beside the cat
             shown.append(m)
@@ -134,7 +145,9 @@ def objects(prompt: str, said: list[Mention], request: Request) -> list[Mention]
         else:
             counts[m.value] = max(counts[m.value], count if known else 1)
         sure |= {m.value} if known else set()
-    if not shown:
+    if shown:
+        request.worn = tuple(m.value for m, _ in unsure if WORN.search(prompt[:m.start]))
+    else:
         for m, count in unsure:
             counts[m.value] = count
             shown.append(m)

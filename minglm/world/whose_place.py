@@ -22,6 +22,9 @@ RELATION = re.compile(
     re.IGNORECASE,
 )
 OVER = ("over", "above", "on top of")
+OF_IT = re.compile("的?正?")                 # between 猫 and 下面
+AT_IT = re.compile("[写放画印站坐摆位是]?[着在于]+(文字|字|标题)?")     # “早安”写在, before 太阳下面
+THERE = re.compile(r"[^，。；！？,;.!?\n]{0,12}")  # after 猫下面: 写着白色的“早安”
 END = re.compile(r"[.;!?\n]")
 
 
@@ -30,7 +33,8 @@ def places(prompt: str, said: list[Mention], shown: list[Mention], request: Requ
     texts = [m for m in said if m.kind == "text"]
     owners = sorted(texts + shown, key=lambda m: m.start)
     first = next((m for m in said if m.kind == "place" or m in owners), None)
-    related = relations(prompt, texts, [m for m in said if m.value in {x.value for x in shown}])
+    there = [m for m in said if m.value in {x.value for x in shown}]
+    related = relations(prompt, texts, there) + relations_zh(prompt, said, texts + there)
 
     stand: list[tuple[str, str]] = []        # objects, with their places
 
@@ -99,4 +103,24 @@ def relations(
         if owner and "text" in (owner.kind, other.kind):
             place = "top" if told[1].lower() in OVER else "bottom"
             found.append((told.start(), other.start, owner, place, other))
+    return found
+
+
+def relations_zh(prompt: str, said: list[Mention], some: list[Mention]
+                 ) -> list[tuple[int, int, Mention, str, Mention]]:
+    """`relations` in Chinese, where the place comes last: “早安”在太阳下面; 太阳下面写着“早安”."""
+    found, some = [], sorted(some, key=lambda m: m.start)
+    for other, m in zip(said, said[1:]):
+        if not (m.kind == "place" and m.value in ("top", "bottom") and is_han(prompt[m.start:m.end])
+                and other in some and OF_IT.fullmatch(prompt[other.end:m.start])):
+            continue
+        i = some.index(other)
+        before, after = some[i - 1] if i else None, some[i + 1] if i + 1 < len(some) else None
+        if before and not AT_IT.fullmatch(prompt[before.end:other.start]):
+            before = None
+        if after and not THERE.fullmatch(prompt[m.end:after.start]):
+            after = None
+        owner = before or after
+        if owner and "text" in (owner.kind, other.kind):
+            found.append((m.start, m.end, owner, str(m.value), other))
     return found
