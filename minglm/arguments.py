@@ -86,7 +86,7 @@ def command_line() -> argparse.ArgumentParser:
                           "planner-guided, decoder, decoder-large, decoder-letters, decoder-lines, "
                           "decoder-wide, several of them, or all; and, from their weights, edit-planner, "
                           "edit-decoder, grpo-planner, grpo-decoder")
-    one.add_argument("--config", default="mini", help="tiny, mini or base")
+    one.add_argument("--config", default="mini", help="tiny or mini")
     one.add_argument("--out", type=Path, help="folder for weights and logs (default: under runs/)")
     one.add_argument("--steps", type=count, help="steps of the recipe, instead of its own")
     one.add_argument(
@@ -172,7 +172,7 @@ def command_line() -> argparse.ArgumentParser:
     one.add_argument("--out", type=Path, metavar="NOTEBOOK",
                      help="keep the notebook here (default: it is gone when JupyterLab is shut down)")
     one.add_argument("jupyter", nargs="*", metavar="-- OPTION",
-                     help="options of JupyterLab, behind two dashes, such as -- --no-browser --port=8888")
+                     help="options for JupyterLab, after two dashes, such as -- --no-browser --port=8888")
     one.set_defaults(run="play")
 
     one = commands.add_parser("classroom", help="student copies of the notebooks, and a page for the teacher")

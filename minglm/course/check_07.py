@@ -274,8 +274,8 @@ def schedule(learner: Callable) -> None:
             "the model is told the unshifted time, 1000 u - 1, not the sigma":
                 ([1000 * s - 1 for s in sigmas[:-1]], sigmas),
             "the time is 1000 u - 1: 999 for u = 1": ([t + 1 for t in times], sigmas),
-            "times are whole numbers: cut off what is behind the point": of(kept),
-            "cut off what is behind the point before sigmas are computed": (times, of(kept)[1]),
+            "times are whole numbers: cut off what is after the decimal point": of(kept),
+            "cut off what is after the decimal point before sigmas are computed": (times, of(kept)[1]),
             "divide the way into `steps` steps: linspace needs steps + 1 numbers, the last of which is left "
             "out": of(np.trunc(closed)),
             "leave out the last number of linspace: sigma ends with 0 instead": of(np.trunc(grid)),
