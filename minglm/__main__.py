@@ -218,7 +218,7 @@ def play(options: argparse.Namespace) -> None:
 def classroom(options: argparse.Namespace) -> None:
     from minglm.course.classroom import write
 
-    print(write(options.out, options.force))
+    print(write(options.out, options.force, options.nbgrader))
 
 
 if __name__ == "__main__":

@@ -177,6 +177,8 @@ def command_line() -> argparse.ArgumentParser:
 
     one = commands.add_parser("classroom", help="student copies of the notebooks, and a page for the teacher")
     one.add_argument("out", type=Path, metavar="OUT", help="folder to make, or an empty one")
-    one.add_argument("--force", action="store_true", help="also into a folder that is not empty")
+    one.add_argument("--force", action="store_true",
+                     help="also into a folder that is not empty; files that would change are renamed")
+    one.add_argument("--nbgrader", action="store_true", help="and a course for nbgrader, in nbgrader/")
     one.set_defaults(run="classroom")
     return parser

@@ -21,7 +21,7 @@ from nbclient import NotebookClient
 from sample_notebook import NAME, SOLVED, STUB, code, sample
 
 from minglm.__main__ import main
-from minglm.course import check_05, classroom, notebooks
+from minglm.course import check_05, classroom, grading, notebooks
 from minglm.course.answers import Wrong
 
 NOTEBOOKS = sorted((classroom.REPOSITORY / "notebooks").glob("*.ipynb"))
@@ -108,7 +108,7 @@ def test_the_teacher_s_page_keeps_what_is_hidden(course):
     (course / NAME).write_bytes(notebooks.dump(notebook))
     assert main(["classroom", "out"]) == 0
     page = Path("out/teacher.md").read_text(encoding="utf-8")
-    assert "Mark scheme:\n\n* 2 points for the sum\n\n<details>" in page
+    assert "Mark scheme:\n\n* 2 points for the sum\n\n<details>" in page and page.count("2 points") == 1
     assert "check.double(double)\n\n### BEGIN HIDDEN TESTS\nassert double(4) == 8\n### END HIDDEN TESTS\n```" in page
     copy = Path("out/students", NAME).read_text(encoding="utf-8")
     assert "points" not in copy and "double(4)" not in copy and "HIDDEN" not in copy and "More." in copy
@@ -146,7 +146,7 @@ def test_a_class_is_made(course, capsys):
     assert main(["classroom", "new/class"]) == 0
     assert capsys.readouterr().out.startswith("new/class: 1 student copies in students/")
     made = sorted(str(p.relative_to("new/class")) for p in Path("new/class").rglob("*") if p.is_file())
-    assert made == ["students/05_try_a_sample.ipynb", "students/source/docs/notes.md", "teacher.md"]
+    assert made == ["students/05_try_a_sample.ipynb", "students/source/docs/notes.md", "students/syllabus.md", "teacher.md"]
     text = Path("new/class/students/05_try_a_sample.ipynb").read_text(encoding="utf-8")
     assert "return 2" not in text and "(source/docs/notes.md#top)" in text and "(05_try_a_sample.ipynb)" in text
     assert "(#top)" in text and "`a[0](b)`" in text and "(https://example.org/x)" in text
@@ -158,6 +158,8 @@ def test_the_teacher_s_page(course):
     for words in ("| **3** | **A planner writes** | | **0.6 hours in all** |",
                   "| | 05 Try a sample | 25 min | 1, 10 min |", "### 05.1 twice (★★, 10 minutes)",
                   "`check.double`: Twice a number.", "* that is the square, 3 \\* 3\n* that is half",
+                  "<summary>Task</summary>\n\nDouble a number. See [the notes](students/source/docs/notes.md#top), [here](#top), "
+                  "[05](students/05_try_a_sample.ipynb) and `a[0](b)`.",
                   "<summary>Solution</summary>\n\n```python\ndef double(x):\n    y = x\n    return 2 * y\n\ncheck"):
         assert words in page, words
     assert "SOLUTION" not in page
@@ -171,7 +173,7 @@ def test_a_folder_with_something_in_it_is_refused(course, capsys):
     assert main(["classroom", "out"]) == 2
     error = capsys.readouterr().err
     assert error == "minglm: out is not empty: choose another folder, or --force (old files are kept)\n"
-    assert Path("out/teacher.md").read_text() == "mine" and os.listdir("out/students") == ["source"]
+    assert Path("out/teacher.md").read_text() == "mine" and sorted(os.listdir("out/students")) == ["source", "syllabus.md"]
     Path("file").write_text("mine")
     for force in ([], ["--force"]):
         assert main(["classroom", "file", *force]) == 2 and Path("file").read_text() == "mine"
@@ -388,6 +390,51 @@ def test_nbgrader_makes_the_same_copies(path):
     assert [c.source.replace("NotImplementedError()", "NotImplementedError") for c in theirs.cells] == [
         c["source"].replace("NotImplementedError()", "NotImplementedError") for c in ours["cells"]]
     assert any(c.source != other["source"] for c, other in zip(theirs.cells, notebooks.read(path)["cells"]))
+
+
+def test_a_course_for_nbgrader_is_made(course, capsys):
+    assert main(["classroom", "out", "--nbgrader"]) == 0 and "nbgrader/ is a course" in capsys.readouterr().out
+    made = sorted(str(p.relative_to("out/nbgrader")) for p in Path("out/nbgrader").rglob("*") if p.is_file())
+    folder = "source/05_try_a_sample"
+    assert made == ["nbgrader_config.py", f"{folder}/05_try_a_sample.ipynb", f"{folder}/source/docs/notes.md"]
+    solution, check = (cell for cell in notebooks.read(Path("out/nbgrader", folder, NAME))["cells"]
+                       if "nbgrader" in cell["metadata"])
+    assert solution["source"] + "\n\n" + check["source"] == SOLVED
+    assert check["metadata"]["nbgrader"] | dict(points=2, grade=True, locked=True, solution=False) == check["metadata"]["nbgrader"]
+    assert solution["metadata"]["nbgrader"]["solution"] and not solution["metadata"]["nbgrader"]["grade"]
+
+
+@pytest.mark.parametrize("answer, points", [
+    ("    return x + x\n", 2), ("    return x * x\n", 0), (None, 0)])
+def test_nbgrader_gives_the_points_of_what_is_right(answer, points, tmp_path, monkeypatch):
+    """As its autograder does: run every cell, then ask each graded cell whether it has raised."""
+    utils = pytest.importorskip("nbgrader.utils", reason="nbgrader is not installed")
+    clear = pytest.importorskip("nbgrader.preprocessors").ClearSolutions()
+    made = nbformat.reads(notebooks.dump(grading.gradable(sample())).decode(), 4)
+    given, _ = clear.preprocess(made, {})
+    stub = "    # YOUR CODE HERE\n    raise NotImplementedError()"
+    cell, = (cell for cell in given.cells if stub in cell.source)
+    cell.source = cell.source.replace(stub, answer or stub)
+    check, = (cell for cell in given.cells if utils.is_grade(cell))
+    before = f"""import sys; sys.path[:0] = [{str(Path(__file__).parent)!r}]
+from types import SimpleNamespace; import sample_notebook; check = SimpleNamespace(double=sample_notebook.double)"""
+    given.cells = [nbformat.v4.new_code_cell(before), cell, check]
+    NotebookClient(given, timeout=60, allow_errors=True, resources=dict(metadata=dict(path=str(tmp_path)))).execute()
+    assert utils.determine_grade(check) == (points, 2)
+
+
+@pytest.mark.parametrize("path", WITH_EXERCISES, ids=lambda path: path.stem)
+def test_every_exercise_has_points_for_its_stars(path):
+    notebook, made = notebooks.read(path), grading.gradable(notebooks.read(path))
+    told = [cell["metadata"]["nbgrader"] for cell in made["cells"] if "nbgrader" in cell["metadata"]]
+    tasks = notebooks.exercises(notebook)
+    assert [one["points"] for one in told if one["grade"]] == [
+        len(task.stars) for task in tasks for cell in task.cells if BEGIN in cell]
+    assert len({one["grade_id"] for one in told}) == len(told) == 2 * sum(one["grade"] for one in told)
+    joined = [cell["source"] for cell in made["cells"] if cell["cell_type"] == "code"]
+    assert "\n".join(joined).split() == "\n".join(
+        cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code").split()
+    nbformat.validate(nbformat.reads(notebooks.dump(made).decode(), 4))
 
 
 def test_the_copies_of_the_course_are_made(tmp_path, capsys):

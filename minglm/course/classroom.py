@@ -8,12 +8,17 @@ import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from minglm.course.grading import gradable
 from minglm.course.notebooks import dump, exercises, read, student
-from minglm.course.teacher import teacher
+from minglm.course.teacher import syllabus, teacher
 from minglm.files import HOME, put_aside
 
 # the clone; of a wheel the package, which holds notebooks/ and docs/
 REPOSITORY = HOME
+SETTINGS = """c = get_config()
+c.CourseDirectory.course_id = "minglm"
+c.ExecutePreprocessor.timeout = 300          # of a cell that trains, in seconds
+"""
 LINK = re.compile(r'```.*?```|`[^`\n]*`|(?<=\]\()[^)\s]+|(?<= src=")[^"]+|(?<= href=")[^"]+', re.S)
 
 
@@ -39,36 +44,48 @@ def linked_file(link: str, folder: Path) -> Path:
     return path
 
 
-def build(folder: Path) -> dict[str, bytes]:
-    """Every file of the class by its name: student copies, what they link to, and the teacher's page."""
+def build(folder: Path, nbgrader: bool = False) -> dict[str, bytes]:
+    """Every file of the class by its name: student copies, what they link to, the syllabus, and the teacher's
+    page; nbgrader: a course for nbgrader, too, whose assignments are the notebooks."""
     files, notebooks = {}, {path.stem: path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
     if not notebooks:
         raise ValueError(f"no notebooks in {folder}: run from a clone, installed with pip install -e .")
 
-    def moved(match: re.Match) -> str:
+    def moved(match: re.Match, to: str) -> str:
         link = match[0]
         if not is_relative(link) or (path := linked_file(link, folder)).stem in notebooks:
             return link
         name = "source/" + posixpath.normpath(f"notebooks/{link.partition('#')[0]}")
-        files[f"students/{name}"] = path.read_bytes()
+        files[f"{to}/{name}"] = path.read_bytes()
         return name + link[len(link.partition("#")[0]):]
+
+    def put(notebook: dict, to: str, name: str) -> None:
+        for cell in notebook["cells"]:
+            if cell["cell_type"] == "markdown":
+                cell["source"] = LINK.sub(lambda match: moved(match, to), cell["source"])
+        files[f"{to}/{name}"] = dump(notebook)
 
     course = {}
     for name, path in notebooks.items():
         try:
             course[name] = notebook = read(path)
-            copy = student(notebook)
             exercises(notebook)
-            for cell in copy["cells"]:
-                if cell["cell_type"] == "markdown":
-                    cell["source"] = LINK.sub(moved, cell["source"])
+            put(student(notebook), "students", path.name)
+            if nbgrader and exercises(notebook):
+                put(gradable(notebook), f"nbgrader/source/{name}", path.name)
         except ValueError as error:
             raise ValueError(f"{path.name}, {error}") from None
-        files[f"students/{path.name}"] = dump(copy)
+    if nbgrader:
+        files["nbgrader/nbgrader_config.py"] = SETTINGS.encode()
+    files["students/syllabus.md"] = syllabus(course).encode()
+    for cell in (cell for notebook in course.values() for cell in notebook["cells"]):
+        if cell["cell_type"] == "markdown":  # the teacher's page is one folder further up
+            cell["source"] = LINK.sub(lambda match: "students/" * is_relative(match[0])
+                                      + moved(match, "students"), cell["source"])
     return files | {"teacher.md": teacher(course).encode()}
 
 
-def write(out: Path, force: bool = False) -> str:
+def write(out: Path, force: bool = False, nbgrader: bool = False) -> str:
     """Make a class in the folder `out`; says in one line what was made.
 
     Nothing is lost: a folder with something in it needs `force`, and a file that differs from the new one is
@@ -78,7 +95,7 @@ def write(out: Path, force: bool = False) -> str:
         raise ValueError(f"cannot write to {out}: it is not a folder")
     if out.is_dir() and any(out.iterdir()) and not force:
         raise ValueError(f"{out} is not empty: choose another folder, or --force (old files are kept)")
-    files = build(REPOSITORY / "notebooks")
+    files = build(REPOSITORY / "notebooks", nbgrader)
     out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".classroom-", dir=out) as temporary:
         for name, data in files.items():
@@ -90,7 +107,8 @@ def write(out: Path, force: bool = False) -> str:
             if path.exists() and path.read_bytes() != data:
                 put_aside(path)
             os.replace(Path(temporary) / name, path)
-    copies = sum(name.endswith(".ipynb") for name in files)
+    copies = sum(name.startswith("students/") and name.endswith(".ipynb") for name in files)
     return (
         f"{out}: {copies} student copies in students/ to hand out, and teacher.md with the solutions to keep"
+        + ("; nbgrader/ is a course for nbgrader" if nbgrader else "")
     )

@@ -1,0 +1,51 @@
+"""A notebook as nbgrader takes it: what a student answers, what is graded and for how many points.
+
+nbgrader grades cells. Each cell of an exercise is divided in two: the solution, which it clears for the
+student's copy, and the check, locked, which gives its points if it raises nothing: one for each star.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+from minglm.course.notebooks import BEGIN, CHECK, END, HEADING
+
+SCHEMA = 3                                   # of nbgrader's metadata
+
+
+def gradable(notebook: dict) -> dict:
+    """A copy with nbgrader's metadata, still solved: nbgrader makes the student's copy from it."""
+    copy, number, stars = deepcopy(notebook), "", 0
+    copy["cells"] = []
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            for match in filter(None, map(HEADING.fullmatch, cell["source"].splitlines())):
+                number, stars = match[1], len(match[3])
+        if cell["cell_type"] == "code" and BEGIN in cell["source"]:
+            solution, check = divided(cell["source"])
+            identity = f"exercise-{number.replace('.', '-')}"
+            copy["cells"] += [made(cell, solution, identity, solution=True),
+                              made(cell, check, f"{identity}-check", points=stars)]
+        else:
+            copy["cells"].append(deepcopy(cell))
+    return copy
+
+
+def divided(source: str) -> tuple[str, str]:
+    """A cell up to its check, and the check: what begins at the margin after the last solution."""
+    lines = source.split("\n")
+    end = max(i for i, line in enumerate(lines) if END in line)
+    first = next((i for i in range(end + 1, len(lines)) if lines[i][:1].strip()), len(lines))
+    check = "\n".join(lines[first:])
+    if not CHECK.search(check):
+        raise ValueError(f"no check after the solution in the cell {lines[0]!r}")
+    return "\n".join(lines[:first]).rstrip(), check
+
+
+def made(cell: dict, source: str, identity: str, solution: bool = False, points: int = 0) -> dict:
+    """A cell of an exercise: its solution, or the check that grades it."""
+    told = dict(schema_version=SCHEMA, grade_id=identity, cell_type="code", task=False, solution=solution,
+                grade=not solution, locked=not solution)
+    told |= {} if solution else dict(points=points)
+    metadata = deepcopy(cell["metadata"]) | dict(nbgrader=told)
+    return cell | dict(id=identity, metadata=metadata, source=source, outputs=[], execution_count=None)
