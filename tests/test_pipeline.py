@@ -105,7 +105,7 @@ def test_temperature_zero_does_not_depend_on_the_seed(paint):
     assert ids(paint(seed=1, temperature=0)) == ids(paint(seed=2, temperature=0))
 
 
-def test_the_planner_is_guided_away_from_an_empty_prompt(paint, pipe):
+def test_the_planner_is_guided(paint, pipe):
     """By 1.5 unless it is told otherwise; by 1, `plan` gives the ids of the prompt alone."""
     plans = {weight: ids(paint(PROMPTS, 128, 128, seed=3, planner_guidance=weight)) for weight in (None, 1, 1.5, 4)}
     assert plans[None] == plans[1.5] and plans[1] != plans[1.5] != plans[4]
@@ -159,8 +159,8 @@ def test_painting_by_hand_gives_the_same(pipe, paint):
         caption = enhance(PROMPT, 6, 96, 128).caption
         start = prompt_ids(pipe.bpe, caption, 3, 4, preview_grid(3, 4, 4), planner.vision_vocab, planner.boi)
         grids = [preview_grid(3, 4, 4), (3, 4)]
-        empty = prompt_ids(pipe.bpe, "", 3, 4, preview_grid(3, 4, 4), planner.vision_vocab, planner.boi)
-        preview, plan = sample_ids(pipe.planner, [start, empty], grids, [torch.Generator().manual_seed(6)], guidance=1.5)
+        bare = prompt_ids(pipe.bpe, "A poster.", 3, 4, preview_grid(3, 4, 4), planner.vision_vocab, planner.boi)
+        preview, plan = sample_ids(pipe.planner, [start, bare], grids, [torch.Generator().manual_seed(6)], guidance=1.5)
         x = torch.randn(16, 12, 16, generator=torch.Generator().manual_seed(6))[None]
         words, nothing = (collate([texts]) for texts in (["HELLO"], []))
         c, u = (gather(pipe.glyph(g["ids"], g["mask"], g["places"]), g["index"]) for g in (words, nothing))

@@ -69,8 +69,8 @@ def fill(learner: Callable) -> None:
 
     run("fill", learner, case("Story time for all", 144, 180), case("Good morning", 160, 160),
         case("Good morning", 12 * PITCH, 240), case("Supercalifragilistic expialidocious", 160, 200),
-        case("Generating a lot", 128, 160), case("Go!", 160, 200), case("祝你生日快乐，天天开心！", 160, 160),
-        case("“Yes” and “No”，对吗", 160, 160))
+        case("Generating abcdefghijklmnopq no more", 160, 200), case("Generating a lot", 128, 160),
+        case("Go!", 160, 200), case("祝你生日快乐，天天开心！", 160, 160), case("“Yes” and “No”，对吗", 160, 160))
 
 
 def wrap(learner: Callable) -> None:

@@ -35,6 +35,7 @@ from minglm.generate.request import (
     posters,
     repeat,
     sampling,
+    untold,
     validate,
 )
 from minglm.images import open_image, to_images, to_tensor
@@ -54,6 +55,7 @@ class Pipeline:
     """All parts of one model, on one device."""
 
     specials = False                         # whether <sop> and the like in a prompt are special tokens
+    quoted = staticmethod(quoted)            # the texts of a prompt
 
     def __init__(self, config: Config, bpe: BPE, parts: dict, device: Device):
         self.config, self.bpe, self.device = config, bpe, device
@@ -146,7 +148,7 @@ class Pipeline:
             each, steps = whole("images_per_prompt", images_per_prompt, 1), whole("steps", steps, 1, 1000)
             validate(prompts, height, width, self.config)
             guidance = real("guidance", guidance, -100, 100)
-            how = sampling(temperature, top_p, top_k, guided(planner_guidance, self.config))
+            how = sampling(temperature, top_p, top_k, guided(planner_guidance, self.config, image))
             how["progress"] = progress
             count, cell, scale = each * len(prompts), self.config.cell, self.config.vae.scale
             seed = seed_or_seeds(seed, count)
@@ -208,8 +210,8 @@ class Pipeline:
         read = read or [[] for _ in prompts]
         preview = None if any(read) else preview_grid(rows, columns, planner.preview_tokens)
         offset = text_offset(self.bpe, planner)
-        if guidance != 1:                    # the unconditional branch reads empty prompts
-            prompts, read = [*prompts, *[""] * len(prompts)], read * 2
+        if guidance != 1:                    # the unconditional branch
+            prompts, read = [*prompts, *(untold(p, self.config) for p in prompts)], read * 2
         texts = [prompt_ids(self.bpe, p, rows, columns, preview, offset, planner.boi, self.specials)
                  for p in prompts]
         longest = max(map(len, texts))
@@ -232,9 +234,6 @@ class Pipeline:
                  memory: list[list[Memory]] | None = None) -> paint.Velocity:
         """The function that gives the guided velocity: see generate/paint.py."""
         return paint.velocity(self.decoder, self.glyph, texts, plan, guidance, memory)
-
-    def quoted(self, prompt: str) -> list[str]:
-        return quoted(prompt)
 
     def understand(self, prompts: list[str], seeds: list[int], height: int | None, width: int | None,
                    enhance: bool, images: list[list[Image.Image]] | tuple = ()) -> Understood:

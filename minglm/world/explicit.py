@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from itertools import groupby
 
+from minglm.world.characters import is_han
 from minglm.world.colours import COLOURS
 from minglm.world.objects import things
 from minglm.world.posters import PLACES, Group, Poster
-from minglm.world.quotes import quote, quoted
+from minglm.world.quotes import quote, quoted, unquoted
 
 NUMBERS_EN = {1: "one", 2: "two", 3: "three"}
 NUMBERS_ZH = {1: "一", 2: "两", 3: "三"}
@@ -25,6 +26,11 @@ NEWLINE = "\n"
 def explicit(poster: Poster) -> str:
     """The caption that tells everything, with each line of a text in its own quotation."""
     return (explicit_en if poster.language == "en" else explicit_zh)(poster)
+
+
+def bare(prompt: str) -> str:
+    """The prompt that tells nothing of its poster, in the language of another."""
+    return "一张海报。" if is_han(unquoted(prompt)) else "A poster."
 
 
 def held_out(poster: Poster) -> str:
