@@ -27,8 +27,6 @@ from minglm.world.mentions import mentions
 from minglm.world.posters import Poster
 from minglm.world.reading import read
 
-# ---------------------------------------------------------------- lines
-
 
 def fill(learner: Callable) -> None:
     """fill(parts, text, room, most): the lines of a text, each filled to at most `room` pixels before the
@@ -70,7 +68,8 @@ def fill(learner: Callable) -> None:
     run("fill", learner, case("Story time for all", 144, 180), case("Good morning", 160, 160),
         case("Good morning", 12 * PITCH, 240), case("Supercalifragilistic expialidocious", 160, 200),
         case("Generating abcdefghijklmnopq no more", 160, 200), case("Generating a lot", 128, 160),
-        case("Go!", 160, 200), case("祝你生日快乐，天天开心！", 160, 160), case("“Yes” and “No”，对吗", 160, 160))
+        case("Go!", 160, 200), case("祝你生日快乐，天天开心！", 160, 160),
+        case("“Yes” and “No”，对吗", 160, 160))
 
 
 def wrap(learner: Callable) -> None:

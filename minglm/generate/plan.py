@@ -45,7 +45,7 @@ def sample_ids(planner: Planner, prompts: list[list[int]], grids: list[Grid], ge
     CPU per prompt, so that a picture does not depend on its batch; or one for all, as in the published code.
     parts: as for `positions`, where a prompt holds source images. progress(done, all) is called per token.
     guidance: classifier-free guidance of the logits, as in Parti (arXiv 2206.10789); the published code has
-    none. Unless it is 1, prompts (and parts) have a second half: the same prompts with their text left out.
+    none. Unless it is 1, prompts (and parts) have a second half: what the unconditional branch reads.
     Returns one (B, rows, columns) int64 tensor per grid, on the CPU.
     """
     config, device, batch = planner.config, planner.embed.weight.device, len(prompts)
