@@ -48,10 +48,10 @@ def title(notebook: dict) -> str:
     return notebook["cells"][0]["source"].splitlines()[0].lstrip("# ")
 
 
-def timetable(course: dict[str, dict], plan: dict[str, range]) -> str:
+def timetable(course: dict[str, dict]) -> str:
     """A table of weeks with their notebooks, and the minutes of each."""
     table = "| week | notebook | reading | exercises |\n|---|---|---|---|"
-    for week, (theme, numbers) in enumerate(plan.items(), 1):
+    for week, (theme, numbers) in enumerate(WEEKS.items(), 1):
         names = [name for name in course if int(name[:2]) in numbers]
         reading = {name: sum(map(int, TIME.findall(course[name]["cells"][0]["source"]))) for name in names}
         tasks = {name: exercises(course[name]) for name in names}
@@ -78,7 +78,7 @@ def syllabus(course: dict[str, dict]) -> str:
 def teacher(course: dict[str, dict]) -> str:
     """The teacher's page: a timetable, and for each exercise the task, what is checked, mistakes and the
     solution."""
-    page = [INTRODUCTION, timetable(course, WEEKS), TWELVE, RUNNING]
+    page = [INTRODUCTION, timetable(course), TWELVE, RUNNING]
     for name, notebook in course.items():
         page.append(f"## {title(notebook)}")
         tasks = exercises(notebook)
