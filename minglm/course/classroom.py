@@ -59,29 +59,28 @@ def build(folder: Path, nbgrader: bool = False) -> dict[str, bytes]:
         files[f"{to}/{name}"] = path.read_bytes()
         return name + link[len(link.partition("#")[0]):]
 
-    def put(notebook: dict, to: str, name: str) -> None:
-        for cell in notebook["cells"]:
-            if cell["cell_type"] == "markdown":
-                cell["source"] = LINK.sub(lambda match: moved(match, to), cell["source"])
-        files[f"{to}/{name}"] = dump(notebook)
+    def relinked(notebook: dict, to: str, above: str = "") -> dict:
+        """A notebook in the folder `to`, or its text in a file further up."""
+        return notebook | dict(cells=[
+            cell if cell["cell_type"] != "markdown" else cell | dict(source=LINK.sub(
+                lambda match: above * is_relative(match[0]) + moved(match, to), cell["source"]))
+            for cell in notebook["cells"]])
 
     course = {}
     for name, path in notebooks.items():
         try:
             course[name] = notebook = read(path)
-            exercises(notebook)
-            put(student(notebook), "students", path.name)
-            if nbgrader and exercises(notebook):
-                put(gradable(notebook), f"nbgrader/source/{name}", path.name)
+            tasks = exercises(notebook)
+            files[f"students/{path.name}"] = dump(relinked(student(notebook), "students"))
+            if nbgrader and tasks:
+                to = f"nbgrader/source/{name}"
+                files[f"{to}/{path.name}"] = dump(relinked(gradable(notebook), to))
         except ValueError as error:
             raise ValueError(f"{path.name}, {error}") from None
     if nbgrader:
         files["nbgrader/nbgrader_config.py"] = SETTINGS.encode()
     files["students/syllabus.md"] = syllabus(course).encode()
-    for cell in (cell for notebook in course.values() for cell in notebook["cells"]):
-        if cell["cell_type"] == "markdown":  # the teacher's page is one folder further up
-            cell["source"] = LINK.sub(lambda match: "students/" * is_relative(match[0])
-                                      + moved(match, "students"), cell["source"])
+    course = {name: relinked(notebook, "students", "students/") for name, notebook in course.items()}
     return files | {"teacher.md": teacher(course).encode()}
 
 

@@ -6,8 +6,6 @@ student's copy, and the check, locked, which gives its points if it raises nothi
 
 from __future__ import annotations
 
-from copy import deepcopy
-
 from minglm.course.notebooks import BEGIN, CHECK, END, HEADING
 
 SCHEMA = 3                                   # of nbgrader's metadata
@@ -15,8 +13,7 @@ SCHEMA = 3                                   # of nbgrader's metadata
 
 def gradable(notebook: dict) -> dict:
     """A copy with nbgrader's metadata, still solved: nbgrader makes the student's copy from it."""
-    copy, number, stars = deepcopy(notebook), "", 0
-    copy["cells"] = []
+    cells, number, stars = [], "", 0
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":
             for match in filter(None, map(HEADING.fullmatch, cell["source"].splitlines())):
@@ -24,11 +21,11 @@ def gradable(notebook: dict) -> dict:
         if cell["cell_type"] == "code" and BEGIN in cell["source"]:
             solution, check = divided(cell["source"])
             identity = f"exercise-{number.replace('.', '-')}"
-            copy["cells"] += [made(cell, solution, identity, solution=True),
-                              made(cell, check, f"{identity}-check", points=stars)]
+            cells += [made(cell, solution, identity, solution=True),
+                      made(cell, check, f"{identity}-check", points=stars)]
         else:
-            copy["cells"].append(deepcopy(cell))
-    return copy
+            cells.append(dict(cell))
+    return notebook | dict(cells=cells)
 
 
 def divided(source: str) -> tuple[str, str]:
@@ -47,5 +44,5 @@ def made(cell: dict, source: str, identity: str, solution: bool = False, points:
     told = dict(schema_version=SCHEMA, grade_id=identity, cell_type="code", task=False, solution=solution,
                 grade=not solution, locked=not solution)
     told |= {} if solution else dict(points=points)
-    metadata = deepcopy(cell["metadata"]) | dict(nbgrader=told)
+    metadata = cell["metadata"] | dict(nbgrader=told)
     return cell | dict(id=identity, metadata=metadata, source=source, outputs=[], execution_count=None)

@@ -26,7 +26,7 @@ from torch import Tensor
 from minglm import plot
 from minglm.device import usual_defaults
 from minglm.generate.pipeline import Pipeline
-from minglm.generate.request import Output, guided, untold
+from minglm.generate.request import Output, guided, unconditional
 from minglm.measure.patches import POSTERS, mean_patches, mosaic
 from minglm.model import flow
 from minglm.model.planner import positions
@@ -115,7 +115,8 @@ def probabilities(pipe: Pipeline, prompt: str, preview: Tensor, plan: Tensor, gu
     with usual_defaults():
         logits = logits_of(pipe, prompt, preview, plan)
         if guidance != 1:
-            logits = flow.guide(logits, logits_of(pipe, untold(prompt, pipe.config), preview, plan), guidance)
+            other = logits_of(pipe, unconditional(prompt, pipe.config), preview, plan)
+            logits = flow.guide(logits, other, guidance)
     return logits.softmax(-1).view(*plan.shape, -1)
 
 

@@ -71,7 +71,7 @@ def syllabus(course: dict[str, dict]) -> str:
         goals = [f"* **{title(course[name])}**: "
                  f"{' '.join(LEARN.findall(course[name]['cells'][0]['source']))}"
                  for name in course if int(name[:2]) in numbers]
-        page += ["\n".join([f"**{theme}.**", "", *goals])]
+        page.append("\n".join([f"**{theme}.**", "", *goals]))
     return "\n\n".join(page) + "\n"
 
 

@@ -88,8 +88,8 @@ def in_two_passes(decoder: Decoder, words: Glyphs, nothing: Glyphs, plan: Tensor
     return at
 
 
-def follow(velocity: Velocity, latents: Tensor, times: list[float], sigmas: list[float],
-           progress: bool = False, on_step: Callable[[int, Tensor], None] | None = None) -> Tensor:
+def denoise(velocity: Velocity, latents: Tensor, times: list[float], sigmas: list[float],
+            progress: bool = False, on_step: Callable[[int, Tensor], None] | None = None) -> Tensor:
     """From noise to latents (B, C, 4 h, 4 w), by Euler's steps; on_step(i, latents) is called after each."""
     with tqdm(total=len(times), desc="painting", unit="step", disable=not progress, leave=False) as bar:
         for i, latents in enumerate(flow.sample(velocity, latents, times, sigmas)):

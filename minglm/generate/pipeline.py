@@ -35,7 +35,7 @@ from minglm.generate.request import (
     posters,
     repeat,
     sampling,
-    untold,
+    unconditional,
     validate,
 )
 from minglm.images import open_image, to_images, to_tensor
@@ -182,7 +182,7 @@ class Pipeline:
                 [[self.decoder.remember(s.latents, s.ids[None]) for s in some] for some in read], each)
             velocity = self.velocity(asked.lines, plan, guidance, memory if any(memory) else None)
             times, sigmas = flow.schedule(steps, 4 * rows * columns, self.config.flow)
-            latents = paint.follow(velocity, latents, times, sigmas, progress, on_step)
+            latents = paint.denoise(velocity, latents, times, sigmas, progress, on_step)
 
             # 5. Decode: from latents to pixels.
             pictures = to_images(self.vae.decode(latents.to(paint.dtype_of(self.vae))))
@@ -211,7 +211,7 @@ class Pipeline:
         preview = None if any(read) else preview_grid(rows, columns, planner.preview_tokens)
         offset = text_offset(self.bpe, planner)
         if guidance != 1:                    # the unconditional branch
-            prompts, read = [*prompts, *(untold(p, self.config) for p in prompts)], read * 2
+            prompts, read = [*prompts, *(unconditional(p, self.config) for p in prompts)], read * 2
         texts = [prompt_ids(self.bpe, p, rows, columns, preview, offset, planner.boi, self.specials)
                  for p in prompts]
         longest = max(map(len, texts))

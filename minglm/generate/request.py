@@ -57,7 +57,7 @@ def guided(weight: float | None, config: Config, image: object = None) -> float:
     return real("planner_guidance", weight, -100, 100)
 
 
-def untold(prompt: str, config: Config) -> str:
+def unconditional(prompt: str, config: Config) -> str:
     """What the unconditional branch of the planner's guidance reads. For a poster that is "A poster." in the
     prompt's language: guided away from it, more texts and objects are right than away from an empty prompt,
     even if one prompt in ten was empty in training (data/weights/mini/README.md)."""

@@ -133,9 +133,9 @@ def objects(prompt: str, said: list[Mention], request: Request) -> list[Mention]
             continue  # red like a strawberry; on the sea; except cats; a bowl of noodles
         count, known = how_many(prompt, said, i)
         article = re.search(r"\b(an?|the|my)\s+(\w+\s+)?$", before, re.IGNORECASE)
-        if (TRADE.match(after) and not known or m.value in WEAK and not (known or article)
-                or WORN.search(before)):
-            unsure.append((m, count))        # a coffee shop, a hat worn; for want of anything else, coffee
+        worn = WORN.search(before) is not None
+        if TRADE.match(after) and not known or m.value in WEAK and not (known or article) or worn:
+            unsure.append((m, count, worn))  # a coffee shop, a hat worn; for want of anything else, coffee
         elif m.value not in counts or known and m.value not in sure:
             counts[m.value] = count          # mentioned again without a number: beside the cat
             shown.append(m)
@@ -146,9 +146,9 @@ def objects(prompt: str, said: list[Mention], request: Request) -> list[Mention]
             counts[m.value] = max(counts[m.value], count if known else 1)
         sure |= {m.value} if known else set()
     if shown:
-        request.worn = tuple(m.value for m, _ in unsure if WORN.search(prompt[:m.start]))
+        request.worn = tuple(m.value for m, _, worn in unsure if worn)
     else:
-        for m, count in unsure:
+        for m, count, _ in unsure:
             counts[m.value] = count
             shown.append(m)
     groups = dict.fromkeys(list(counts)[:MOST_THINGS], 1)                        # one of each kind first
