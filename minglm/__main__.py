@@ -77,8 +77,8 @@ def generate(options: argparse.Namespace) -> None:
     loaded = time.monotonic()
     out = pipe(options.prompt, *options.size, image=options.image, steps=options.steps,
                guidance=options.guidance, temperature=options.temperature, top_p=options.top_p,
-               planner_guidance=options.planner_guidance, seed=options.seed,
-               enhance=not options.no_enhance, progress=not options.json)
+               planner_guidance=options.planner_guidance, candidates=options.candidates,
+               seed=options.seed, enhance=not options.no_enhance, progress=not options.json)
     painted = time.monotonic()
     save_image(out.images[0], options.out)
     width, height = out.images[0].size
@@ -146,7 +146,7 @@ def evaluate(options: argparse.Namespace) -> None:
     pipe = Pipeline.from_pretrained(options.weights, options.device)
     results, shown, began = [], [], time.monotonic()
     how = dict(steps=options.steps, guidance=options.guidance, planner_guidance=options.planner_guidance,
-               enhance=not options.no_enhance)
+               candidates=options.candidates, enhance=not options.no_enhance)
     with tqdm(total=len(prompts), desc="judging", unit="prompt", disable=options.json) as bar:
         for _, prompt, pictures, scores in module.evaluate(pipe, prompts, options.seed, columns, **how):
             results.append((prompt, scores))

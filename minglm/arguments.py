@@ -62,6 +62,9 @@ def command_line() -> argparse.ArgumentParser:
     one.add_argument("--steps", type=int, default=20)
     one.add_argument("--guidance", type=float, default=1.5, help="of the decoder; 1 turns it off")
     one.add_argument("--planner-guidance", type=float, help="likewise (default: 1.5 for posters)")
+    one.add_argument("--candidates", type=count, metavar="COUNT",
+                     help="plans to draw, of which that with room for most of the words is painted "
+                          "(default: 8 for posters)")
     one.add_argument("--temperature", type=float, default=0.9)
     one.add_argument("--top-p", type=float, default=0.75)
     one.add_argument("--seed", type=int, default=0)
@@ -142,7 +145,9 @@ def command_line() -> argparse.ArgumentParser:
     one.add_argument("--steps", type=steps, default=20)
     one.add_argument("--no-enhance", action="store_true", help="give the planner the prompts as they are")
     one.add_argument("--guidance", type=guidance, default=1.5)
-    one.add_argument("--planner-guidance", type=guidance, default=1.5)
+    one.add_argument("--planner-guidance", type=guidance)
+    one.add_argument("--candidates", type=count, metavar="COUNT",
+                     help="plans to draw per picture, of which one is painted (default: 8 for posters)")
     one.add_argument("--seed", type=seed, default=0)
     one.add_argument(
         "--out", type=Path, default=Path("report.json"), help="the report; a PNG strip beside it"

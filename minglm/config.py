@@ -129,6 +129,7 @@ class DecoderConfig:
     codebook: int = 4096
     rope_theta: float = 10000.0
     quarters: bool = True                    # an id says something else to each of its 2x2 tokens
+    aligned: int | None = 2                  # the block taught which letter stands where; None: none is
     # the number of the column in the middle: texts are centred, so their letters keep their columns whatever
     # the picture's width. None: columns count from the left edge, as in the published model
     middle: int | None = 4
@@ -194,9 +195,8 @@ def _tiny() -> Config:
         name="tiny",
         vae=VAEConfig(widths=(16, 32), blocks=1),
         tokenizer=TokenizerConfig(width=64, depth=2, heads=2, mlp=128, codebook=256, code_width=16),
-        planner=PlannerConfig(codebook=256, vision_vocab=288, vocab=2336, width=64, depth=2,
-                              heads=4, kv_heads=2, head_dim=16, mlp=128, mrope_section=(1, 1, 2),
-                              spelled=True),
+        planner=PlannerConfig(codebook=256, vision_vocab=288, vocab=2336, width=64, depth=2, heads=4, kv_heads=2,
+                              head_dim=16, mlp=128, mrope_section=(1, 1, 2), spelled=True),
         glyph=GlyphConfig(width=64, depth=1, heads=2, mlp=128),
         decoder=DecoderConfig(width=64, depth=3, heads=4, head_dim=16, glyph_width=64, time_width=64,
                               size_width=16, codebook=256),
@@ -226,12 +226,12 @@ def _glm_image() -> Config:
         tokenizer=TokenizerConfig(width=1536, depth=40, heads=16, mlp=6144, table=128, codebook=16384,
                                   code_width=2048, mean=CLIP_MEAN, std=CLIP_STD, sides=(512, 2048),
                                   post_conv=True),
-        planner=PlannerConfig(codebook=16384, vision_vocab=16512, vocab=168064, width=4096,
-                              depth=40, heads=32, kv_heads=2, head_dim=128, mlp=13696,
-                              rope_theta=10000.0, mrope_section=(8, 12, 12), preview_tokens=256, exact=True),
+        planner=PlannerConfig(codebook=16384, vision_vocab=16512, vocab=168064, width=4096, depth=40, heads=32,
+                              kv_heads=2, head_dim=128, mlp=13696, rope_theta=10000.0,
+                              mrope_section=(8, 12, 12), preview_tokens=256, exact=True),
         glyph=GlyphConfig(width=1472, depth=12, heads=6, head_dim=64, mlp=3584, places=False),
-        decoder=DecoderConfig(width=4096, depth=30, heads=32, head_dim=128, glyph_width=1472,
-                              time_width=512, size_width=256, codebook=16384, quarters=False, middle=None),
+        decoder=DecoderConfig(width=4096, depth=30, heads=32, head_dim=128, glyph_width=1472, time_width=512,
+                              size_width=256, codebook=16384, quarters=False, middle=None, aligned=None),
         flow=FlowConfig(base_tokens=256),
         max_side=2048,
         posters=False,

@@ -85,7 +85,7 @@ def test_all_pieces_together_paint_the_library_s_picture(prompt, height, width, 
     pieces = own.load(where)
     with own.in_place(pieces):
         mine = Pipeline.from_pretrained(folder, "cpu")
-        by_library = mine(prompt, progress=False, planner_guidance=1, **how).images[0]
+        by_library = mine(prompt, progress=False, planner_guidance=1, candidates=1, **how).images[0]
         by_learner = notebook.my_pipeline(mine, prompt, **how)
     assert isinstance(mine.planner.blocks[0], pieces["minglm.model.planner.PlannerBlock"])
     for image in (by_library, by_learner):

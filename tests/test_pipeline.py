@@ -107,12 +107,12 @@ def test_temperature_zero_does_not_depend_on_the_seed(paint):
 
 def test_the_planner_is_guided(paint, pipe):
     """By 1.5 unless it is told otherwise; by 1, `plan` gives the ids of the prompt alone."""
-    plans = {weight: ids(paint(PROMPTS, 128, 128, seed=3, planner_guidance=weight)) for weight in (None, 1, 1.5, 4)}
+    plans = {weight: ids(paint(PROMPTS, 128, 128, seed=3, planner_guidance=weight, candidates=1)) for weight in (None, 1, 1.5, 4)}
     assert plans[None] == plans[1.5] and plans[1] != plans[1.5] != plans[4]
     captions = paint(PROMPTS, 128, 128, seed=3).prompts
     generators = [torch.Generator().manual_seed(3 + i) for i in range(len(PROMPTS))]
     assert pipe.plan(captions, 4, 4, generators)[1].tolist() == [plan.tolist() for plan in
-                                                                 paint(PROMPTS, 128, 128, seed=3, planner_guidance=1).plan]
+                                                                 paint(PROMPTS, 128, 128, seed=3, planner_guidance=1, candidates=1).plan]
 
 
 def test_steps_and_guidance_change_the_picture(paint):
@@ -171,7 +171,7 @@ def test_painting_by_hand_gives_the_same(pipe, paint):
             without = pipe.decoder(x, t, plan, u, prior_keep=torch.tensor([False]))
             x = x + (b - a) * (without + 2.5 * (with_words - without))
         wanted = to_images(pipe.vae.decode(x))[0]
-    out = paint(PROMPT, 96, 128, steps=3, guidance=2.5, seed=6)
+    out = paint(PROMPT, 96, 128, steps=3, guidance=2.5, seed=6, candidates=1)
     assert torch.equal(out.plan[0], plan[0]) and torch.equal(out.preview[0], preview[0]) and out.prompts == [caption]
     assert same(out.images[0], wanted)
 
@@ -254,7 +254,7 @@ def test_sizes_that_cannot_be_painted(paint, height, width, wrong):
 
 @pytest.mark.parametrize("options, words", [
     (dict(temperature=-0.1), "temperature -0.1"), (dict(top_p=0), "top_p 0"), (dict(top_p=1.1), "top_p 1.1"),
-    (dict(planner_guidance=1000), "planner_guidance 1000"), (dict(steps=0), "steps 0"), (dict(steps=1001), "steps 1001"),
+    (dict(planner_guidance=1000), "planner_guidance 1000"), (dict(candidates=0), "candidates 0"), (dict(steps=0), "steps 0"), (dict(steps=1001), "steps 1001"),
     (dict(temperature=float("nan")), "temperature nan"),
     (dict(latents=torch.zeros(1, 16, 8, 8)), "latents"),
     (dict(latents=torch.zeros(3, 16, 16, 16)), "latents"),

@@ -399,7 +399,7 @@ def test_a_decoder_that_gets_a_block_paints_as_before():
     latents, ids, glyphs = torch.randn(2, 16, 8, 12), torch.randint(256, (2, 2, 3)), torch.randn(2, 5, 64)
     before = decoder(latents, torch.tensor([300.0, 700.0]), ids, glyphs)
     names = {id(p) for p in decoder.parameters()}
-    deep = stage_decoder.deepened(decoder, replace(config, depth=4), 1)
+    deep = stage_decoder.deepened(decoder, replace(config, depth=4, aligned=3))
     after = deep(latents, torch.tensor([300.0, 700.0]), ids, glyphs)
     assert len(deep.blocks) == deep.config.depth == 4 and torch.allclose(before, after, atol=1e-5)
     new = [block for block in deep.blocks if id(block.q.weight) not in names]
@@ -407,7 +407,7 @@ def test_a_decoder_that_gets_a_block_paints_as_before():
     after.square().mean().backward()
     assert all(block.modulation.weight.grad.abs().max() > 0 for block in new)
     with pytest.raises(ValueError, match="has 4 blocks, this stage trains 2"):
-        stage_decoder.deepened(deep, config, 1)
+        stage_decoder.deepened(deep, config)
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from minglm.config import Config
 from minglm.device import Device, pick, usual_defaults
-from minglm.generate import paint, sources
+from minglm.generate import best, paint, sources
 from minglm.generate.adapters import Adapters
 from minglm.generate.plan import Generators, sample_ids
 from minglm.generate.request import (
@@ -28,14 +28,14 @@ from minglm.generate.request import (
     Output,
     Understood,
     as_list,
-    edits,
     given_ids,
     guided,
     one_each,
-    posters,
     repeat,
     sampling,
+    tries,
     unconditional,
+    understood,
     validate,
 )
 from minglm.images import open_image, to_images, to_tensor
@@ -47,8 +47,6 @@ from minglm.model.prompt import preview_grid, prompt_ids, text_offset, with_sour
 from minglm.published import snapshot
 from minglm.validate import real, seed_or_seeds, whole
 from minglm.world.quotes import quoted
-
-USUAL_SIDE = 1024                            # of a picture that is no poster, in pixels
 
 
 class Pipeline:
@@ -123,7 +121,7 @@ class Pipeline:
     def __call__(self, prompt: str | list[str], height: int | None = None, width: int | None = None,
                  image=None, steps: int = 20, guidance: float = 1.5, temperature: float = 0.9,
                  top_p: float = 0.75, seed: int | list[int] = 0, planner_seed: int | None = None,
-                 planner_guidance: float | None = None,
+                 planner_guidance: float | None = None, candidates: int | None = None,
                  prior_ids: Tensor | list[Tensor] | None = None, latents: Tensor | None = None,
                  enhance: bool = True, progress: bool = True,
                  on_step: Callable[[int, Tensor], None] | None = None, top_k: int | None = None,
@@ -135,8 +133,10 @@ class Pipeline:
         rewrite the prompt; it leaves instructions to edit alone. image: a picture to edit, up to four, or a
         list of some for each prompt. guidance: of the decoder; 1 disables it, as it does planner_guidance
         (None: 1.5 for posters). temperature, top_p, top_k (None: all ids) are the planner's; temperature 0
-        takes the most probable id. seed: picture i uses seed + i, or the i-th of a sequence, so that it is
-        the same alone and in a batch; the enhancer uses it too; planner_seed likewise (None: as seed).
+        takes the most probable id. candidates: how many plans to draw per picture (None: 8 for posters),
+        of which the one is painted that has room for most of the words (generate/best.py). seed: picture i
+        uses seed + i, or the i-th of a sequence, so that it is the same alone and in a batch; the enhancer
+        uses it too; planner_seed likewise (None: as seed).
         prior_ids: (h, w) ids per picture, which skips the planner. latents: (B, C, H/8, W/8) noise to start
         from. on_step(i, latents) is called after every step. images_per_prompt: the pictures of a prompt are
         consecutive.
@@ -156,6 +156,7 @@ class Pipeline:
                       for some in sources.per_prompt(image, len(prompts))]
             asked = self.understand(repeat(prompts, each), one_each(seed, count), height, width, enhance,
                                     repeat(images, each))
+            candidates = tries(candidates, self.config, asked.lines, image, temperature)
             rows, columns = asked.height // cell, asked.width // cell
             planner_seed = seed if planner_seed is None else seed_or_seeds(planner_seed, count)
             shape = (self.config.vae.channels, asked.height // scale, asked.width // scale)
@@ -166,20 +167,26 @@ class Pipeline:
             for note in dict.fromkeys(asked.notes) if progress else ():
                 print(f"minglm: {note}", file=sys.stderr)
 
-            # 2. Read the pictures to edit, as ids and as latents.
+            # 2. Read the pictures to edit, as ids and as latents, to which the decoder attends.
             read = [[self.read(one) for one in some] for some in images]
+            memory = repeat(
+                [[self.decoder.remember(s.latents, s.ids[None]) for s in some] for some in read], each)
 
-            # 3. Plan: sample the grid of ids, or take the one that was given.
+            # 3. Plan: sample the grid of ids, several times, and choose; or take the one that was given.
             if prior_ids is None:
-                preview, plan = self.plans(asked.captions, each, rows, columns, planner_seed, read, **how)
+                preview, plan = self.plans(
+                    repeat(asked.captions, candidates), each * candidates, rows, columns,
+                    best.seeds(planner_seed, count, candidates), read, **how)
+                if candidates > 1:
+                    noise = self.noise(planner_seed, count, shape)
+                    which = best.choose(self.decoder, self.glyph, asked.lines, plan, noise, memory)
+                    preview, plan = preview[which], plan[which]
             else:
                 preview, plan = torch.empty(count, 0, 0), given
 
-            # 4. Paint: from noise to latents, step by step. The decoder attends to the pictures to edit.
+            # 4. Paint: from noise to latents, step by step.
             latents = self.noise(seed, count, shape) if latents is None else latents
             latents, plan = latents.to(self.device.device), plan.to(self.device.device)
-            memory = repeat(
-                [[self.decoder.remember(s.latents, s.ids[None]) for s in some] for some in read], each)
             velocity = self.velocity(asked.lines, plan, guidance, memory if any(memory) else None)
             times, sigmas = flow.schedule(steps, 4 * rows * columns, self.config.flow)
             latents = paint.denoise(velocity, latents, times, sigmas, progress, on_step)
@@ -238,12 +245,4 @@ class Pipeline:
     def understand(self, prompts: list[str], seeds: list[int], height: int | None, width: int | None,
                    enhance: bool, images: list[list[Image.Image]] | tuple = ()) -> Understood:
         """What is painted for each prompt, and its size. Raises ValueError for what cannot be painted."""
-        if self.config.posters and any(images):
-            if not self.config.edits:
-                raise ValueError(f"the {self.config.name} weights are not trained to edit pictures: leave "
-                                 "the image out, or train them (minglm train edit-planner edit-decoder)")
-            return edits(prompts, images, height, width)
-        if self.config.posters:
-            return posters(prompts, seeds, height, width, enhance)
-        usual = min(USUAL_SIDE, self.config.max_side)
-        return Understood(prompts, [self.quoted(p) for p in prompts], height or usual, width or usual, [])
+        return understood(self.config, self.quoted, prompts, seeds, height, width, enhance, images)

@@ -50,13 +50,8 @@ def sample_ids(planner: Planner, prompts: list[list[int]], grids: list[Grid], ge
     """
     config, device, batch = planner.config, planner.embed.weight.device, len(prompts)
     total = sum(h * w for h, w in grids)
-    ids, place, mask = collate(prompts, grids, parts, total)
-    longest, ids, place = ids.shape[1], ids.to(device), place.to(device)         # M = longest + total
-    mask = None if mask is None else mask.to(device)
-    cache = [KVCache(batch, config.kv_heads, longest + total, config.head_dim, planner.embed.weight)
-             for _ in planner.blocks]
-    # prefill: all prompts in one pass; they end at the same position, with the boi that predicts the first id
-    features = planner(ids, place[:, :, :longest], prefill_mask(mask, longest), cache)[:, -1]    # (B, D)
+    features, place, mask, cache = prefill(planner, prompts, grids, parts, total)
+    longest = place.shape[2] - total
     pictures = batch if guidance == 1 else batch // 2
     drawn = torch.empty(pictures, total, dtype=torch.long, device="cpu")
     make = stepper if all(isinstance(each, nn.Linear) for each in linears(planner)) else plain_stepper
@@ -79,7 +74,40 @@ def sample_ids(planner: Planner, prompts: list[list[int]], grids: list[Grid], ge
     return [ids.view(pictures, h, w) for ids, (h, w) in zip(split, grids)]
 
 
-def collate(prompts: list[list[int]], grids: list[Grid], parts: list | None, total: int
+def prefill(planner: Planner, prompts: list[list[int]], grids: list[Grid], parts: list | None, total: int
+            ) -> tuple[Tensor, Tensor, Tensor | None, list[KVCache]]:
+    """Read all prompts in one pass. Prompts that are the same, as those of several plans, are read once.
+
+    Returns the features (B, D) that predict the first id; positions (B, 3, M) and mask (B, 1, 1, M) of the
+    whole sequence; and caches with room for it.
+    """
+    config, device, like = planner.config, planner.embed.weight.device, planner.embed.weight
+    parts = parts or [[len(prompt)] for prompt in prompts]
+    # to repeat the published code's rounding, its batch has to be the same
+    keys = [(*prompt, *part, *([b] if config.exact else []))
+            for b, (prompt, part) in enumerate(zip(prompts, parts))]
+    distinct = list(dict.fromkeys(keys))
+    first = [keys.index(key) for key in distinct]
+    ids, place, mask = collate([prompts[i] for i in first], grids, [parts[i] for i in first], total)
+    longest, ids, place = ids.shape[1], ids.to(device), place.to(device)         # M = longest + total
+    mask = None if mask is None else mask.to(device)
+
+    def caches(batch: int, length: int) -> list[KVCache]:
+        return [KVCache(batch, config.kv_heads, length, config.head_dim, like) for _ in planner.blocks]
+
+    # prompts end at the same position, with the boi that predicts the first id
+    small = caches(len(first), longest)
+    features = planner(ids, place[:, :, :longest], prefill_mask(mask, longest), small)[:, -1]
+    row = torch.tensor([distinct.index(key) for key in keys], device=device)     # (B,)
+    nothing = like.new_zeros(len(first), config.kv_heads, 0, config.head_dim)
+    cache = caches(len(prompts), longest + total)
+    for one, read in zip(cache, small):
+        k, v = read.append(nothing, nothing)                                     # all that is stored
+        one.append(k[row], v[row])
+    return features[row], place[row], None if mask is None else mask[row], cache
+
+
+def collate(prompts: list[list[int]], grids: list[Grid], parts: list, total: int
             ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Prompts padded on the left to one length: ids (B, N), positions (B, 3, M), and the mask of all M
     tokens, (B, 1, 1, M), False = padding; None if there is none."""
@@ -89,8 +117,7 @@ def collate(prompts: list[list[int]], grids: list[Grid], parts: list | None, tot
     place = torch.zeros(len(prompts), 3, longest + total, dtype=torch.long, device="cpu")
     for b, prompt in enumerate(prompts):
         ids[b, longest - len(prompt):] = torch.tensor(prompt, device="cpu")
-        before = parts[b] if parts else [len(prompt)]
-        place[b, :, longest - len(prompt):] = positions([*before, *grids])
+        place[b, :, longest - len(prompt):] = positions([*parts[b], *grids])
     if lengths.min() == longest:
         return ids, place, None
     valid = torch.arange(longest + total, device="cpu") >= longest - lengths[:, None]

@@ -5,6 +5,7 @@ Shapes: B pictures · h, w id grid · p, q preview grid.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,18 +15,20 @@ from torch import Tensor
 from minglm.config import Config
 from minglm.generate.sources import is_poster
 from minglm.validate import real, whole
+from minglm.world import quotes
 from minglm.world.characters import tidy
 from minglm.world.enhancer import NO_TEXT, enhance
 from minglm.world.explicit import bare
 from minglm.world.layout import wrap
 from minglm.world.posters import CANVASES, canvas, validate_texts
-from minglm.world.quotes import quoted
 from minglm.world.reading import read
 from minglm.world.translations import glyph_lines
 from minglm.world.untold import quoting
 
 MOST_PROMPT_IDS, SMALLEST_SIDE = 512, 96     # of posters
 GUIDED = 1.5                                 # the usual guidance of a planner of posters
+CANDIDATES = 8                               # the usual number of plans of a poster, of which one is painted
+USUAL_SIDE = 1024                            # of a picture that is no poster, in pixels
 MOST_SOURCES = 4                             # pictures to edit at once, as in training
 STRANGE = "a picture is no poster of this world: its main colours and shapes are kept, its details are not"
 UNKNOWN = "no object of the poster world is named"       # but fine-tuned weights may know others
@@ -55,6 +58,19 @@ def guided(weight: float | None, config: Config, image: object = None) -> float:
     if weight is None:                       # edits: not tried
         return GUIDED if config.posters and image is None else 1
     return real("planner_guidance", weight, -100, 100)
+
+
+def tries(count: int | None, config: Config, lines: list[list[str]], image: object, temperature: float
+          ) -> int:
+    """How many plans to draw for a picture: `count`, or what is usual; 1 if nothing tells them apart. Raises
+    ValueError for several if the decoder cannot tell which is best."""
+    judges = config.decoder.aligned is not None
+    if count is None:                        # for edits: not tried
+        count = CANDIDATES if config.posters and judges and image is None else 1
+    if whole("candidates", count, 1, 1000) > 1 and not judges:
+        raise ValueError(f"candidates {count}: the decoder of the {config.name} weights was not taught where "
+                         "letters stand, so it cannot choose a plan; only 1 is possible")
+    return count if any(lines) and temperature > 0 else 1
 
 
 def unconditional(prompt: str, config: Config) -> str:
@@ -129,7 +145,7 @@ def posters(prompts: list[str], seeds: list[int], height: int | None, width: int
     for texts that cannot be written.
     """
     for prompt in prompts:                   # what cannot be drawn at all is said first
-        validate_texts(quoted(quoting(prompt)[0] if enhanced else prompt), *CANVASES[-1])
+        validate_texts(quotes.quoted(quoting(prompt)[0] if enhanced else prompt), *CANVASES[-1])
     if enhanced:
         found = [enhance(prompt, seed, height, width) for prompt, seed in zip(prompts, seeds)]
         size = max(one.poster.height for one in found), max(one.poster.width for one in found)
@@ -148,6 +164,22 @@ def posters(prompts: list[str], seeds: list[int], height: int | None, width: int
     return Understood(prompts, lines, height, width, notes)
 
 
+def understood(config: Config, quoted: Callable[[str], list[str]], prompts: list[str], seeds: list[int],
+               height: int | None, width: int | None, enhanced: bool, images: list[list[Image.Image]] | tuple
+               ) -> Understood:
+    """What is painted for each prompt, and its size; quoted: finds the texts of a prompt that is for no
+    poster. Raises ValueError for what cannot be painted."""
+    if config.posters and any(images):
+        if not config.edits:
+            raise ValueError(f"the {config.name} weights are not trained to edit pictures: leave the image "
+                             "out, or train them (minglm train edit-planner edit-decoder)")
+        return edits(prompts, images, height, width)
+    if config.posters:
+        return posters(prompts, seeds, height, width, enhanced)
+    usual = min(USUAL_SIDE, config.max_side)
+    return Understood(prompts, [quoted(p) for p in prompts], height or usual, width or usual, [])
+
+
 def edits(instructions: list[str], images: list[list[Image.Image]], height: int | None, width: int | None,
           ) -> Understood:
     """Understand instructions to edit pictures, brought to whole cells: the planner reads them as they are,
@@ -158,7 +190,7 @@ def edits(instructions: list[str], images: list[list[Image.Image]], height: int 
     if (most := max(map(len, images))) > MOST_SOURCES:
         raise ValueError(f"{most} pictures to edit: at most {MOST_SOURCES}")
     for instruction in instructions:
-        validate_texts(quoted(instruction), *CANVASES[-1])
+        validate_texts(quotes.quoted(instruction), *CANVASES[-1])
     sizes = {(some[0].height, some[0].width) for some in images}
     if not (height and width) and len(sizes) > 1:
         raise ValueError(f"pictures to edit of {' and '.join(f'{h}x{w}' for h, w in sorted(sizes))}: "

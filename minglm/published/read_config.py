@@ -167,7 +167,7 @@ def read(folder: Path) -> Config:
     path, values = named(folder, "transformer", "_class_name", "GlmImageTransformer2DModel")
     sizes = take(values, DECODER, dict(out_channels=vae.channels, in_channels=vae.channels), path)
     decoder = DecoderConfig(width=sizes["heads"] * sizes["head_dim"], scale=vae.scale, quarters=False,
-                            middle=None, **sizes)
+                            middle=None, aligned=None, **sizes)
     expect(decoder.codebook == planner.codebook, path,
            f"{decoder.codebook} codes, but the planner has {planner.codebook}")
     expect(decoder.glyph_width == glyph.width, path,

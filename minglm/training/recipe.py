@@ -78,7 +78,8 @@ def staged(name: str, config: Config) -> Config:
     if name in PLANNERS[:2]:
         return replace(config, planner=replace(config.planner, spelled=False))
     if name in SHALLOW:
-        return replace(config, decoder=replace(config.decoder, depth=config.decoder.depth - 1))
+        shallow = replace(config.decoder, depth=config.decoder.depth - 1, aligned=config.decoder.aligned - 1)
+        return replace(config, decoder=shallow)
     return config
 
 

@@ -25,13 +25,11 @@ from minglm.model.glyph import GlyphEncoder, collate, gather
 from minglm.model.tokenizer import Tokenizer
 from minglm.model.vae import VAE
 from minglm.training.batches import MISSPELT, WHOLE, alike, generator, pixels, planned, text_bytes
-from minglm.training.recipe import SHALLOW, Recipe, Stage
+from minglm.training.recipe import Recipe, Stage
 from minglm.training.references import references
 from minglm.world.lettering import lettering
 from minglm.world.masks import object_mask, text_mask
 from minglm.world.scenes import Edit
-
-ALIGN = 1                                    # the block whose attention is supervised, before one is added
 
 
 class DecoderTraining(nn.Module):
@@ -54,9 +52,9 @@ def begin(config: Config, tokenizer: Tokenizer) -> Decoder:
     return decoder
 
 
-def deepened(decoder: Decoder, config: DecoderConfig, at: int) -> Decoder:
-    """The decoder with new blocks before block `at`, as many as `config` has more. Their gates are zero, so
-    it paints as before until they have learned something (as in Net2DeeperNet, arXiv 1511.05641).
+def deepened(decoder: Decoder, config: DecoderConfig) -> Decoder:
+    """The decoder with new blocks before the aligned one, as many as `config` has more. Their gates are zero,
+    so it paints as before until they have learned something (as in Net2DeeperNet, arXiv 1511.05641).
 
     Raises ValueError if it has more blocks than `config`.
     """
@@ -64,7 +62,7 @@ def deepened(decoder: Decoder, config: DecoderConfig, at: int) -> Decoder:
     if more < 0:
         raise ValueError(f"the decoder there has {len(decoder.blocks)} blocks, this stage trains "
                          f"{config.depth}: choose another folder with --out")
-    new = Decoder(config).blocks[:more]
+    new, at = Decoder(config).blocks[:more], config.aligned - more
     decoder.blocks, decoder.config = nn.ModuleList([*decoder.blocks[:at], *new, *decoder.blocks[at:]]), config
     return decoder
 
@@ -99,8 +97,7 @@ def decoder_stage(name: str, config: Config, device: Device, recipe: Recipe, vae
     """
     # it takes more than one block to find out which of several lines an image token belongs to, so the new
     # one comes before that which looks for the letters
-    decoder = deepened(decoder, config.decoder, ALIGN) if decoder else begin(config, tokenizer)
-    align_at = ALIGN if name in SHALLOW else ALIGN + 1
+    decoder = deepened(decoder, config.decoder) if decoder else begin(config, tokenizer)
     model = DecoderTraining(decoder, glyph).to(device.device).requires_grad_(True)
     vae, tokenizer = vae.to(device.device).eval(), tokenizer.to(device.device).eval()
     scale, heads, patch = config.vae.scale, config.decoder.heads, config.decoder.patch
@@ -157,7 +154,8 @@ def decoder_stage(name: str, config: Config, device: Device, recipe: Recipe, vae
             memory = [dealt(kept, b["where"])]
         velocity, seen = model.decoder.watch(flow.mix(b["latents"], b["noise"], sigma), 1000 * b["u"] - 1,
                                              b["prior"], features, b["tokens"], b["keep"], memory,
-                                             b.get("memory_mask"), block=align_at, heads=heads)
+                                             b.get("memory_mask"),
+                                             block=config.decoder.aligned, heads=heads)
         sums = b["sums"]
         flow_loss = flow.loss(velocity, b["latents"], b["noise"], b["weight"], sums["weight"])
         text_loss = flow.loss(velocity.detach(), b["latents"], b["noise"], b["text"], sums["text"])

@@ -1,0 +1,156 @@
+"""Several candidate plans of a picture, and the choice among them."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from minglm.config import preset
+from minglm.generate import best, paint
+from minglm.generate.pipeline import Pipeline
+from minglm.generate.plan import sample_ids
+from minglm.generate.request import CANDIDATES
+from minglm.model.planner import Planner
+from minglm.world.draw import draw
+
+PROMPTS = ['A red poster with a cat and the words "Hello World"', "“你好”和一只狗", "a dog"]
+
+
+def painted(pipe, *prompt, **how):
+    return pipe(*prompt, **dict(height=128, width=128, steps=1, progress=False) | how)
+
+
+def plan_of(out, i=0):
+    return out.preview[i].tolist(), out.plan[i].tolist()
+
+
+def of_seed(pipe, prompt, seed, **how):
+    """The plan that a seed gives, if it is the only one."""
+    return plan_of(painted(pipe, prompt, planner_seed=seed, candidates=1, **how))
+
+
+def test_the_first_candidate_is_the_picture_s_own_plan_and_all_differ():
+    assert best.seeds(7, 3, 1) == 7 and best.seeds([7, 9], 2, 1) == [7, 9]
+    two = best.seeds(7, 2, 3)
+    assert two[0::3] == [7, 8] and len({*two}) == 6 and two == best.seeds([7, 8], 2, 3)
+    last = best.seeds(2 ** 63 - 1, 1, 2)
+    assert last[0] == 2 ** 63 - 1 and 0 <= last[1] < 2 ** 63
+
+
+def test_painted_is_the_candidate_with_the_best_score(pipe):
+    plans = [of_seed(pipe, PROMPTS[0], seed, enhance=False) for seed in best.seeds(5, 1, 6)]
+    assert len({str(plan) for plan in plans}) > 1
+    out = painted(pipe, PROMPTS[0], seed=5, candidates=6, enhance=False)
+    noise = torch.randn(16, 16, 16, generator=torch.Generator().manual_seed(5))
+    # by hand: one plan at a time
+    features, mask = paint.glyphs(pipe.glyph, [["Hello", "World"]])
+    scores = []
+    for _, plan in plans:
+        _, seen = pipe.decoder.watch(noise[None], torch.tensor([999.0]), torch.tensor([plan]), features, mask,
+                                     block=2, heads=4)
+        weights = seen[0].detach().exp()                                         # (H, N, S)
+        letters = [i for i, byte in enumerate("Hello World".encode()) if byte != 32]     # 5: the end of Hello
+        scores.append(sum(weights[half].mean(0)[:, i].max() for half in (slice(0, 2), slice(2, 4)) for i in letters))
+    assert len({f"{score:.4f}" for score in scores}) > 1
+    assert plan_of(out) == plans[max(range(6), key=lambda i: scores[i])]
+
+
+def test_the_choice_depends_on_neither_batch_nor_the_painter_s_seed(pipe):
+    together = painted(pipe, PROMPTS, seed=3, candidates=4)
+    for i, prompt in enumerate(PROMPTS):
+        alone = painted(pipe, prompt, seed=3 + i, candidates=4)
+        assert plan_of(together, i) == plan_of(alone)
+    other = painted(pipe, PROMPTS[0], seed=11, planner_seed=3, candidates=4, enhance=False)
+    assert plan_of(other) == plan_of(painted(pipe, PROMPTS[0], seed=3, candidates=4, enhance=False))
+
+
+def test_several_pictures_of_a_prompt(pipe):
+    out = painted(pipe, PROMPTS[:2], seed=3, candidates=3, images_per_prompt=2, enhance=False)
+    for i in range(4):
+        alone = painted(pipe, PROMPTS[i // 2], seed=3 + i, candidates=3, enhance=False)
+        assert plan_of(out, i) == plan_of(alone)
+
+
+@pytest.mark.parametrize("prompt, how, rows", [
+    (PROMPTS[0], dict(), 2 * CANDIDATES), (PROMPTS[0], dict(candidates=3), 6), (PROMPTS[0], dict(temperature=0), 2),
+    (PROMPTS[0], dict(candidates=3, planner_guidance=1), 3), (PROMPTS[2], dict(), 2), (PROMPTS[0], dict(candidates=1), 2)])
+def test_how_many_plans_are_drawn(pipe, prompt, how, rows, monkeypatch):
+    """One if all would be equal, or if no text tells them apart."""
+    seen = []
+    monkeypatch.setattr("minglm.generate.pipeline.sample_ids",
+                        lambda planner, prompts, *some, **more: seen.append(len(prompts)) or sample_ids(planner, prompts, *some, **more))
+    painted(pipe, prompt, **how)
+    assert seen == [rows]
+
+
+def test_a_decoder_that_was_not_taught_where_letters_stand_does_not_choose(pipe):
+    config = replace(pipe.config, decoder=replace(pipe.config.decoder, aligned=None))
+    parts = {name: getattr(pipe, name) for name in ("vae", "tokenizer", "planner", "glyph", "decoder")}
+    other = Pipeline(config, pipe.bpe, parts, pipe.device)
+    assert plan_of(painted(other, PROMPTS[0], seed=4)) == plan_of(painted(pipe, PROMPTS[0], seed=4, candidates=1))
+    with pytest.raises(ValueError, match="candidates 2: .* only 1 is possible"):
+        painted(other, PROMPTS[0], candidates=2)
+    assert preset("glm_image").decoder.aligned is None
+
+
+# ---------------------------------------------------------------- the score
+
+def test_attention_that_finds_every_letter_scores_two_and_none_scores_nothing():
+    """4 heads, 6 image tokens, 3 glyph tokens: the first two heads for upper halves, the others for lower."""
+    sharp = torch.full((4, 6, 3), -1e9)
+    for head in range(4):
+        for letter in range(3):
+            sharp[head, letter + 3 * (head // 2), letter] = 0.0
+    assert torch.allclose(best.found(sharp[None]), torch.full((1, 3), 2.0))
+    assert torch.equal(best.found(torch.full((1, 4, 6, 3), -1e9)), torch.zeros(1, 3))
+    half = sharp.clone()
+    half[2:, :, 1] = -1e9                    # nobody draws the lower half of letter 1
+    assert torch.allclose(best.found(half[None]), torch.tensor([[2.0, 1.0, 2.0]]))
+
+
+def test_a_plan_with_room_for_the_words_scores_higher():
+    """The ids of posters against those of the same posters without one of their texts."""
+    better, shipped = 0, Pipeline.from_pretrained("mini", "cpu")
+    for i in range(12):
+        poster = draw(77, i, 128, 128, split="phrases", count=2)
+        less = replace(poster, regions=poster.regions[:1])
+        plans = torch.stack(shipped.encode_ids([less.image, poster.image]))
+        noise = torch.randn(16, 16, 16, generator=torch.Generator().manual_seed(i))
+        worse, good = best.score(shipped.decoder, shipped.glyph, poster.strings, plans, noise, [])
+        better += bool(good > worse)
+    assert better >= 11
+
+
+def test_nothing_to_write_leaves_the_first(pipe):
+    plans, noise = torch.randint(256, (3, 4, 4)), torch.randn(16, 16, 16)
+    assert best.score(pipe.decoder, pipe.glyph, [], plans, noise, []).tolist() == [0, 0, 0]
+    assert best.choose(pipe.decoder, pipe.glyph, [[]], plans, noise[None], [[]]) == [0]
+
+
+def test_pictures_to_edit_are_attended_to(pipe):
+    """The score with a reference is that of one plan at a time, and not that without."""
+    g = torch.Generator().manual_seed(0)
+    plans, noise = torch.randint(256, (3, 4, 4), generator=g), torch.randn(16, 16, 16, generator=g)
+    memory = [pipe.decoder.remember(torch.randn(1, 16, 16, 16, generator=g), torch.randint(256, (1, 4, 4), generator=g))]
+    together = best.score(pipe.decoder, pipe.glyph, ["Hi"], plans, noise, memory)
+    alone = [best.score(pipe.decoder, pipe.glyph, ["Hi"], plan[None], noise, memory).item() for plan in plans]
+    assert together.tolist() == pytest.approx(alone, abs=1e-5)
+    assert together.tolist() != pytest.approx(best.score(pipe.decoder, pipe.glyph, ["Hi"], plans, noise, []).tolist(), abs=1e-5)
+
+
+# ---------------------------------------------------------------- prompts that are the same
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_prompts_that_are_the_same_are_read_once(exact, monkeypatch):
+    """And give what they give one by one. Not so where the published batch has to be kept."""
+    torch.manual_seed(0)
+    planner = Planner(replace(preset("tiny").planner, exact=exact)).eval()
+    one, two = [400, 401, 402, 256], [500, 256]
+    prompts, grids = [one, two, one, two, two], [(2, 2), (2, 3)]
+    alone = [sample_ids(planner, [p], grids, [torch.Generator().manual_seed(i)]) for i, p in enumerate(prompts)]
+    read, forward = [], planner.forward
+    monkeypatch.setattr(planner, "forward", lambda ids, *rest: read.append(len(ids)) or forward(ids, *rest))
+    together = sample_ids(planner, prompts, grids, [torch.Generator().manual_seed(i) for i in range(5)])
+    assert read == [5 if exact else 2]
+    for i, single in enumerate(alone):
+        assert all(torch.equal(grid[i], own[0]) for grid, own in zip(together, single))
