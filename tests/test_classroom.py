@@ -450,3 +450,12 @@ def test_the_copies_of_the_course_are_made(tmp_path, capsys):
     tasks = [task for path in NOTEBOOKS for task in notebooks.exercises(notebooks.read(path))]
     assert all(f"### {task.number} {task.name} (" in page for task in tasks)
     assert page.count("<summary>Solution</summary>") == len(tasks)
+
+
+def test_the_assignments_of_the_course_are_made(tmp_path, capsys):
+    """Every notebook is one, and every link of theirs leads to a file, from one to another too."""
+    assert main(["classroom", str(tmp_path / "class"), "--nbgrader"]) == 0
+    made = sorted((tmp_path / "class" / "nbgrader" / "source").glob("*/*.ipynb"))
+    assert [path.name for path in made] == [path.name for path in NOTEBOOKS]
+    there = [(path.parent / link.partition("#")[0]) for path in made for link in classroom.links(notebooks.read(path))]
+    assert all(path.is_file() for path in there) and any(path.suffix == ".ipynb" for path in there)

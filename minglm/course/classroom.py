@@ -53,8 +53,11 @@ def build(folder: Path, nbgrader: bool = False) -> dict[str, bytes]:
 
     def moved(match: re.Match, to: str) -> str:
         link = match[0]
-        if not is_relative(link) or (path := linked_file(link, folder)).stem in notebooks:
+        if not is_relative(link):
             return link
+        path = linked_file(link, folder)
+        if path.stem in notebooks:           # for nbgrader each is in a folder of its own
+            return f"../{path.stem}/{link}" if to.startswith("nbgrader/") else link
         name = "source/" + posixpath.normpath(f"notebooks/{link.partition('#')[0]}")
         files[f"{to}/{name}"] = path.read_bytes()
         return name + link[len(link.partition("#")[0]):]
@@ -70,9 +73,9 @@ def build(folder: Path, nbgrader: bool = False) -> dict[str, bytes]:
     for name, path in notebooks.items():
         try:
             course[name] = notebook = read(path)
-            tasks = exercises(notebook)
+            exercises(notebook)              # refuses what is malformed
             files[f"students/{path.name}"] = dump(relinked(student(notebook), "students"))
-            if nbgrader and tasks:
+            if nbgrader:
                 to = f"nbgrader/source/{name}"
                 files[f"{to}/{path.name}"] = dump(relinked(gradable(notebook), to))
         except ValueError as error:
