@@ -208,7 +208,7 @@ def test_no_object_is_lost_in_its_scene():
 # ---------------------------------------------------------------- over and under
 
 @pytest.mark.parametrize("prompt, slot, place", [
-    ("两只猫在“晚安”下面", "top", "bottom"), ("太阳在文字“早安”的上方", "bottom", "top"), ("“晚安”在猫的下面", "bottom", None),
+    ("两只猫在“晚安”下面", "top", "bottom"), ("一只橘猫趴在“晚安”下面", "top", "bottom"), ("太阳在文字“早安”的上方", "bottom", "top"), ("“晚安”在猫的下面", "bottom", None),
     ("“早安”写在太阳上面", "top", None), ("猫的上方写着“晚安”", "top", None), ("在太阳下面写“早安”", "bottom", None),
     ("猫下面是红色的“喵”", "bottom", None), ("文字“早安”，下面是太阳", None, "bottom"), ("桌子上面有一只猫，“喵”", None, "top"),
 ])
@@ -218,6 +218,7 @@ def test_what_is_over_or_under_something_has_a_place(prompt, slot, place):
 
 
 @pytest.mark.parametrize("prompt, wanted", [
+    ("请做一张寻狗启事，画一只狗，“寻狗”", {"dog": 1}), ("一张床，“卧室”", {"bed": 1}), ("两只橘猫躺着，“懒”", {"cat": 2}),
     ("“晚安”在猫的下面", {"cat": 1}), ("把“早安”写在猫的上面，狗在旁边", {"cat": 1, "dog": 1}), ("在猫旁边写“喵”", {"cat": 1}),
     ("贴在冰箱上面的海报，“记得关门”", {}), ("放在桌子上的，“请勿吸烟”", {}),
 ])

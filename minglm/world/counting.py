@@ -16,6 +16,7 @@ COUNTED = re.compile(rf"\s?(?:来|要|放|画)?({NUMERAL})([{MEASURES}])(?![的�
 OWN = re.compile(rf"{NUMERAL}[{MEASURES}][^，。、；,\s]{{0,6}}$")                         # 两个灯笼
 # 苹果和梨各一个
 EACH = re.compile(rf"[^，。；{DIGITS}两]{{0,24}}?各(?:有|来|要|放|画)?({NUMERAL})[{MEASURES}]")
+SHEETS = tuple("张幅份面")
 AGAIN = re.compile("(这|那|其中)[^，。；]*$")  # the same once more, no other
 OTHER = re.compile("(另|还|再)[^，。；]*$")
 TIGHT = re.compile(
@@ -38,6 +39,8 @@ def how_many(prompt: str, said: list[Mention], i: int) -> tuple[int, bool]:
         if not joined(prompt, said[j], said[j + 1], 24):
             break
         if said[j].kind == "number":
+            if of_sheet(prompt, said[j], m):
+                break
             vague = VAGUE.search(prompt[:said[j].end])
             if (
                 prompt[: said[j].end].lower().endswith("pair of")
@@ -64,6 +67,12 @@ def is_measure(prompt: str, m: Mention) -> bool:
     """Whether the name of a vessel is only what something is measured in: 两碗米饭, 三桶爆米花, 米饭一碗."""
     return (m.kind == "thing" and prompt[m.start:m.end] in MEASURES
             and re.search(rf"{NUMERAL}$", prompt[:m.start]) is not None)
+
+
+def of_sheet(prompt: str, number: Mention, m: Mention) -> bool:
+    """Whether a number before an object counts posters: 一张寻狗启事."""
+    measure = prompt[number.end:number.end + 1]
+    return measure in SHEETS and things()[m.value].measure != measure and number.end + 1 < m.start
 
 
 def is_pair(prompt: str, number: Mention, m: Mention) -> bool:

@@ -88,6 +88,7 @@ def colours(prompt: str, said: list[Mention], request: Request) -> None:
         linked = before is not None and LINKS.fullmatch(link) is not None
         told = linked and TELLS.search(link) is not None
         direct = after is not None and DIRECT.fullmatch(between(prompt, m, after)) is not None
+        of_letters = before is not None and before.kind == "letters" and told    # text colour: red
         holds = direct and HOLDS.search(prompt[:m.start]) is not None      # a sign with red letters
         if further := over_place(prompt, said, i, direct):
             before, linked, told = further, True, True
@@ -95,7 +96,7 @@ def colours(prompt: str, said: list[Mention], request: Request) -> None:
             paint(before, m.value)           # “爱”红色，“家”蓝色
         elif (
             request.background is None
-            and (ON.search(prompt[: m.start]) or MAKE.search(prompt[: m.start]))
+            and (ON.search(prompt[: m.start]) or MAKE.search(prompt[: m.start]) and not of_letters)
             and not (
                 after
                 and (
@@ -118,11 +119,11 @@ def colours(prompt: str, said: list[Mention], request: Request) -> None:
         elif (
             before
             and before.kind == "sheet"
-            and told
+            and (told or link == " " and END.match(prompt, m.end))
             and request.background is None
             and not (holds and after.kind in ("text", "letters", "thing"))
         ):
-            request.background = m.value  # poster in red, background: red
+            request.background = m.value  # poster in red, background: red, background red
         elif (
             before
             and before.kind == "letters"
