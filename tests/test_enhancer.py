@@ -37,6 +37,7 @@ def test_a_sheet_called_dark_or_light_is(prompt, shades):
 
 @pytest.mark.parametrize("prompt, background, wanted", [
     ('background pink; object: rose; text: "Be mine"; text colour: red', "pink", ["red"]),
+    ('robot poster - gray - "Beep" in green at the top', "gray", ["green"]),
     ('"Pool Party" at the bottom in yellow', None, ["yellow"]),
     ('"One" on the left in red and "Two" in blue on the right', None, ["red", "blue"]),
     ('navy card, heading "Gala" in the top left corner, in cream, with a violin', "blue", ["white"]),

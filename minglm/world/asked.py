@@ -10,7 +10,7 @@ from minglm.world.mentions import Mention
 from minglm.world.posters import SLOTS, Group
 
 # where a clause ends; a comma without a space does beside a Chinese character or a quotation
-STOP = re.compile(r"[.;!?|\n。；！？，]|,[\s\"“„«「\u3400-\u9fff]|(?<=[\"”»」\u3400-\u9fff]),")
+STOP = re.compile(r"[.;!?|\n。；！？，]|\s[-–—]+\s|,[\s\"“„«「\u3400-\u9fff]|(?<=[\"”»」\u3400-\u9fff]),")
 
 
 @dataclass(frozen=True)

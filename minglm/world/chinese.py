@@ -22,7 +22,7 @@ BEFORE_COLOUR = re.compile("[用是为要成选换配涂刷染做变和与跟或
 AFTER_COLOUR = re.compile(r"[的和与跟或配加做为打当色底字]|背景|([\u4e00-\u9fff])\1")
 # what may stand before and after an object of one character: 一只猫, 小猫, 猫在
 BEFORE_THING = re.compile(f"[{MEASURES}{DIGITS}两小大老这那的和与跟及或有是在画加配要着了上里中旁群]$")
-AFTER_THING = re.compile("[的和与跟及或在从是有要上下里中旁边加配飞跑游站坐走睡吃年趴躺蹲跳爬叼抱咬喝玩看望笑]")
+AFTER_THING = re.compile("[的和与跟及或在从是有要上下里中旁边加配年飞跑游站坐走睡吃喝趴躺蹲跳爬抱玩看笑]")
 
 
 def plain(prompt: str) -> str:

@@ -23,7 +23,8 @@ RELATION = re.compile(
 )
 OVER = ("over", "above", "on top of")
 OF_IT = re.compile("的?正?")                 # between 猫 and 下面
-AT_IT = re.compile("[写放画印站坐摆位是趴躺蹲停飞挂睡]?[着在于]+(文字|字|标题)?")     # “早安”写在, before 太阳下面
+# “早安”写在, 猫趴在, before 太阳下面
+AT_IT = re.compile("[写放画印站坐摆位是趴躺蹲停飞挂睡]?[着在于]+(文字|字|标题)?")
 THERE = re.compile(r"[^，。；！？,;.!?\n]{0,12}")  # after 猫下面: 写着白色的“早安”
 END = re.compile(r"[.;!?\n]")
 
