@@ -85,6 +85,7 @@ class PlannerConfig:
     preview_weight: float = 2.0              # its weight in the loss, against 1 for the large grid
     exact: bool = False                      # see above (glm_image)
     spelled: bool = False                    # quoted texts are read byte by byte (model/spelling.py)
+    grid: int = 0                            # an embedding for each cell of grids up to this side; 0: none
 
     @property
     def boi(self) -> int:
@@ -130,8 +131,7 @@ class DecoderConfig:
     rope_theta: float = 10000.0
     quarters: bool = True                    # an id says something else to each of its 2x2 tokens
     aligned: int | None = 2                  # the block taught which letter stands where; None: none is
-    # the number of the column in the middle: texts are centred, so their letters keep their columns whatever
-    # the picture's width. None: columns count from the left edge, as in the published model
+    # the middle column's number, whatever the width, since texts are centred; None: count from the left edge
     middle: int | None = 4
 
 
@@ -170,7 +170,7 @@ class Config:
         ours = {"the VAE is not an AutoencoderConfig": not isinstance(self.vae, AutoencoderConfig),
                 "glyph.places is on": self.glyph.places, "decoder.quarters is on": self.decoder.quarters,
                 "decoder.middle is set": self.decoder.middle is not None,
-                "planner.spelled is on": self.planner.spelled}
+                "planner.spelled is on": self.planner.spelled, "planner.grid is set": self.planner.grid > 0}
         return [what for what, is_so in ours.items() if is_so]
 
     def to_dict(self) -> dict:
@@ -179,9 +179,8 @@ class Config:
     @classmethod
     def from_dict(cls, values: dict) -> Config:
         """The inverse of `to_dict`, from JSON too (lists become tuples)."""
-        parts = dict(vae=VAEConfig, tokenizer=TokenizerConfig, planner=PlannerConfig,
-                     glyph=GlyphConfig, decoder=DecoderConfig, flow=FlowConfig)
-        values = dict(values)
+        values, parts = dict(values), dict(vae=VAEConfig, tokenizer=TokenizerConfig, planner=PlannerConfig,
+                                           glyph=GlyphConfig, decoder=DecoderConfig, flow=FlowConfig)
         if "groups" in values["vae"]:
             parts["vae"] = AutoencoderConfig
         for name, part in parts.items():
@@ -196,7 +195,8 @@ def _tiny() -> Config:
         vae=VAEConfig(widths=(16, 32), blocks=1),
         tokenizer=TokenizerConfig(width=64, depth=2, heads=2, mlp=128, codebook=256, code_width=16),
         planner=PlannerConfig(codebook=256, vision_vocab=288, vocab=2336, width=64, depth=2, heads=4,
-                              kv_heads=2, head_dim=16, mlp=128, mrope_section=(1, 1, 2), spelled=True),
+                              kv_heads=2, head_dim=16, mlp=128, mrope_section=(1, 1, 2), spelled=True,
+                              grid=8),
         glyph=GlyphConfig(width=64, depth=1, heads=2, mlp=128),
         decoder=DecoderConfig(width=64, depth=3, heads=4, head_dim=16, glyph_width=64, time_width=64,
                               size_width=16, codebook=256),
@@ -239,7 +239,7 @@ def _glm_image() -> Config:
 
 
 def _mini() -> Config:
-    return Config(planner=PlannerConfig(spelled=True))
+    return Config(planner=PlannerConfig(spelled=True, grid=8))
 
 
 def preset(name: str) -> Config:

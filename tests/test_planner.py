@@ -76,7 +76,9 @@ def test_nothing_looks_ahead(planner):
 @pytest.mark.parametrize("axis", range(3))
 def test_every_axis_of_the_positions_matters(planner, axis):
     ids, place = torch.tensor([prompt(6)]), positions([6])[None].clone()
-    before = planner(ids, place)
+    bare = Planner(replace(CONFIG, grid=0)).eval()               # in no grid are rows before time
+    bare.load_state_dict({name: value for name, value in planner.state_dict().items() if name != "cells.weight"})
+    planner, before = bare, bare(ids, place)
     place[:, axis, 3:] += 2
     assert (planner(ids, place) - before)[:, -1].abs().max() > 1e-4
 
@@ -270,6 +272,18 @@ def test_loss_is_the_weighted_cross_entropy(planner):
     assert 0 <= stats["right"] <= 1
 
 
+def test_a_cell_has_the_same_embedding_in_every_grid(planner):
+    """And text that of the first cell; without `grid` there is none."""
+    parts = [3, 1, (2, 3), 1, 2, (2, 3)]
+    place, ids = positions(parts)[None], torch.full((1, 19), 5)
+    x = planner.embedded(ids, place)[0]                                          # (N, D)
+    source, target = x[4:10], x[13:19]
+    assert torch.equal(source, target) and len(source.unique(dim=0)) == 6
+    assert all(torch.equal(x[i], source[0]) for i in (0, 1, 2, 3, 10, 11, 12))
+    bare = Planner(replace(CONFIG, grid=0))
+    assert bare.cells is None and torch.equal(bare.embedded(ids, place), bare.embed(ids))
+
+
 def test_loss_without_a_preview_and_with_source_images(planner):
     """As in editing: the ids of two pictures stand in the prompt, and no preview comes before the large grid."""
     g = torch.Generator().manual_seed(1)
@@ -359,10 +373,12 @@ def test_what_is_counted_is_in_the_posters(bpe, config, folder):
     tokenizer = weights.load_part(folder, "tokenizer", config).eval()
     got = cooccurrence.count(config.planner, pick("cpu"), bpe, tokenizer, 5)
     wanted = torch.zeros_like(got)
-    for poster in drawn("planner", 0, 128, (128, 128))[:5]:
-        image = to_tensor([poster.image])
-        ids = [tokenizer.encode(x).flatten() for x in (F.interpolate(image, (64, 64), mode="area"), image)]
+    posters = drawn("planner", 0, 128, (128, 128))[:5]
+    images = to_tensor([poster.image for poster in posters])
+    with pick("cpu").autocast():                                 # rounded alike: ties are ids of their own
+        small, large = (tokenizer.encode(x).flatten(1) for x in (F.interpolate(images, (64, 64), mode="area"), images))
+    for poster, ids in zip(posters, torch.cat([small, large], 1).tolist()):
         for word in {*bpe.encode(poster.caption), -1}:
-            for code in {*torch.cat(ids).tolist(), -1}:
+            for code in {*ids, -1}:
                 wanted[word, code] += 1
     assert torch.equal(got, wanted)

@@ -185,7 +185,8 @@ def stepper(planner: Planner, place: Tensor, mask: Tensor | None, cache: list[KV
     steps = [block_stepper(block, planner.config, kept, made) for block, kept in zip(planner.blocks, cache)]
 
     def step(ids: Tensor, at: int) -> Tensor:
-        x, turn = planner.embed(ids), (cos[:, :, at:at + 1], sin[:, :, at:at + 1])
+        x = planner.embedded(ids[:, None], place[:, :, at:at + 1])[:, 0]
+        turn = cos[:, :, at:at + 1], sin[:, :, at:at + 1]
         seen = None if mask is None else mask[..., :at + 1]
         for block in steps:
             x = block(x, *turn, seen)

@@ -22,7 +22,7 @@ from minglm.model.ops import attention, swiglu
 from minglm.model.rotary import frequencies, rotate
 
 Grid = tuple[int, int]
-EMBEDDING = 0.5                              # the deviation of a new embedding's entries
+EMBEDDING, CELLS = 0.5, 0.1                  # the deviations of new embeddings' entries, of ids and cells
 RESIDUAL = 0.3                               # the weight of a new norm at the end of half a block
 
 
@@ -84,11 +84,14 @@ class Planner(nn.Module):
         super().__init__()
         self.config = config
         self.embed = nn.Embedding(config.vocab, config.width)
+        self.cells = nn.Embedding(config.grid ** 2, config.width) if config.grid else None
         self.blocks = nn.ModuleList(PlannerBlock(config) for _ in range(config.depth))
         self.norm = RMSNorm(config.width, config.eps)
         self.head = nn.Linear(config.width, config.vision_vocab, bias=False)
         # each half of a block ends in a norm: at weight 1 the first would drown what a token is
         nn.init.normal_(self.embed.weight, std=EMBEDDING)
+        if self.cells is not None:
+            nn.init.normal_(self.cells.weight, std=CELLS)
         for block in self.blocks:
             for norm in (block.norm2, block.norm4):
                 nn.init.constant_(norm.weight, RESIDUAL)
@@ -108,10 +111,23 @@ class Planner(nn.Module):
         angles = torch.cat([angles, angles], -1)[:, None]                        # for both channels of a pair
         return angles.cos(), angles.sin()
 
+    def embedded(self, ids: Tensor, place: Tensor) -> Tensor:
+        """ids (B, N) at place (B, 3, N) -> (B, N, D).
+
+        With `config.grid` each cell of a grid has an embedding, too, as each place has in GPT-2. The rotary
+        angles of rows and columns are so small that a cell hardly finds the one in its place of another
+        picture, from which an edit has to copy it. Text counts as the first cell.
+        """
+        x = self.embed(ids)
+        if self.cells is None:
+            return x
+        row, column = (place[:, axis] - place[:, 0] for axis in (1, 2))          # (B, N)
+        return x + self.cells(row * self.config.grid + column)
+
     def forward(self, ids: Tensor, place: Tensor, mask: Tensor | None = None,
                 cache: list[KVCache] | None = None) -> Tensor:
         """ids (B, N) at place (B, 3, N) -> features (B, N, D), which `head` maps to logits (B, N, V)."""
-        x, rotary = self.embed(ids), self.rotary(place)
+        x, rotary = self.embedded(ids, place), self.rotary(place)
         for i, block in enumerate(self.blocks):
             x = block(x, rotary, mask, cache[i] if cache else None)
         return self.norm(x)
