@@ -85,7 +85,7 @@ class PlannerConfig:
     preview_weight: float = 2.0              # its weight in the loss, against 1 for the large grid
     exact: bool = False                      # see above (glm_image)
     spelled: bool = False                    # quoted texts are read byte by byte (model/spelling.py)
-    grid: int = 0                            # an embedding for each cell of grids up to this side; 0: none
+    copies: bool = False                     # an edit may copy ids of the picture (model/copying.py)
 
     @property
     def boi(self) -> int:
@@ -170,7 +170,7 @@ class Config:
         ours = {"the VAE is not an AutoencoderConfig": not isinstance(self.vae, AutoencoderConfig),
                 "glyph.places is on": self.glyph.places, "decoder.quarters is on": self.decoder.quarters,
                 "decoder.middle is set": self.decoder.middle is not None,
-                "planner.spelled is on": self.planner.spelled, "planner.grid is set": self.planner.grid > 0}
+                "planner.spelled is on": self.planner.spelled, "planner.copies is on": self.planner.copies}
         return [what for what, is_so in ours.items() if is_so]
 
     def to_dict(self) -> dict:
@@ -196,7 +196,7 @@ def _tiny() -> Config:
         tokenizer=TokenizerConfig(width=64, depth=2, heads=2, mlp=128, codebook=256, code_width=16),
         planner=PlannerConfig(codebook=256, vision_vocab=288, vocab=2336, width=64, depth=2, heads=4,
                               kv_heads=2, head_dim=16, mlp=128, mrope_section=(1, 1, 2), spelled=True,
-                              grid=8),
+                              copies=True),
         glyph=GlyphConfig(width=64, depth=1, heads=2, mlp=128),
         decoder=DecoderConfig(width=64, depth=3, heads=4, head_dim=16, glyph_width=64, time_width=64,
                               size_width=16, codebook=256),
@@ -239,7 +239,7 @@ def _glm_image() -> Config:
 
 
 def _mini() -> Config:
-    return Config(planner=PlannerConfig(spelled=True, grid=8))
+    return Config(planner=PlannerConfig(spelled=True, copies=True))
 
 
 def preset(name: str) -> Config:

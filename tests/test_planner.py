@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from minglm.config import preset
 from minglm.device import pick
@@ -76,9 +77,7 @@ def test_nothing_looks_ahead(planner):
 @pytest.mark.parametrize("axis", range(3))
 def test_every_axis_of_the_positions_matters(planner, axis):
     ids, place = torch.tensor([prompt(6)]), positions([6])[None].clone()
-    bare = Planner(replace(CONFIG, grid=0)).eval()               # in no grid are rows before time
-    bare.load_state_dict({name: value for name, value in planner.state_dict().items() if name != "cells.weight"})
-    planner, before = bare, bare(ids, place)
+    before = planner(ids, place)
     place[:, axis, 3:] += 2
     assert (planner(ids, place) - before)[:, -1].abs().max() > 1e-4
 
@@ -114,6 +113,43 @@ def test_one_new_token_is_what_the_whole_forward_gives(planner, rows, filled, ho
             features = step(ids[:, at], at)
             assert torch.allclose(features, whole[:, at], atol=1e-5)
             assert torch.allclose(head(features), planner.head(features), atol=1e-5)
+
+
+# ---------------------------------------------------------------- copying
+
+def test_a_new_planner_does_not_copy():
+    """It is the planner that it would be without, to which only the maps are added."""
+    torch.manual_seed(3)
+    with_it = Planner(CONFIG).eval()
+    without = Planner(replace(CONFIG, copies=False)).eval()
+    without.load_state_dict({k: v for k, v in with_it.state_dict().items() if not k.startswith("copying.")})
+    g = torch.Generator().manual_seed(1)
+    source, large = (torch.randint(CONFIG.codebook, (2, 3), generator=g) for _ in range(2))
+    start, parts = with_sources([source], prompt(6), CONFIG)
+    both = [model.predict([start], None, large[None], [parts])[0] for model in (with_it, without)]
+    assert torch.equal(*both)
+    vote = with_it.copying.vote
+    nn.init.constant_(vote.bias, 2.0)                            # a vote of 2 for each old id, and for nothing else
+    more = with_it.predict([start], None, large[None], [parts])[0] - both[0]
+    wanted = 2.0 * F.one_hot(source.flatten(), CONFIG.vision_vocab)
+    assert torch.allclose(more[0, :6], wanted.float(), atol=1e-5) and not more[0, 6].any()
+
+
+@pytest.mark.parametrize("how", ["fast", "plain"])
+def test_sampling_copies_as_training_does(planner, how, monkeypatch):
+    """Cached and in a batch as without a cache and alone."""
+    if how == "plain":
+        monkeypatch.setattr(plan, "stepper", plan.plain_stepper)
+    g = torch.Generator().manual_seed(4)
+    sources = [torch.randint(CONFIG.codebook, shape, generator=g) for shape in ((2, 3), (1, 2), (2, 3))]
+    asked = [with_sources(some, prompt(n, n), CONFIG) for some, n in ((sources[:1], 6), (sources[1:2], 4), (sources[1:], 7), ([], 5))]
+    together = sample_ids(planner, [ids for ids, _ in asked], [(2, 3)], generators(0, 1, 2, 3), 0, parts=[parts for _, parts in asked])[0]
+    for i, ((ids, parts), old) in enumerate(zip(asked, (sources[0], None, sources[2], None))):
+        old, drawn = [-1] * 7 if old is None else [*old.flatten().tolist(), -1], torch.zeros(2, 3, dtype=torch.long)
+        for cell in range(6):
+            drawn.view(-1)[cell] = by_hand(planner, ids, parts, drawn, old)[0][cell, :CONFIG.codebook].argmax()
+        assert torch.equal(together[i], drawn)
+    assert not torch.equal(together[0], sample_ids(planner, [asked[0][0]], [(2, 3)], generators(0), 0)[0][0])
 
 
 # ---------------------------------------------------------------- generation
@@ -272,33 +308,28 @@ def test_loss_is_the_weighted_cross_entropy(planner):
     assert 0 <= stats["right"] <= 1
 
 
-def test_a_cell_has_the_same_embedding_in_every_grid(planner):
-    """And text that of the first cell; without `grid` there is none."""
-    parts = [3, 1, (2, 3), 1, 2, (2, 3)]
-    place, ids = positions(parts)[None], torch.full((1, 19), 5)
-    x = planner.embedded(ids, place)[0]                                          # (N, D)
-    source, target = x[4:10], x[13:19]
-    assert torch.equal(source, target) and len(source.unique(dim=0)) == 6
-    assert all(torch.equal(x[i], source[0]) for i in (0, 1, 2, 3, 10, 11, 12))
-    bare = Planner(replace(CONFIG, grid=0))
-    assert bare.cells is None and torch.equal(bare.embedded(ids, place), bare.embed(ids))
+def by_hand(planner, start, parts, grid, old):
+    """The logits (T, V) of a grid after a prompt, in one pass; old: the ids that may be copied, -1: none."""
+    target = [*grid.flatten().tolist(), CONFIG.eoi]
+    place = positions([*parts, tuple(grid.shape)])[None]
+    told = torch.tensor([[-1] * (len(start) - 1) + old])
+    x = planner(torch.tensor([start + target[:-1]]), place, old=told)[0, len(start) - 1:]
+    return planner.scores(x, torch.tensor(old)), torch.tensor(target)
 
 
 def test_loss_without_a_preview_and_with_source_images(planner):
-    """As in editing: the ids of two pictures stand in the prompt, and no preview comes before the large grid."""
+    """As in editing: the ids of pictures stand in the prompt, and no preview comes before the large grid."""
     g = torch.Generator().manual_seed(1)
-    sources = [torch.randint(CONFIG.codebook, shape, generator=g) for shape in ((2, 3), (1, 2))]
+    sources = [torch.randint(CONFIG.codebook, shape, generator=g) for shape in ((1, 2), (2, 3), (2, 3))]
     edit = with_sources(sources, prompt(6), CONFIG)
     plain = prompt(4, 1), [4]
     large = torch.randint(CONFIG.codebook, (2, 2, 3), generator=g)
     value, stats = planner.loss([edit[0], plain[0]], None, large, parts=[edit[1], plain[1]])
-    losses = []
-    for (start, parts), grid in zip((edit, plain), large):
-        target = [*grid.flatten().tolist(), CONFIG.eoi]
-        place = positions([*parts, (2, 3)])[None]
-        logits = planner.head(planner(torch.tensor([start + target[:-1]]), place))[0, len(start) - 1:]
-        losses.append(F.cross_entropy(logits, torch.tensor(target)))
+    old = [[*sources[1].flatten().tolist(), -1], [-1] * 7]       # of the first one that has the shape of the new
+    losses = [F.cross_entropy(*by_hand(planner, *some, grid, ids)) for some, grid, ids in zip((edit, plain), large, old)]
     assert abs(value - sum(losses) / 2) < 1e-5 and "preview" not in stats
+    logits, target = planner.predict([edit[0], plain[0]], None, large, [edit[1], plain[1]])
+    assert torch.allclose(logits[0], by_hand(planner, *edit, large[0], old[0])[0], atol=1e-4)
     moved, _ = planner.loss([edit[0], plain[0]], None, large)    # sources taken for text stand elsewhere
     assert abs(moved - value) > 1e-4
 
@@ -375,7 +406,7 @@ def test_what_is_counted_is_in_the_posters(bpe, config, folder):
     wanted = torch.zeros_like(got)
     posters = drawn("planner", 0, 128, (128, 128))[:5]
     images = to_tensor([poster.image for poster in posters])
-    with pick("cpu").autocast():                                 # rounded alike: ties are ids of their own
+    with torch.no_grad(), pick("cpu").autocast():                # rounded alike
         small, large = (tokenizer.encode(x).flatten(1) for x in (F.interpolate(images, (64, 64), mode="area"), images))
     for poster, ids in zip(posters, torch.cat([small, large], 1).tolist()):
         for word in {*bpe.encode(poster.caption), -1}:

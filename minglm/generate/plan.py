@@ -24,14 +24,16 @@ from torch import Tensor, nn
 
 from minglm.config import PlannerConfig
 from minglm.device import one_thread
+from minglm.generate.prefill import prefill
 from minglm.model import flow
 from minglm.model.layers import KVCache
 from minglm.model.ops import attention, rms_norm, swiglu
 from minglm.model.ops_cpu import onednn
-from minglm.model.planner import Grid, Planner, PlannerBlock, positions
+from minglm.model.planner import Grid, Planner, PlannerBlock
 from minglm.model.rotary import rotate_, signed
 
 Generators = list[torch.Generator] | torch.Generator
+Step = Callable[..., Tensor]
 
 
 @torch.no_grad()
@@ -50,7 +52,7 @@ def sample_ids(planner: Planner, prompts: list[list[int]], grids: list[Grid], ge
     """
     config, device, batch = planner.config, planner.embed.weight.device, len(prompts)
     total = sum(h * w for h, w in grids)
-    features, place, mask, cache = prefill(planner, prompts, grids, parts, total)
+    features, place, mask, cache, old = prefill(planner, prompts, grids, parts, total)
     longest = place.shape[2] - total
     pictures = batch if guidance == 1 else batch // 2
     drawn = torch.empty(pictures, total, dtype=torch.long, device="cpu")
@@ -59,7 +61,10 @@ def sample_ids(planner: Planner, prompts: list[list[int]], grids: list[Grid], ge
     # decode: sample an id from the logits, then feed it back for the next features
     with one_thread(small(planner) and not config.exact), torch.inference_mode():
         for i in range(total):
-            logits = head(features)[:, :config.codebook].float().cpu()        # only codes are legal in a grid
+            logits = head(features)
+            if old is not None:
+                logits = planner.copying.voted(logits, features, old[:, i])
+            logits = logits[:, :config.codebook].float().cpu()           # only codes are legal in a grid
             if guidance != 1:
                 logits = flow.guide(*logits.chunk(2), guidance)
             if isinstance(generators, torch.Generator):
@@ -69,77 +74,21 @@ def sample_ids(planner: Planner, prompts: list[list[int]], grids: list[Grid], ge
             if progress:
                 progress(i + 1, total)
             if i + 1 < total:  # the last id is not fed back: nothing follows it
-                features = step(drawn[:, i].repeat(batch // pictures).to(device), longest + i)
+                features = step(drawn[:, i].repeat(batch // pictures).to(device), longest + i,
+                                None if old is None else old[:, i + 1])
     split = drawn.split([h * w for h, w in grids], 1)
     return [ids.view(pictures, h, w) for ids, (h, w) in zip(split, grids)]
 
 
-def prefill(planner: Planner, prompts: list[list[int]], grids: list[Grid], parts: list | None, total: int
-            ) -> tuple[Tensor, Tensor, Tensor | None, list[KVCache]]:
-    """Read all prompts in one pass. Prompts that are the same, as those of several plans, are read once.
-
-    Returns the features (B, D) that predict the first id; positions (B, 3, M) and mask (B, 1, 1, M) of the
-    whole sequence; and caches with room for it.
-    """
-    config, device, like = planner.config, planner.embed.weight.device, planner.embed.weight
-    parts = parts or [[len(prompt)] for prompt in prompts]
-    # to repeat the published code's rounding, its batch has to be the same
-    keys = [(*prompt, *part, *([b] if config.exact else []))
-            for b, (prompt, part) in enumerate(zip(prompts, parts))]
-    distinct = list(dict.fromkeys(keys))
-    first = [keys.index(key) for key in distinct]
-    ids, place, mask = collate([prompts[i] for i in first], grids, [parts[i] for i in first], total)
-    longest, ids, place = ids.shape[1], ids.to(device), place.to(device)         # M = longest + total
-    mask = None if mask is None else mask.to(device)
-
-    def caches(batch: int, length: int) -> list[KVCache]:
-        return [KVCache(batch, config.kv_heads, length, config.head_dim, like) for _ in planner.blocks]
-
-    # prompts end at the same position, with the boi that predicts the first id
-    small = caches(len(first), longest)
-    features = planner(ids, place[:, :, :longest], prefill_mask(mask, longest), small)[:, -1]
-    row = torch.tensor([distinct.index(key) for key in keys], device=device)     # (B,)
-    nothing = like.new_zeros(len(first), config.kv_heads, 0, config.head_dim)
-    cache = caches(len(prompts), longest + total)
-    for one, read in zip(cache, small):
-        k, v = read.append(nothing, nothing)                                     # all that is stored
-        one.append(k[row], v[row])
-    return features[row], place[row], None if mask is None else mask[row], cache
-
-
-def collate(prompts: list[list[int]], grids: list[Grid], parts: list, total: int
-            ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Prompts padded on the left to one length: ids (B, N), positions (B, 3, M), and the mask of all M
-    tokens, (B, 1, 1, M), False = padding; None if there is none."""
-    lengths = torch.tensor([len(p) for p in prompts], device="cpu")
-    longest = int(lengths.max())
-    ids = torch.zeros(len(prompts), longest, dtype=torch.long, device="cpu")
-    place = torch.zeros(len(prompts), 3, longest + total, dtype=torch.long, device="cpu")
-    for b, prompt in enumerate(prompts):
-        ids[b, longest - len(prompt):] = torch.tensor(prompt, device="cpu")
-        place[b, :, longest - len(prompt):] = positions([*parts[b], *grids])
-    if lengths.min() == longest:
-        return ids, place, None
-    valid = torch.arange(longest + total, device="cpu") >= longest - lengths[:, None]
-    return ids, place, valid[:, None, None]
-
-
-def prefill_mask(mask: Tensor | None, longest: int) -> Tensor | None:
-    """The causal mask of the padded prompts, (B, 1, N, N); padding attends to itself, to avoid NaN."""
-    if mask is None:
-        return None
-    earlier = torch.ones(longest, longest, dtype=torch.bool, device=mask.device).tril()
-    own = torch.eye(longest, dtype=torch.bool, device=mask.device)
-    return mask[..., :longest] & earlier | own
-
-
 def plain_stepper(planner: Planner, place: Tensor, mask: Tensor | None, cache: list[KVCache]
-                  ) -> tuple[Callable[[Tensor, int], Tensor], Callable[[Tensor], Tensor]]:
-    """Two functions: one new id per row (B,) and its index in the sequence -> its features (B, D); features
-    -> logits. place (B, 3, M) and mask (B, 1, 1, M) are those of the whole sequence."""
-    def step(ids: Tensor, at: int) -> Tensor:
+                  ) -> tuple[Step, Callable[[Tensor], Tensor]]:
+    """Two functions: one new id per row (B,), its index in the sequence, and the ids (B,) that may be copied
+    next -> its features (B, D); features -> logits. place (B, 3, M) and mask (B, 1, 1, M) are those of the
+    whole sequence."""
+    def step(ids: Tensor, at: int, old: Tensor | None = None) -> Tensor:
         seen = None if mask is None else mask[..., :at + 1]
-        return planner(ids[:, None], place[:, :, at:at + 1], seen, cache)[:, 0]
+        old = None if old is None else old[:, None]
+        return planner(ids[:, None], place[:, :, at:at + 1], seen, cache, old)[:, 0]
 
     return step, planner.head
 
@@ -177,16 +126,15 @@ def product(weight: Tensor, bias: Tensor | None, rows: int, anew: bool) -> Calla
 
 
 def stepper(planner: Planner, place: Tensor, mask: Tensor | None, cache: list[KVCache]
-            ) -> tuple[Callable[[Tensor, int], Tensor], Callable[[Tensor], Tensor]]:
+            ) -> tuple[Step, Callable[[Tensor], Tensor]]:
     """As `plain_stepper`, for planners whose linear maps are all nn.Linear (parametrized ones included)."""
     cos, sin = planner.rotary(place)                                             # (B, 1, M, R)
     sin = signed(sin)
     made = partial(product, rows=len(place), anew=light(planner) and not planner.config.exact)
     steps = [block_stepper(block, planner.config, kept, made) for block, kept in zip(planner.blocks, cache)]
 
-    def step(ids: Tensor, at: int) -> Tensor:
-        x = planner.embedded(ids[:, None], place[:, :, at:at + 1])[:, 0]
-        turn = cos[:, :, at:at + 1], sin[:, :, at:at + 1]
+    def step(ids: Tensor, at: int, old: Tensor | None = None) -> Tensor:
+        x, turn = planner.embedded(ids, old), (cos[:, :, at:at + 1], sin[:, :, at:at + 1])
         seen = None if mask is None else mask[..., :at + 1]
         for block in steps:
             x = block(x, *turn, seen)

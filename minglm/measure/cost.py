@@ -102,7 +102,7 @@ def costs(config: Config, height: int, width: int, steps: int, guidance: bool = 
     small = preview_grid(rows, columns, p.preview_tokens)
     drawn = small[0] * small[1] + rows * columns
     # per token 2 FLOPs a weight, and 4 a key and channel: 2 for the logits, 2 for the weighted sum of values
-    weights = count(planner, ("embed", "cells"))                                # a lookup multiplies nothing
+    weights = count(planner, ("embed",))                                         # a lookup multiplies nothing
     per_position = 4 * p.depth * p.heads * p.head_dim                             # FLOPs per key
     cache = 2 * p.depth * p.kv_heads * p.head_dim * BYTES                         # bytes per position
     keys = sum(PROMPT + i for i in range(drawn))

@@ -17,12 +17,13 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from minglm.config import PlannerConfig
+from minglm.model.copying import Copying, old_ids
 from minglm.model.layers import KVCache, Linear, RMSNorm, round_up, side_by_side
 from minglm.model.ops import attention, swiglu
 from minglm.model.rotary import frequencies, rotate
 
 Grid = tuple[int, int]
-EMBEDDING, CELLS = 0.5, 0.1                  # the deviations of new embeddings' entries, of ids and cells
+EMBEDDING = 0.5                              # the deviation of a new embedding's entries
 RESIDUAL = 0.3                               # the weight of a new norm at the end of half a block
 
 
@@ -84,14 +85,12 @@ class Planner(nn.Module):
         super().__init__()
         self.config = config
         self.embed = nn.Embedding(config.vocab, config.width)
-        self.cells = nn.Embedding(config.grid ** 2, config.width) if config.grid else None
+        self.copying = Copying(config.width) if config.copies else None
         self.blocks = nn.ModuleList(PlannerBlock(config) for _ in range(config.depth))
         self.norm = RMSNorm(config.width, config.eps)
         self.head = nn.Linear(config.width, config.vision_vocab, bias=False)
         # each half of a block ends in a norm: at weight 1 the first would drown what a token is
         nn.init.normal_(self.embed.weight, std=EMBEDDING)
-        if self.cells is not None:
-            nn.init.normal_(self.cells.weight, std=CELLS)
         for block in self.blocks:
             for norm in (block.norm2, block.norm4):
                 nn.init.constant_(norm.weight, RESIDUAL)
@@ -100,6 +99,8 @@ class Planner(nn.Module):
                 nn.init.normal_(module.weight, std=0.02)
                 if getattr(module, "bias", None) is not None:
                     nn.init.zeros_(module.bias)
+        if self.copying is not None:
+            self.copying.zero()
 
     def rotary(self, place: Tensor) -> tuple[Tensor, Tensor]:
         """place (B, 3, N) -> cosines and sines (B, 1, N, R); each frequency belongs to one axis."""
@@ -111,32 +112,32 @@ class Planner(nn.Module):
         angles = torch.cat([angles, angles], -1)[:, None]                        # for both channels of a pair
         return angles.cos(), angles.sin()
 
-    def embedded(self, ids: Tensor, place: Tensor) -> Tensor:
-        """ids (B, N) at place (B, 3, N) -> (B, N, D).
-
-        With `config.grid` each cell of a grid has an embedding, too, as each place has in GPT-2. The rotary
-        angles of rows and columns are so small that a cell hardly finds the one in its place of another
-        picture, from which an edit has to copy it. Text counts as the first cell.
-        """
+    def embedded(self, ids: Tensor, old: Tensor | None = None) -> Tensor:
+        """ids (B, N) -> (B, N, D). old (B, N): of an edit, the old ids of the cells that they predict."""
         x = self.embed(ids)
-        if self.cells is None:
-            return x
-        row, column = (place[:, axis] - place[:, 0] for axis in (1, 2))          # (B, N)
-        return x + self.cells(row * self.config.grid + column)
+        return x if old is None else self.copying.hinted(x, old, self.embed)
 
     def forward(self, ids: Tensor, place: Tensor, mask: Tensor | None = None,
-                cache: list[KVCache] | None = None) -> Tensor:
-        """ids (B, N) at place (B, 3, N) -> features (B, N, D), which `head` maps to logits (B, N, V)."""
-        x, rotary = self.embedded(ids, place), self.rotary(place)
+                cache: list[KVCache] | None = None, old: Tensor | None = None) -> Tensor:
+        """ids (B, N) at place (B, 3, N) -> features (B, N, D), which `scores` maps to logits (B, N, V). old:
+        as for `embedded`."""
+        x, rotary = self.embedded(ids, old), self.rotary(place)
         for i, block in enumerate(self.blocks):
             x = block(x, rotary, mask, cache[i] if cache else None)
         return self.norm(x)
 
+    def scores(self, features: Tensor, old: Tensor | None = None) -> Tensor:
+        """Features (..., D) -> logits (..., V). old (...): as for `embedded`."""
+        logits = self.head(features)
+        return logits if old is None else self.copying.voted(logits, features, old)
+
     def read(self, prompts: list[list[int]], preview: Tensor | None, large: Tensor,
              parts: list[list[int | Grid]] | None = None,
-             sources: tuple[Tensor, list[list[int]]] | None = None) -> tuple[Tensor, Tensor, Tensor]:
+             sources: tuple[Tensor, list[list[int]]] | None = None
+             ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """The features (B, N, D) of prompts and the grids that follow them, each given all before it (teacher
-        forcing), the place of each boi (B,), and the ids (B, T) that it and those after it should predict.
+        forcing), the place of each boi (B,), the ids (B, T) that it and those after it should predict, and
+        the old ids (B, T) that these may copy, if there are any.
 
         preview (B, p, q), or None as in editing, and large (B, h, w) are ids. A prompt ends with boi; if it
         holds the ids of source images, parts says where, as for `positions`. sources: those ids (B, S),
@@ -164,20 +165,25 @@ class Planner(nn.Module):
         ids = ids.to(device).scatter(1, where[:, 1:], drawn)                     # the grids follow the prompt
         if sources:
             ids = filled(ids, *sources)
-        features = self(ids, place.to(device))                                   # (B, N, D)
-        return features, where[:, 0], target
+        old = full = None
+        if self.copying is not None and parts and preview is None:
+            old = old_ids(ids, parts, shapes[-1], count)                         # (B, T)
+            full = torch.full_like(ids, -1).scatter(1, where, old)               # (B, N)
+        features = self(ids, place.to(device), old=full)                         # (B, N, D)
+        return features, where[:, 0], target, old
 
-    def logits(self, features: Tensor, first: Tensor, count: int) -> Tensor:
+    def logits(self, features: Tensor, first: Tensor, count: int, old: Tensor | None = None) -> Tensor:
         """The logits (B, T, V) of `count` ids from boi on; elsewhere the head is not needed."""
         where = first[:, None] + torch.arange(count, device=first.device)        # (B, T)
-        return self.head(features.gather(1, where[..., None].expand(-1, -1, features.shape[-1]))).float()
+        some = features.gather(1, where[..., None].expand(-1, -1, features.shape[-1]))
+        return self.scores(some, old).float()
 
     def predict(self, prompts: list[list[int]], preview: Tensor | None, large: Tensor,
                 parts: list[list[int | Grid]] | None = None,
                 sources: tuple[Tensor, list[list[int]]] | None = None) -> tuple[Tensor, Tensor]:
         """The logits (B, T, V) of grids and end token, and the ids (B, T) they should predict; see `read`."""
-        features, first, target = self.read(prompts, preview, large, parts, sources)
-        return self.logits(features, first, target.shape[1]), target
+        features, first, target, old = self.read(prompts, preview, large, parts, sources)
+        return self.logits(features, first, target.shape[1], old), target
 
     def loss(self, prompts: list[list[int]], preview: Tensor | None, large: Tensor,
              parts: list[list[int | Grid]] | None = None,
@@ -188,9 +194,9 @@ class Planner(nn.Module):
         The preview has a larger weight, `preview_weight`, since it decides what the picture will be
         (GLM-Image's report mentions this). words: the weight of `word_loss`.
         """
-        features, first, target = self.read(prompts, preview, large, parts, sources)
+        features, first, target, old = self.read(prompts, preview, large, parts, sources)
         count = target.shape[1]
-        logits = self.logits(features, first, count)                             # (B, T, V)
+        logits = self.logits(features, first, count, old)                        # (B, T, V)
         each = F.cross_entropy(logits.transpose(1, 2), target, reduction="none")
         # a weighted mean over all tokens: the preview's first
         weight = torch.ones(count, device=logits.device)
