@@ -166,8 +166,8 @@ class Planner(nn.Module):
         if sources:
             ids = filled(ids, *sources)
         old = full = None
-        if self.copying is not None and parts and preview is None:
-            old = old_ids(ids, parts, shapes[-1], count)                         # (B, T)
+        if self.copying is not None:         # posters, too, have none to copy: every weight has a gradient
+            old = old_ids(ids, parts or [[]] * len(prompts), shapes[-1], count)  # (B, T)
             full = torch.full_like(ids, -1).scatter(1, where, old)               # (B, N)
         features = self(ids, place.to(device), old=full)                         # (B, N, D)
         return features, where[:, 0], target, old
