@@ -173,7 +173,7 @@ def size_of(config: DecoderConfig, streams: int) -> int:
 
 def one_picture(pipe: Pipeline, prompt: str, height: int | None = None, width: int | None = None,
                 steps: int = 20, guidance: float = 1.5, seed: int = 0) -> Image.Image:
-    """The picture that the library paints for one prompt by a single plan, without guidance of the planner."""
+    """The picture that the library paints for one prompt if it draws one plan and does not guide it."""
     return pipe(prompt, height, width, steps=steps, guidance=guidance, planner_guidance=1, candidates=1,
                 seed=seed, progress=False).images[0]
 

@@ -36,8 +36,8 @@ def choose(decoder: Decoder, encoder: GlyphEncoder, lines: list[list[str]], plan
            memory: list[list[Memory]]) -> list[int]:
     """The number of the best plan of each picture; plans (B K, h, w), those of a picture one after the other.
 
-    lines: what to write on each. noise (B, C, 4 h, 4 w). memory: of pictures to edit. Among equally good plans
-    the first is chosen, as when there is nothing to write.
+    lines: what to write on each. noise (B, C, 4 h, 4 w). memory: of pictures to edit. Of equally good
+    plans the first is chosen, as when there is nothing to write.
     """
     count = len(plans) // len(lines)
     each = zip(lines, plans.split(count), noise, memory)
