@@ -1,6 +1,7 @@
 """Pieces of notebooks that the library has from PyTorch or not at all: what `own.use` falls back on.
 
-Shapes: B batch · N tokens or rows · D numbers of a row · Z latents · n pieces, as many as ranks.
+Shapes: B batch · N tokens or rows · D numbers of a row · Z latents · n pieces, as many as ranks · K actions ·
+T decisions of a sample.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from minglm.config import DecoderConfig
 from minglm.generate.pipeline import Pipeline
 from minglm.model import decoder, flow
+from minglm.training import grpo
 
 
 def mean_patches(ids: Tensor, patches: Tensor, count: int) -> Tensor:
@@ -198,3 +200,29 @@ def wilson(right: int, count: int, z: float = 1.96) -> tuple[float, float]:
 def best_of(values: list[float], k: int) -> float:
     """The mean of the largest of k values, over all choices of k of them."""
     return sum(comb(i, k - 1) * value for i, value in enumerate(sorted(values))) / comb(len(values), k)
+
+
+def policy_loss(logits: Tensor, actions: Tensor, advantages: Tensor) -> Tensor:
+    """Minus the mean of advantage (B,) times the log-probability of the action (B,) taken, under logits
+    (B, K): its gradient is minus the policy gradient."""
+    taken = logits.log_softmax(-1).gather(-1, actions[:, None])[:, 0]
+    return -(advantages * taken).mean()
+
+
+def grpo_update(log_probabilities: Callable[[], Tensor], optimiser: torch.optim.Optimizer, old: Tensor,
+                reference: Tensor, advantages: Tensor, steps: int = 2, clip: float = 0.2,
+                penalty: float = 0.0) -> list[float]:
+    """Gradient steps of GRPO on one batch of rollouts; returns the clip fraction before each.
+
+    log_probabilities() of the policy as it is, `old` and `reference` are (B, T), advantages (B,).
+    """
+    fractions = []
+    for _ in range(steps):
+        new = log_probabilities()
+        gain = grpo.clipped(new, old, advantages[:, None], clip)
+        loss = (gain + penalty * grpo.divergence(new, reference)).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        fractions.append(((new - old).exp() - 1).abs().gt(clip).float().mean().item())
+    return fractions
