@@ -157,4 +157,5 @@ WRONG = [
     ("rest_kept", lambda x, y, r, s: kept(x, y, ~r, s), "other way round"),
     ("rest_kept", lambda x, y, r, s: s(np.where(r, y, x), y).mean(), "average only outside"),
     ("rest_kept", lambda x, y, r, s: kept(x, y, r, s) if not r.all() else float("nan"), "mean of nothing"),
+    ("rest_kept", lambda x, y, r, s: kept(x, y, r, s) if not r.all() else s(y, y).mean(), "nothing of it is left"),
 ]

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from minglm.config import preset
-from minglm.course import mistaken, twins
+from minglm.course import edit_twins, mistaken
 from minglm.course.answers import Case, Wrong, normal, run
 from minglm.course.check_10 import Later, array, lively, others, small_decoder
 from minglm.device import pick
@@ -69,7 +69,7 @@ def copy_distance(learner: Callable) -> None:
     of the same cell of source number `which`; shapes (h, w) of all sources, text: the number of text ids."""
     def case(shapes: list[tuple[int, int]], text: int, which: int) -> Case:
         after, (rows, columns) = shapes[which + 1:], shapes[which]
-        right = twins.copy_distance(shapes, text, which)
+        right = edit_twins.copy_distance(shapes, text, which)
         longer = [max(shape) for shape in after]
         return Case((shapes, text, which), right, others({
             "boi and eoi count, too: the eoi of this source, and both of every later one":
@@ -80,7 +80,7 @@ def copy_distance(learner: Callable) -> None:
                 rows + sum(h for h, _ in after) + right - max(rows, columns) - sum(longer),
             "the sources after this one lie in between, too": max(rows, columns) + 1 + text,
             "what comes before this source comes before both cells: leave it out":
-                twins.copy_distance(shapes, text, 0) + 1 if which else right,
+                edit_twins.copy_distance(shapes, text, 0) + 1 if which else right,
             "the text lies in between, too": right - text,
             "the source starts after its boi, which does not lie in between": right + 1}, right))
 
@@ -95,7 +95,7 @@ def reference_mask(learner: Callable) -> None:
     def case(references: list[int], target: int) -> Case:
         block = torch.repeat_interleave(torch.arange(len(references) + 1),
                                         torch.tensor([*references, target]))
-        right = twins.reference_mask(references, target)
+        right = edit_twins.reference_mask(references, target)
         return Case((references, target), right, others({
             "rows attend, columns are attended to: yours is the other way round": right.T.clone(),
             "a reference attends to itself only, not to those before it": block[:, None] >= block,
@@ -162,7 +162,7 @@ def whole_edit(learner: Callable) -> None:
 
     def case(instruction: str, sides: list[tuple[int, int]], *how: Any) -> Case:
         args = instruction, [*range(len(sides))], sides, *how
-        return Case(args, drive(twins.one_edit, *args), Later({
+        return Case(args, drive(edit_twins.one_edit, *args), Later({
             why: partial(drive, partial(mistaken.edited, off), *args)
             for off, why in mistaken.EDITS.items()}))
 
@@ -176,7 +176,7 @@ def ssim_of_windows(learner: Callable) -> None:
     """ssim(x, y): the SSIM (...) of windows x, y (..., n) of brightness in 0..255."""
     x = 60 * normal(3, 40) + 120
     y = 0.7 * x + 30 * normal(3, 40, seed=1) + 20
-    x, y = torch.stack([x, x, x, torch.full_like(x, 80.0)]), torch.stack([y, x, 255 - x, y])
+    x, y = (torch.stack([t, u, v, torch.full_like(t, 80.0)]) for t, u, v in ((x, x, x), (y, x, 255 - x)))
 
     def value(c1: float = C1, c2: float = C2, unbiased: bool = False, root: bool = False) -> Tensor:
         mx, my = x.mean(-1), y.mean(-1)
@@ -187,7 +187,7 @@ def ssim_of_windows(learner: Callable) -> None:
             xx, yy = xx.sqrt(), yy.sqrt()
         return (2 * mx * my + c1) * (2 * xy + c2) / ((mx ** 2 + my ** 2 + c1) * (xx + yy + c2))
 
-    run("ssim_of_windows", learner, Case((x, y), twins.ssim_of_windows(x, y), {
+    run("ssim_of_windows", learner, Case((x, y), edit_twins.ssim_of_windows(x, y), {
         "the two constants are exchanged: C1 belongs to the means": value(C2, C1),
         "the constants are missing: where both windows are flat, 0 is divided by 0": value(0.0, 0.0),
         "divide by n, not by n - 1": value(unbiased=True),
@@ -211,7 +211,7 @@ def rest_kept(learner: Callable) -> None:
         target = np.kron(rng.uniform(0, 255, (6, 6)), np.ones((6, 6)))
         picture = np.clip(target + rng.normal(0, 12, target.shape), 0, 255)
         picture[region] = rng.uniform(0, 255, int(region.sum()))
-        right, rest = twins.kept(picture, target, region, ssim_map), ~region
+        right, rest = edit_twins.kept(picture, target, region, ssim_map), ~region
         wrong = {
             "that is the mean over the whole picture, the region included": ssim_map(picture, target).mean()}
         if rest.any():
@@ -221,9 +221,12 @@ def rest_kept(learner: Callable) -> None:
                 "that is the mean inside the region; what should stay is outside":
                     ssim_map(picture, target)[region].mean(),
                 "the region is True where something may change: yours is the other way round":
-                    twins.kept(picture, target, rest, ssim_map),
+                    edit_twins.kept(picture, target, rest, ssim_map),
                 "give the region the target's pixels in the picture, but average only outside it":
                     ssim_map(np.where(region, target, picture), target).mean()}
+        else:
+            wrong["where everything may change, compare the picture as it is: with the target put into the "
+                  "region nothing of it is left"] = 1.0
         return Case((picture, target, region, ssim_map), right, others(wrong, right))
 
     some = np.zeros((36, 36), dtype=bool)

@@ -63,7 +63,7 @@ EDITS = {
 
 def edited(off: str, pipe: Pipeline, instruction: str, images: list[Image.Image], steps: int = 20,
            guidance: float = 1.5, seed: int = 0) -> Image.Image:
-    """As `twins.one_edit`."""
+    """As `edit_twins.one_edit`."""
     config, width = pipe.planner.config, images[0].width
     read = [pipe.read(image) for image in images]
     rows, columns = read[0].ids.shape
