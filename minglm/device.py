@@ -55,6 +55,10 @@ class Device:
             return nullcontext()
         return torch.autocast(self.kind, dtype=dtype)
 
+    def full_precision(self) -> AbstractContextManager:
+        """Within `autocast`: no casts."""
+        return nullcontext() if self.kind == "mps" else torch.autocast(self.kind, enabled=False)
+
     def to(self, batch: dict) -> dict:
         """A batch with its tensors on this device; everything else as it is."""
         return {name: value.to(self.device, non_blocking=True) if isinstance(value, Tensor) else value

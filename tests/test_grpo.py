@@ -140,6 +140,19 @@ def test_samples_are_as_probable_as_when_they_were_drawn(stage):
     assert batch["old"].shape == (4, batch["preview"][0].numel() + batch["large"][0].numel())
 
 
+def test_ratios_are_taken_in_full_precision(stage):
+    """Those of a small step, which bfloat16 would round away."""
+    made = stage()
+    batch = made.batch(0)
+    with torch.no_grad():
+        for parameter in made.model.planner.parameters():
+            parameter += 1e-3 * torch.randn_like(parameter)
+    loss, stats = made.loss(batch)
+    with CPU.autocast():
+        again, others = made.loss(batch)
+    assert 0 < stats["divergence"] == others["divergence"] and float(again) == float(loss)
+
+
 def test_log_probabilities_are_those_of_sampling(stage, config, bpe):
     """Ids drawn at temperature 0.7 from a handful of codes come as often as they should."""
     made = stage()

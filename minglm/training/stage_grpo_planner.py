@@ -123,9 +123,8 @@ def grpo_planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE,
         shown = {part: [one[part] for one in each if one[part] is not None] for part in REWARDS}
         stats = {part: torch.tensor(sum(some) / len(some) if some else float("nan"))
                  for part, some in shown.items()}
-        with device.autocast():
-            old, reference = (log_probabilities(planner, data, how.temperature)
-                              for planner in (model.behaviour, model.reference))
+        old, reference = (log_probabilities(planner, data, how.temperature)
+                          for planner in (model.behaviour, model.reference))
         better = advantages(reward, how.group).to(old.device)
         return data | dict(old=old, reference=reference, advantage=better,
                            stats=dict(reward=reward.mean(), **stats))
@@ -143,7 +142,10 @@ def grpo_planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE,
         follow(model.behaviour, model.planner)
 
     def loss(b: dict) -> tuple[Tensor, dict]:
-        new = log_probabilities(model.planner, b, how.temperature)               # (B, T)
+        # in bfloat16 log-probabilities are off by more than small steps change them, and ids are sampled in
+        # single precision
+        with device.full_precision():
+            new = log_probabilities(model.planner, b, how.temperature)           # (B, T)
         gain = clipped(new, b["old"], b["advantage"][:, None], how.clip).mean()
         apart = divergence(new, b["reference"]).mean()
         moved = ((new - b["old"]).exp() - 1).abs().gt(how.clip).float().mean()
