@@ -85,7 +85,7 @@ class PlannerConfig:
     preview_weight: float = 2.0              # its weight in the loss, against 1 for the large grid
     exact: bool = False                      # see above (glm_image)
     spelled: bool = False                    # quoted texts are read byte by byte (model/spelling.py)
-    copies: bool = False                     # an edit may copy ids of the picture (model/copying.py)
+    copies: bool = False                     # edits may copy ids of the old picture (model/copying.py)
 
     @property
     def boi(self) -> int:
@@ -195,8 +195,7 @@ def _tiny() -> Config:
         vae=VAEConfig(widths=(16, 32), blocks=1),
         tokenizer=TokenizerConfig(width=64, depth=2, heads=2, mlp=128, codebook=256, code_width=16),
         planner=PlannerConfig(codebook=256, vision_vocab=288, vocab=2336, width=64, depth=2, heads=4,
-                              kv_heads=2, head_dim=16, mlp=128, mrope_section=(1, 1, 2), spelled=True,
-                              copies=True),
+                              kv_heads=2, head_dim=16, mlp=128, mrope_section=(1, 1, 2), spelled=True),
         glyph=GlyphConfig(width=64, depth=1, heads=2, mlp=128),
         decoder=DecoderConfig(width=64, depth=3, heads=4, head_dim=16, glyph_width=64, time_width=64,
                               size_width=16, codebook=256),
@@ -239,7 +238,7 @@ def _glm_image() -> Config:
 
 
 def _mini() -> Config:
-    return Config(planner=PlannerConfig(spelled=True, copies=True))
+    return Config(planner=PlannerConfig(spelled=True))
 
 
 def preset(name: str) -> Config:

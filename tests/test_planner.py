@@ -21,7 +21,7 @@ from minglm.training import cooccurrence
 from minglm.training.batches import drawn
 from minglm.training.cooccurrence import pmi
 
-CONFIG = replace(preset("tiny").planner, codebook=40, vision_vocab=48, vocab=90)
+CONFIG = replace(preset("tiny").planner, codebook=40, vision_vocab=48, vocab=90, copies=True)
 GRIDS = [(2, 2), (3, 4)]
 
 

@@ -22,9 +22,6 @@ class Copying(nn.Module):
         super().__init__()
         self.hint = nn.Linear(width, width, bias=False)
         self.vote = nn.Linear(width, 1)
-
-    def zero(self) -> None:
-        """As at the start."""
         for parameter in self.parameters():
             nn.init.zeros_(parameter)
 

@@ -85,7 +85,6 @@ class Planner(nn.Module):
         super().__init__()
         self.config = config
         self.embed = nn.Embedding(config.vocab, config.width)
-        self.copying = Copying(config.width) if config.copies else None
         self.blocks = nn.ModuleList(PlannerBlock(config) for _ in range(config.depth))
         self.norm = RMSNorm(config.width, config.eps)
         self.head = nn.Linear(config.width, config.vision_vocab, bias=False)
@@ -99,8 +98,7 @@ class Planner(nn.Module):
                 nn.init.normal_(module.weight, std=0.02)
                 if getattr(module, "bias", None) is not None:
                     nn.init.zeros_(module.bias)
-        if self.copying is not None:
-            self.copying.zero()
+        self.copying = Copying(config.width) if config.copies else None
 
     def rotary(self, place: Tensor) -> tuple[Tensor, Tensor]:
         """place (B, 3, N) -> cosines and sines (B, 1, N, R); each frequency belongs to one axis."""

@@ -10,10 +10,12 @@ Shapes: none of its own; see stage_planner.py and stage_decoder.py.
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from minglm.config import Config
 from minglm.device import Device
 from minglm.model.bpe import BPE
+from minglm.model.copying import Copying
 from minglm.model.decoder import Decoder
 from minglm.model.glyph import GlyphEncoder
 from minglm.model.planner import Planner
@@ -46,8 +48,11 @@ def edits(name: str, step: int, count: int) -> list[Edit]:
 def edit_planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE, tokenizer: Tokenizer,
                        planner: Planner) -> Stage:
     """As stage `planner`: two steps of edits, one of posters. (A batch is all of one kind, since only posters
-    have a preview.)"""
+    have a preview.) A planner that has only drawn posters learns to copy, too."""
     name = "edit-planner"
+    if planner.copying is None:
+        planner.copying = Copying(planner.config.width)
+        planner.config = replace(planner.config, copies=True)
 
     def samples(step: int) -> list:
         if step % POSTERS:
