@@ -1,6 +1,6 @@
 #!/bin/sh
 # After new weights: score them on all prompt sets, then write the tables of the READMEs. Two processes at a time, one
-# thread each; about an hour and a half on two cores. A report that is not finished leaves the old one.
+# thread each; about two hours on two cores. A report that is not finished leaves the old one.
 set -eu
 cd "$(dirname "$0")/.."
 export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE MINGLM_DEVICE=cpu TORCH_DEVICE_BACKEND_AUTOLOAD=0
