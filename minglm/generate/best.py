@@ -53,7 +53,7 @@ def score(decoder: Decoder, encoder: GlyphEncoder, lines: list[str], plans: Tens
     """
     if not lines:
         return torch.zeros(len(plans))
-    device, count = next(decoder.parameters()).device, len(plans)
+    device, count = encoder.embed.weight.device, len(plans)
     drawn = torch.from_numpy(rasters(lines).any(1)).to(device)                   # (S,): no spaces, no ends
     features, _ = glyphs(encoder, [lines])                                       # (1, S, D)
     noise, time = noise.to(device, dtype_of(decoder)), torch.full((1,), START, device=device)
