@@ -220,7 +220,9 @@ def loss_curve(log: str | Path, out: str | Path) -> None:
         return
     figure, axes = plt.subplots(1, len(names), figsize=(2.6 * len(names), 2.2), squeeze=False)
     for axis, name in zip(axes.flat, names):
-        axis.plot([int(r["step"]) for r in rows], [float(r[name]) for r in rows], lw=1)
+        told = [row for row in rows if row[name]]            # edits, for instance, have no preview
+        points = [(int(row["step"]), float(row[name])) for row in told]
+        axis.plot(*zip(*points), lw=1)
         axis.set_title(name.replace("_", " "))
         axis.set_xlabel("step")
     figure.tight_layout()

@@ -24,6 +24,13 @@ def plt():
     plt.close("all")
 
 
+def test_a_log_may_have_gaps(tmp_path, plt):
+    """As that of stage edit-planner, which has a preview at every third step only."""
+    (tmp_path / "log.csv").write_text("step,loss,preview,seconds\n20,3.0,,1\n40,2.0,5.0,2\n60,1.0,,3\n")
+    plot.loss_curve(tmp_path / "log.csv", tmp_path / "loss.png")
+    assert Image.open(tmp_path / "loss.png").size[0] > 100
+
+
 def test_showable_keeps_what_fonts_have():
     assert plot.showable("HELLO 你好\n√") == "HELLO 你好\n√"
     assert plot.showable("A\u9f98B") == "A\u25a1B"  # a rare character: a dragon, doubled

@@ -183,8 +183,8 @@ def train_stage(name: str, make: Callable[[], Stage], done: Callable[[Stage], No
                 return False
     with ranks.leader_first():
         if leader:
-            loss_curve(place / "log.csv", place / "loss.png")
             done(stage)
+            loss_curve(place / "log.csv", place / "loss.png")
             spent = f"{minutes:.0f} minutes of training" if minutes else "trained before"
             print(f"{name}: weights and logs in {folder}, {spent}, "
                   f"peak memory {device.peak_memory() / 2**30:.1f} GiB")
