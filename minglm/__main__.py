@@ -123,6 +123,7 @@ def evaluate(options: argparse.Namespace) -> None:
     from minglm.device import set_threads
     from minglm.files import write_json
     from minglm.generate.pipeline import Pipeline
+    from minglm.generate.request import guided, tries
     from minglm.images import save_image
     from minglm.measure import evaluate as of_prompts
     from minglm.measure import evaluate_edits as of_edits
@@ -145,8 +146,10 @@ def evaluate(options: argparse.Namespace) -> None:
                          "only pipeline can be scored")
     pipe = Pipeline.from_pretrained(options.weights, options.device)
     results, shown, began = [], [], time.monotonic()
-    how = dict(steps=options.steps, guidance=options.guidance, planner_guidance=options.planner_guidance,
-               candidates=options.candidates, enhance=not options.no_enhance)
+    how = dict(steps=options.steps, guidance=options.guidance,
+               planner_guidance=guided(options.planner_guidance, pipe.config, edits or None),
+               candidates=tries(options.candidates, pipe.config, edits or None),
+               enhance=not options.no_enhance)
     with tqdm(total=len(prompts), desc="judging", unit="prompt", disable=options.json) as bar:
         for _, prompt, pictures, scores in module.evaluate(pipe, prompts, options.seed, columns, **how):
             results.append((prompt, scores))

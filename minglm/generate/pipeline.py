@@ -156,7 +156,9 @@ class Pipeline:
                       for some in sources.per_prompt(image, len(prompts))]
             asked = self.understand(repeat(prompts, each), one_each(seed, count), height, width, enhance,
                                     repeat(images, each))
-            candidates = tries(candidates, self.config, asked.lines, image, temperature)
+            candidates = tries(candidates, self.config, image)
+            if not any(asked.lines) or temperature == 0:     # nothing tells plans apart, or all are the same
+                candidates = 1
             rows, columns = asked.height // cell, asked.width // cell
             planner_seed = seed if planner_seed is None else seed_or_seeds(planner_seed, count)
             shape = (self.config.vae.channels, asked.height // scale, asked.width // scale)

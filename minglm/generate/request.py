@@ -60,17 +60,16 @@ def guided(weight: float | None, config: Config, image: object = None) -> float:
     return real("planner_guidance", weight, -100, 100)
 
 
-def tries(count: int | None, config: Config, lines: list[list[str]], image: object, temperature: float
-          ) -> int:
-    """How many plans to draw for a picture: `count`, or what is usual; 1 if nothing tells them apart. Raises
-    ValueError for several if the decoder cannot tell which is best."""
+def tries(count: int | None, config: Config, image: object = None) -> int:
+    """How many plans to draw for a picture: `count`, or what is usual. Raises ValueError for no such number,
+    or for several if the decoder cannot tell which is best."""
     judges = config.decoder.aligned is not None
-    if count is None:                        # for edits: not tried
-        count = CANDIDATES if config.posters and judges and image is None else 1
+    if count is None:                        # edits: not tried
+        return CANDIDATES if config.posters and judges and image is None else 1
     if whole("candidates", count, 1, 1000) > 1 and not judges:
         raise ValueError(f"candidates {count}: the decoder of the {config.name} weights was not taught where "
                          "letters stand, so it cannot choose a plan; only 1 is possible")
-    return count if any(lines) and temperature > 0 else 1
+    return count
 
 
 def unconditional(prompt: str, config: Config) -> str:
