@@ -1,9 +1,10 @@
 """Several candidate plans of a picture: the best is the one on which the decoder finds its letters.
 
-A planner may leave out a letter or a line, and its own likelihood does not tell. The decoder does: it knows
-the words, and one of its blocks is taught to attend from every image token to the letter that stands there
-(training/stage_decoder.py). A letter for which a plan has no place is attended to by no image token, before
-anything is painted. So one pass per plan, on pure noise, ranks the plans.
+A planner may leave out a letter or a line, or spoil the whole picture. The decoder knows the words, and one
+of its blocks is taught to attend from every image token to the letter that stands there
+(training/stage_decoder.py). A letter for which a plan has no place gets less of that attention, before
+anything is painted. So one pass per plan, on pure noise, ranks the plans. It errs: attention without a place
+to be may gather anywhere.
 
 Shapes: K candidates · C latent channels · h, w id grid (latents are 4 h x 4 w) · H heads · N image tokens ·
 S glyph tokens · B pictures.
