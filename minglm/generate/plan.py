@@ -29,7 +29,8 @@ from minglm.model import flow
 from minglm.model.layers import KVCache
 from minglm.model.ops import attention, rms_norm, swiglu
 from minglm.model.ops_cpu import onednn
-from minglm.model.planner import Grid, Planner, PlannerBlock
+from minglm.model.planner import Planner, PlannerBlock
+from minglm.model.prompt import Grid
 from minglm.model.rotary import rotate_, signed
 
 Generators = list[torch.Generator] | torch.Generator

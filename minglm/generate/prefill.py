@@ -12,7 +12,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from minglm.model.copying import old_ids
 from minglm.model.layers import KVCache
-from minglm.model.planner import Grid, Planner, positions
+from minglm.model.planner import Planner, positions
+from minglm.model.prompt import Grid
 
 
 def prefill(planner: Planner, prompts: list[list[int]], grids: list[Grid], parts: list | None, total: int

@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-Grid = tuple[int, int]
+from minglm.model.prompt import Grid
 
 
 class Copying(nn.Module):

@@ -20,9 +20,9 @@ from minglm.config import PlannerConfig
 from minglm.model.copying import Copying, old_ids
 from minglm.model.layers import KVCache, Linear, RMSNorm, round_up, side_by_side
 from minglm.model.ops import attention, swiglu
+from minglm.model.prompt import Grid
 from minglm.model.rotary import frequencies, rotate
 
-Grid = tuple[int, int]
 EMBEDDING = 0.5                              # the deviation of a new embedding's entries
 RESIDUAL = 0.3                               # the weight of a new norm at the end of half a block
 

@@ -14,8 +14,10 @@ from torch import Tensor
 from minglm.config import PlannerConfig
 from minglm.model.bpe import BPE
 
+Grid = tuple[int, int]                       # rows and columns of ids
 
-def preview_grid(rows: int, columns: int, tokens: int) -> tuple[int, int]:
+
+def preview_grid(rows: int, columns: int, tokens: int) -> Grid:
     """The (rows, columns) of the preview: the aspect ratio of the large grid, at about `tokens` ids."""
     ratio, side = (rows / columns) ** 0.5, tokens ** 0.5
     return max(1, int(ratio * side)), max(1, int(side / ratio))
@@ -27,7 +29,7 @@ def text_offset(bpe: BPE, config: PlannerConfig) -> int:
     return 0 if bpe.has_codes else config.vision_vocab
 
 
-def prompt_ids(bpe: BPE, prompt: str, rows: int, columns: int, preview: tuple[int, int] | None,
+def prompt_ids(bpe: BPE, prompt: str, rows: int, columns: int, preview: Grid | None,
                offset: int, boi: int, specials: bool = False) -> list[int]:
     """`PROMPT<sop>rows columns<eop><sop>rows columns<eop><boi>`: text, large grid, preview grid.
 
@@ -50,7 +52,7 @@ def with_sources(sources: list[Tensor], text: list[int], config: PlannerConfig) 
     return ids + text, [*parts, len(text)]
 
 
-def source_places(shapes: list[tuple[int, int]]) -> list[int]:
+def source_places(shapes: list[Grid]) -> list[int]:
     """Where in the ids of `with_sources` those of the source images stand, whose grids have these shapes."""
     places, at = [], 0
     for rows, columns in shapes:
