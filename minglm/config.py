@@ -85,7 +85,6 @@ class PlannerConfig:
     preview_weight: float = 2.0              # its weight in the loss, against 1 for the large grid
     exact: bool = False                      # see above (glm_image)
     spelled: bool = False                    # quoted texts are read byte by byte (model/spelling.py)
-    copies: bool = False                     # edits may copy ids of the old picture (model/copying.py)
 
     @property
     def boi(self) -> int:
@@ -157,7 +156,7 @@ class Config:
     flow: FlowConfig = field(default_factory=FlowConfig)
     max_side: int = 256                      # longest image side, in pixels
     posters: bool = True                     # paints the poster world only (glm_image: no)
-    edits: bool = False                      # of posters: weights trained by the edit stages
+    edits: bool = False                      # there are adapters that edit posters (model/editing.py)
 
     @property
     def cell(self) -> int:
@@ -170,7 +169,7 @@ class Config:
         ours = {"the VAE is not an AutoencoderConfig": not isinstance(self.vae, AutoencoderConfig),
                 "glyph.places is on": self.glyph.places, "decoder.quarters is on": self.decoder.quarters,
                 "decoder.middle is set": self.decoder.middle is not None,
-                "planner.spelled is on": self.planner.spelled, "planner.copies is on": self.planner.copies}
+                "planner.spelled is on": self.planner.spelled}
         return [what for what, is_so in ours.items() if is_so]
 
     def to_dict(self) -> dict:

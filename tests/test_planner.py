@@ -14,6 +14,7 @@ from minglm.generate import plan
 from minglm.generate.plan import choose, sample_ids
 from minglm.images import to_tensor
 from minglm.model import weights
+from minglm.model.copying import Copying
 from minglm.model.layers import KVCache
 from minglm.model.planner import Planner, positions
 from minglm.model.prompt import with_sources
@@ -21,15 +22,27 @@ from minglm.training import cooccurrence
 from minglm.training.batches import drawn
 from minglm.training.cooccurrence import pmi
 
-CONFIG = replace(preset("tiny").planner, codebook=40, vision_vocab=48, vocab=90, copies=True)
+CONFIG = replace(preset("tiny").planner, codebook=40, vision_vocab=48, vocab=90)
 GRIDS = [(2, 2), (3, 4)]
 
 
 @pytest.fixture(scope="module")
 def planner():
     torch.manual_seed(0)
-    model = Planner(CONFIG).eval().requires_grad_(False)
-    for p in model.parameters():
+    return filled(Planner(CONFIG))
+
+
+@pytest.fixture(scope="module")
+def copier():
+    """A planner that edits."""
+    torch.manual_seed(0)
+    model = Planner(CONFIG)
+    model.copying = Copying(CONFIG.width)
+    return filled(model)
+
+
+def filled(model):
+    for p in model.eval().requires_grad_(False).parameters():
         p.add_(0.3 * torch.randn_like(p))
     return model
 
@@ -117,39 +130,37 @@ def test_one_new_token_is_what_the_whole_forward_gives(planner, rows, filled, ho
 
 # ---------------------------------------------------------------- copying
 
-def test_a_new_planner_does_not_copy():
-    """It is the planner that it would be without, to which only the maps are added."""
+def test_a_new_pointer_copies_nothing():
+    """It is the planner that it would be without a pointer."""
     torch.manual_seed(3)
-    with_it = Planner(CONFIG).eval()
-    without = Planner(replace(CONFIG, copies=False)).eval()
-    without.load_state_dict({k: v for k, v in with_it.state_dict().items() if not k.startswith("copying.")})
+    planner = Planner(CONFIG).eval()
     g = torch.Generator().manual_seed(1)
     source, large = (torch.randint(CONFIG.codebook, (2, 3), generator=g) for _ in range(2))
     start, parts = with_sources([source], prompt(6), CONFIG)
-    both = [model.predict([start], None, large[None], [parts])[0] for model in (with_it, without)]
-    assert torch.equal(*both)
-    vote = with_it.copying.vote
-    nn.init.constant_(vote.bias, 2.0)                            # a vote of 2 for each old id, and for nothing else
-    more = with_it.predict([start], None, large[None], [parts])[0] - both[0]
+    without = planner.predict([start], None, large[None], [parts])[0]
+    planner.copying = Copying(CONFIG.width)
+    assert torch.equal(planner.predict([start], None, large[None], [parts])[0], without)
+    nn.init.constant_(planner.copying.vote.bias, 2.0)            # a vote of 2 for each old id, and for nothing else
+    more = planner.predict([start], None, large[None], [parts])[0] - without
     wanted = 2.0 * F.one_hot(source.flatten(), CONFIG.vision_vocab)
     assert torch.allclose(more[0, :6], wanted.float(), atol=1e-5) and not more[0, 6].any()
 
 
 @pytest.mark.parametrize("how", ["fast", "plain"])
-def test_sampling_copies_as_training_does(planner, how, monkeypatch):
+def test_sampling_copies_as_training_does(copier, how, monkeypatch):
     """Cached and in a batch as without a cache and alone."""
     if how == "plain":
         monkeypatch.setattr(plan, "stepper", plan.plain_stepper)
     g = torch.Generator().manual_seed(4)
     sources = [torch.randint(CONFIG.codebook, shape, generator=g) for shape in ((2, 3), (1, 2), (2, 3))]
     asked = [with_sources(some, prompt(n, n), CONFIG) for some, n in ((sources[:1], 6), (sources[1:2], 4), (sources[1:], 7), ([], 5))]
-    together = sample_ids(planner, [ids for ids, _ in asked], [(2, 3)], generators(0, 1, 2, 3), 0, parts=[parts for _, parts in asked])[0]
+    together = sample_ids(copier, [ids for ids, _ in asked], [(2, 3)], generators(0, 1, 2, 3), 0, parts=[parts for _, parts in asked])[0]
     for i, ((ids, parts), old) in enumerate(zip(asked, (sources[0], None, sources[2], None))):
         old, drawn = [-1] * 7 if old is None else [*old.flatten().tolist(), -1], torch.zeros(2, 3, dtype=torch.long)
         for cell in range(6):
-            drawn.view(-1)[cell] = by_hand(planner, ids, parts, drawn, old)[0][cell, :CONFIG.codebook].argmax()
+            drawn.view(-1)[cell] = by_hand(copier, ids, parts, drawn, old)[0][cell, :CONFIG.codebook].argmax()
         assert torch.equal(together[i], drawn)
-    assert not torch.equal(together[0], sample_ids(planner, [asked[0][0]], [(2, 3)], generators(0), 0)[0][0])
+    assert not torch.equal(together[0], sample_ids(copier, [asked[0][0]], [(2, 3)], generators(0), 0)[0][0])
 
 
 # ---------------------------------------------------------------- generation
@@ -317,20 +328,20 @@ def by_hand(planner, start, parts, grid, old):
     return planner.scores(x, torch.tensor(old)), torch.tensor(target)
 
 
-def test_loss_without_a_preview_and_with_source_images(planner):
+def test_loss_without_a_preview_and_with_source_images(copier):
     """As in editing: the ids of pictures stand in the prompt, and no preview comes before the large grid."""
     g = torch.Generator().manual_seed(1)
     sources = [torch.randint(CONFIG.codebook, shape, generator=g) for shape in ((1, 2), (2, 3), (2, 3))]
     edit = with_sources(sources, prompt(6), CONFIG)
     plain = prompt(4, 1), [4]
     large = torch.randint(CONFIG.codebook, (2, 2, 3), generator=g)
-    value, stats = planner.loss([edit[0], plain[0]], None, large, parts=[edit[1], plain[1]])
+    value, stats = copier.loss([edit[0], plain[0]], None, large, parts=[edit[1], plain[1]])
     old = [[*sources[1].flatten().tolist(), -1], [-1] * 7]       # of the first one that has the shape of the new
-    losses = [F.cross_entropy(*by_hand(planner, *some, grid, ids)) for some, grid, ids in zip((edit, plain), large, old)]
+    losses = [F.cross_entropy(*by_hand(copier, *some, grid, ids)) for some, grid, ids in zip((edit, plain), large, old)]
     assert abs(value - sum(losses) / 2) < 1e-5 and "preview" not in stats
-    logits, target = planner.predict([edit[0], plain[0]], None, large, [edit[1], plain[1]])
-    assert torch.allclose(logits[0], by_hand(planner, *edit, large[0], old[0])[0], atol=1e-4)
-    moved, _ = planner.loss([edit[0], plain[0]], None, large)    # sources taken for text stand elsewhere
+    logits, target = copier.predict([edit[0], plain[0]], None, large, [edit[1], plain[1]])
+    assert torch.allclose(logits[0], by_hand(copier, *edit, large[0], old[0])[0], atol=1e-4)
+    moved, _ = copier.loss([edit[0], plain[0]], None, large)    # sources taken for text stand elsewhere
     assert abs(moved - value) > 1e-4
 
 

@@ -1,23 +1,31 @@
 """Editing, trained and painted: sources reach the right samples, and nothing else."""
 
+import shutil
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import nn
 
 from minglm.config import preset
 from minglm.device import Device, pick
+from minglm.generate.pipeline import Pipeline
 from minglm.generate.request import STRANGE
 from minglm.generate.sources import is_poster
 from minglm.images import to_tensor
 from minglm.measure import evaluate_edits
+from minglm.model import lora
+from minglm.model.copying import Copying
 from minglm.model.decoder import dealt
+from minglm.model.editing import Editing
 from minglm.training.recipe import RECIPES
 from minglm.training.references import references
-from minglm.training.stage_edit import POSTERS, edits
-from minglm.training.stages import build
+from minglm.training.stage_edit import edits
+from minglm.training.stages import build, finish
 from minglm.world.draw import draw
 from minglm.world.edit_prompts import load_edits
 from minglm.world.edits import KINDS, edit
@@ -116,22 +124,89 @@ def test_a_batch_of_edits_is_of_one_size_and_of_one_or_several_pictures():
     assert kinds == set(KINDS)
 
 
-def test_every_third_step_of_the_planner_draws_posters(folder):
-    made = stage("edit-planner", folder)
-    previews = [made.batch(step)["preview"] is not None for step in range(6)]
-    assert previews == [step % POSTERS == 0 for step in range(6)]
-
-
 def test_the_unconditional_branch_of_the_decoder_has_no_sources(folder):
     made, seen = stage("edit-decoder", folder, batch=30), []
     for step in range(6):
         b = made.batch(step)
         words = b["tokens"].sum(1) > 1                                           # more than the end of an empty string
-        seen += list(zip((words | b["keep"]).tolist(), b["memory_mask"].any(1).tolist(), range(30)))
-    edited = [(told, sources) for told, sources, i in seen if i < 20]            # then come posters
-    assert not any(sources for _, sources, i in seen if i >= 20)
-    assert all(sources for told, sources in edited if told)
-    assert {sources for told, sources in edited} == {True, False}
+        seen += zip((words | b["keep"]).tolist(), b["memory_mask"].any(1).tolist())
+    assert all(sources for told, sources in seen if told)
+    assert {sources for told, sources in seen if not told} == {False, True}      # an edit may quote nothing
+
+
+@pytest.mark.parametrize("name, part", [("edit-planner", "planner"), ("edit-decoder", "decoder")])
+def test_only_adapters_are_trained(name, part, folder):
+    made = stage(name, folder)
+    trained = {key for key, p in made.model.named_parameters() if p.requires_grad}
+    pointer = {"copying.hint.weight", "copying.vote.weight", "copying.vote.bias"}
+    assert {key for key in trained if "lora_" not in key} == (pointer if part == "planner" else set())
+    loss, _ = made.loss(made.batch(0))
+    loss.backward()
+    assert all(p.grad is not None for p in made.model.parameters() if p.requires_grad)
+
+
+def test_edits_are_saved_loaded_and_leave_posters_alone(pipe, folder, tmp_path):
+    """What the stages finish is on while a picture is edited, and only then."""
+    there = tmp_path / "weights"
+    shutil.copytree(folder, there)
+    poster, asked = draw(1, 2, 128, 128).image, "make the background blue"
+    for name in ("edit-planner", "edit-decoder"):
+        with pytest.raises(ValueError, match="not trained to edit"):
+            painted(Pipeline.from_pretrained(there, "cpu"), asked, poster)
+        made = stage(name, there)
+        torch.manual_seed(1)
+        for p in made.model.parameters():
+            p.data += 0.05 * torch.randn_like(p) * p.requires_grad
+        finish(made, preset("tiny"), there)
+    loaded = Pipeline.from_pretrained(there, "cpu")
+    weights = {part: {k: v.clone() for k, v in getattr(loaded, part).state_dict().items()} for part in ("planner", "decoder")}
+    plain = 'A red poster with the words "Hi"'
+    drawn = [each(plain, steps=2, progress=False).images[0].tobytes() for each in (pipe, loaded)]
+    assert drawn[0] == drawn[1]
+    edited = painted(loaded, asked, poster)
+    with pytest.raises(ValueError):
+        painted(loaded, asked, [poster] * 5)                                     # it is off again after an error
+    for part, before in weights.items():
+        after = getattr(loaded, part).state_dict()
+        assert after.keys() == before.keys() and all(torch.equal(after[key], before[key]) for key in before)
+    # what was trained is what edits: the stage's own modules, in half precision, paint the same
+    trained = made.model.decoder.half().float()
+    loaded.editing.adapters.pop("decoder")
+    first, loaded.decoder = loaded.decoder, trained
+    assert same(painted(loaded, asked, poster, prior_ids=edited.plan).images[0], edited.images[0])
+    loaded.decoder = first
+    assert not same(painted(loaded, asked, poster, prior_ids=edited.plan).images[0], edited.images[0])
+    again = tmp_path / "again"
+    Pipeline.from_pretrained(there, "cpu").save_pretrained(again)
+    assert same(painted(Pipeline.from_pretrained(again, "cpu"), asked, poster).images[0], edited.images[0])
+
+
+@pytest.mark.parametrize("file, harm, said", [
+    ("copying.safetensors", lambda path: path.unlink(), "incomplete weights: .*copying.safetensors is missing"),
+    ("copying.safetensors", lambda path: path.write_bytes(b"no"), "cannot read .*copying.safetensors"),
+    ("adapter_model.safetensors", lambda path: save_file(load_file(path) | {"x": torch.ones(1)}, path), "unexpected x"),
+])
+def test_damaged_adapters_are_named(pipe, tmp_path, file, harm, said):
+    models = {part: deepcopy(getattr(pipe, part)) for part in ("planner", "decoder")}
+    adapters = {part: lora.create(model, 2) for part, model in models.items()}
+    Editing(**models, adapters=adapters, copying=Copying(pipe.config.planner.width)).save(tmp_path, "tiny")
+    harm(tmp_path / "edits" / "planner" / file)
+    with pytest.raises(ValueError, match=said):
+        Editing.load(tmp_path, pipe.planner, pipe.decoder)
+
+
+def test_other_adapters_stay_on_while_pictures_are_edited(pipe):
+    planner, decoder = deepcopy(pipe.planner), deepcopy(pipe.decoder)
+    own = lora.create(planner, 2)
+    layer = next(iter(own.values()))
+    nn.init.normal_(layer.lora_B.weight)
+    x = torch.randn(3, layer.base.in_features)
+    delta = lora.LoRALinear(layer.base, 2, 4.0)
+    nn.init.normal_(delta.lora_B.weight)
+    before = layer(x)
+    with Editing(planner, decoder, dict(planner=dict(some=delta))).on():
+        assert torch.allclose(layer(x), before + delta.scale * x @ delta.lora_A.weight.T @ delta.lora_B.weight.T, atol=1e-4)
+    assert torch.equal(layer(x), before)
 
 
 def test_letters_are_aligned_where_the_target_has_them():

@@ -43,6 +43,7 @@ from minglm.model import flow
 from minglm.model import weights as disk
 from minglm.model.bpe import BPE
 from minglm.model.decoder import Memory
+from minglm.model.editing import Editing
 from minglm.model.prompt import preview_grid, prompt_ids, text_offset, with_sources
 from minglm.published import snapshot
 from minglm.validate import real, seed_or_seeds, whole
@@ -60,7 +61,7 @@ class Pipeline:
         parts = {name: part.to(device.device) for name, part in parts.items()}
         self.vae, self.tokenizer, self.planner = parts["vae"], parts["tokenizer"], parts["planner"]
         self.glyph, self.decoder = parts["glyph"], parts["decoder"]
-        self.adapters = Adapters(self.planner, self.decoder)
+        self.adapters, self.editing = (kind(self.planner, self.decoder) for kind in (Adapters, Editing))
 
     @classmethod
     def from_pretrained(cls, weights: str | Path = "mini", device: str | Device = "auto",
@@ -70,7 +71,11 @@ class Pipeline:
         device = pick(device)
         if snapshot.is_snapshot(weights):
             return cls(*snapshot.load(weights, dtype), device)
-        return cls(*disk.load(disk.find(weights)), device)
+        folder = disk.find(weights)
+        pipe = cls(*disk.load(folder), device)
+        if pipe.config.edits:
+            pipe.editing = Editing.load(folder, pipe.planner, pipe.decoder)
+        return pipe
 
     def save_pretrained(self, folder: str | Path, layout: str = "minglm") -> None:
         """Write every part to `folder`: in half precision, or, with layout="published", in its own precision,
@@ -80,6 +85,8 @@ class Pipeline:
         save = snapshot.save if layout == "published" else disk.save
         with self.adapters.merged():
             save(folder, self.config, self.bpe, {name: getattr(self, name) for name in disk.PARTS})
+        if layout == "minglm":
+            self.editing.save(Path(folder), self.config.name)
 
     def load_lora(self, folder: str | Path, scale: float = 1.0, merge: bool = False) -> None:
         """Put the LoRA adapters of a folder on planner and decoder: see Adapters.load."""
@@ -142,7 +149,7 @@ class Pipeline:
         consecutive.
         Raises ValueError for bad input.
         """
-        with usual_defaults():
+        with usual_defaults(), self.editing.on(image is not None):
             # 1. Validate every argument before any work starts.
             prompts = as_list(prompt)
             each, steps = whole("images_per_prompt", images_per_prompt, 1), whole("steps", steps, 1, 1000)

@@ -28,7 +28,8 @@ def paint(pipe: Pipeline, column: str, edits: list[Edit], seed: int, **how) -> l
         return pipe.reconstruct(target)
     images = [[scene.image for scene in edit.sources] for edit in edits]
     if column == "decoder":
-        return from_ids(pipe, target, edits, images, seed, **how)
+        with pipe.editing.on():
+            return from_ids(pipe, target, edits, images, seed, **how)
     size = edits[0].height, edits[0].width
     return pipe([edit.instruction for edit in edits], *size, image=images, seed=seed, progress=False,
                 **how).images

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -25,14 +26,16 @@ MORE = ("use_dora", "use_rslora", "fan_in_fan_out", "lora_bias", "rank_pattern",
         "modules_to_save", "layers_to_transform", "layers_pattern", "layer_replication", "target_parameters")
 
 
-def save(model: nn.Module, folder: Path, weights: str) -> None:
-    """Write the adapter that is on a model, in single precision. weights: the name of those it belongs to."""
-    adapter = {name: module for name, module in model.named_modules() if isinstance(module, LoRALinear)}
+def save(model: nn.Module, folder: Path, weights: str, adapter: Adapter | None = None,
+         dtype: torch.dtype = torch.float32) -> None:
+    """Write an adapter of a model; None: the one that is on it. weights: the name of those it belongs to."""
+    if adapter is None:
+        adapter = {name: module for name, module in model.named_modules() if isinstance(module, LoRALinear)}
     layer = next(iter(adapter.values()))
     tensors = {}
     for name, each in adapter.items():
         for side, matrix in (("A", each.lora_A), ("B", each.lora_B)):
-            tensors[key(name, side)] = matrix.weight.detach().cpu().float().contiguous()
+            tensors[key(name, side)] = matrix.weight.detach().cpu().to(dtype).contiguous()
     write_json(folder / CONFIG, dict(
         peft_type="LORA", task_type=None, inference_mode=True, base_model_name_or_path=weights,
         auto_mapping=dict(base_model_class=type(model).__name__, parent_library=type(model).__module__),

@@ -98,7 +98,7 @@ class Planner(nn.Module):
                 nn.init.normal_(module.weight, std=0.02)
                 if getattr(module, "bias", None) is not None:
                     nn.init.zeros_(module.bias)
-        self.copying = Copying(config.width) if config.copies else None
+        self.copying: Copying | None = None      # while it edits: see editing.py
 
     def rotary(self, place: Tensor) -> tuple[Tensor, Tensor]:
         """place (B, 3, N) -> cosines and sines (B, 1, N, R); each frequency belongs to one axis."""
@@ -164,8 +164,8 @@ class Planner(nn.Module):
         if sources:
             ids = filled(ids, *sources)
         old = full = None
-        if self.copying is not None:         # posters, too, have none to copy: every weight has a gradient
-            old = old_ids(ids, parts or [[]] * len(prompts), shapes[-1], count)  # (B, T)
+        if self.copying is not None and parts:
+            old = old_ids(ids, parts, shapes[-1], count)                         # (B, T)
             full = torch.full_like(ids, -1).scatter(1, where, old)               # (B, N)
         features = self(ids, place.to(device), old=full)                         # (B, N, D)
         return features, where[:, 0], target, old

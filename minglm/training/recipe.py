@@ -98,8 +98,9 @@ RECIPES = {
         "decoder-letters": Recipe(steps=2000, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
         "decoder-lines": Recipe(steps=1800, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
         "decoder-wide": Recipe(steps=1550, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
-        "edit-planner": Recipe(steps=3000, batch=32, lr=5e-4, muon_lr=2e-3),
-        "edit-decoder": Recipe(steps=3000, batch=32, lr=5e-4, muon_lr=2e-3),
+        # adapters
+        "edit-planner": Recipe(steps=4400, batch=32, lr=3e-3, weight_decay=0.0, decay=0.5),
+        "edit-decoder": Recipe(steps=2000, batch=32, lr=2e-3, weight_decay=0.0, decay=0.5),
         # on a person's own pictures: all weights by small steps, or adapters by larger ones
         "finetune-planner": Recipe(steps=400, batch=16, lr=2e-4, warmup=20, ema=0.99),
         "finetune-decoder": Recipe(steps=400, batch=16, lr=2e-4, warmup=20, ema=0.99),
@@ -122,8 +123,8 @@ RECIPES = {
         "decoder-letters": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
         "decoder-lines": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
         "decoder-wide": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
-        "edit-planner": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
-        "edit-decoder": Recipe(steps=100, batch=12, lr=1e-3, muon_lr=2e-3, warmup=10),
+        "edit-planner": Recipe(steps=100, batch=16, lr=5e-3, weight_decay=0.0, warmup=10),
+        "edit-decoder": Recipe(steps=100, batch=12, lr=5e-3, weight_decay=0.0, warmup=10),
         "finetune-planner": Recipe(steps=60, batch=8, lr=1e-3, warmup=5, ema=0.9),
         "finetune-decoder": Recipe(steps=60, batch=8, lr=1e-3, warmup=5, ema=0.9),
         "lora-planner": Recipe(steps=60, batch=8, lr=5e-3, weight_decay=0.0, warmup=5, ema=0.9),

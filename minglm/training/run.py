@@ -134,7 +134,7 @@ def earlier_run(found: dict[str, list[Path]], folder: Path, options: argparse.Na
 def left_behind(name: str, folder: Path) -> list[Path]:
     """The folders of a stage with logs and checkpoints, or weights, in them. Of a part that several stages
     train in turn, the first owns the weights."""
-    mine = [part for part in OUTPUTS[name] if next(n for n in STAGES if part in OUTPUTS[n]) == name]
+    mine = [part for part in OUTPUTS[name] if next(n for n in OUTPUTS if part in OUTPUTS[n]) == name]
     folders = folder / "training" / name, *(folder / part for part in mine)
     return [path for path in folders if any(file.is_file() for file in path.rglob("*"))]
 

@@ -13,9 +13,8 @@ import torch
 from minglm.config import Config, DecoderConfig
 from minglm.device import Device
 from minglm.files import read_json
-from minglm.model import weights
+from minglm.model import editing, weights
 from minglm.model.bpe import BPE
-from minglm.model.planner import Planner
 from minglm.training.batches import SEEDS, pixels
 from minglm.training.recipe import DECODERS, PLANNERS, Recipe, Stage
 from minglm.training.stage_decoder import decoder_stage
@@ -37,8 +36,9 @@ NEEDS |= {"edit-planner": ("tokenizer", "planner"), "edit-decoder": ("vae", "tok
           "grpo-planner": ("vae", "tokenizer", "glyph", "planner", "decoder"),
           "grpo-decoder": ("vae", "tokenizer", "glyph", "decoder")}
 OUTPUTS = {name: (name,) for name in STAGES}
-OUTPUTS |= dict.fromkeys((*PLANNERS, "edit-planner", "grpo-planner"), ("planner",))
-OUTPUTS |= dict.fromkeys((*DECODERS, "edit-decoder", "grpo-decoder"), ("decoder", "glyph"))
+OUTPUTS |= dict.fromkeys((*PLANNERS, "grpo-planner"), ("planner",))
+OUTPUTS |= dict.fromkeys((*DECODERS, "grpo-decoder"), ("decoder", "glyph"))
+OUTPUTS |= {name: (f"{editing.FOLDER}/{name.removeprefix('edit-')}",) for name in EDITS}
 
 
 def known(name: str) -> str:
@@ -65,15 +65,14 @@ def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Pat
         return glyph_stage(config, device, recipe)
     tokenizer = weights.load_part(folder, "tokenizer", config)
     if name in PLANNERS:
-        planner = None if name == "planner" else load_planner(folder, config)
+        planner = None if name == "planner" else weights.load_part(folder, "planner", config)
         bpe = weights.load_text(folder, config)
         return planner_stage(name, config, device, recipe, bpe, tokenizer, planner)
     if name == "edit-planner":
         return edit_planner_stage(config, device, recipe, weights.load_text(folder, config), tokenizer,
-                                  load_planner(folder, config))
+                                  weights.load_part(folder, "planner", config))
     if name in REWARDS:
-        parts = {part: load_planner(folder, config) if part == "planner" else
-                 weights.load_part(folder, part, config) for part in NEEDS[name]}
+        parts = {part: weights.load_part(folder, part, config) for part in NEEDS[name]}
         if name == "grpo-decoder":
             return grpo_decoder_stage(config, device, recipe, parts)
         return grpo_planner_stage(config, device, recipe, weights.load_text(folder, config), parts)
@@ -87,23 +86,17 @@ def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Pat
     return decoder_stage(name, config, device, recipe, vae, tokenizer, glyph, decoder)
 
 
-def load_planner(folder: Path, config: Config) -> Planner:
-    """The planner of a folder as it is there: one that has learned to edit can copy, others cannot."""
-    copies = read_json(folder / "planner" / "config.json").get("copies", False)
-    planner = replace(config.planner, copies=copies)
-    return weights.load_part(folder, "planner", replace(config, planner=planner))
-
-
 def finish(stage: Stage, config: Config, folder: Path) -> None:
     """Write what `stage` has trained as weights that a pipeline, and the next stages, can load."""
     model, name = stage.model, stage.name
     if name == "vae":
         model.normalise(pixels([draw(0, i) for i in range(512)]).to(model.mean.device))
-    for part in OUTPUTS[name]:               # a model of several parts has each under its name
-        trained = getattr(model, part, model)
-        if part == "planner":
-            config = replace(config, planner=trained.config)
-        weights.save_part(folder, part, trained, config)
-    path = folder / "config.json"            # what has learned to edit can edit after other stages, too
-    edits = name in EDITS or path.is_file() and read_json(path).get("edits", False)
-    weights.save_config(folder, replace(config, edits=edits))
+    if name == "edit-planner":
+        editing.save_part(folder, "planner", model, config.name, copying=model.copying)
+    elif name == "edit-decoder":
+        editing.save_part(folder, "decoder", model.decoder, config.name)
+    else:
+        for part in OUTPUTS[name]:           # a model of several parts has each under its name
+            weights.save_part(folder, part, getattr(model, part, model), config)
+    # what has learned to edit can edit after other stages, too
+    weights.save_config(folder, replace(config, edits=editing.are_there(folder)))
