@@ -20,24 +20,10 @@ from tqdm import tqdm
 
 from minglm.config import Config
 from minglm.device import Device, pick, usual_defaults
-from minglm.generate import best, paint, sources
+from minglm.generate import best, paint, request, sources
 from minglm.generate.adapters import Adapters
 from minglm.generate.plan import Generators, sample_ids
-from minglm.generate.request import (
-    MOST_PROMPT_IDS,
-    Output,
-    Understood,
-    as_list,
-    given_ids,
-    guided,
-    one_each,
-    repeat,
-    sampling,
-    tries,
-    unconditional,
-    understood,
-    validate,
-)
+from minglm.generate.request import Output, Understood, one_each, repeat, understood
 from minglm.images import open_image, to_images, to_tensor
 from minglm.model import flow
 from minglm.model import weights as disk
@@ -151,11 +137,12 @@ class Pipeline:
         """
         with usual_defaults(), self.editing.on(image is not None):
             # 1. Validate every argument before any work starts.
-            prompts = as_list(prompt)
+            prompts = request.as_list(prompt)
             each, steps = whole("images_per_prompt", images_per_prompt, 1), whole("steps", steps, 1, 1000)
-            validate(prompts, height, width, self.config)
+            request.validate(prompts, height, width, self.config)
             guidance = real("guidance", guidance, -100, 100)
-            how = sampling(temperature, top_p, top_k, guided(planner_guidance, self.config, image))
+            weight = request.guided(planner_guidance, self.config, image)
+            how = request.sampling(temperature, top_p, top_k, weight)
             how["progress"] = progress
             count, cell, scale = each * len(prompts), self.config.cell, self.config.vae.scale
             seed = seed_or_seeds(seed, count)
@@ -163,7 +150,7 @@ class Pipeline:
                       for some in sources.per_prompt(image, len(prompts))]
             asked = self.understand(repeat(prompts, each), one_each(seed, count), height, width, enhance,
                                     repeat(images, each))
-            candidates = tries(candidates, self.config, image)
+            candidates = request.tries(candidates, self.config, image)
             if not any(asked.lines) or temperature == 0:     # nothing tells plans apart, or all are the same
                 candidates = 1
             rows, columns = asked.height // cell, asked.width // cell
@@ -172,7 +159,7 @@ class Pipeline:
             if latents is not None and tuple(latents.shape) != (count, *shape):
                 raise ValueError(f"latents of shape {tuple(latents.shape)}: {(count, *shape)} is needed")
             if prior_ids is not None:
-                given = given_ids(prior_ids, count, rows, columns, self.config.decoder.codebook)
+                given = request.given_ids(prior_ids, count, rows, columns, self.config.decoder.codebook)
             for note in dict.fromkeys(asked.notes) if progress else ():
                 print(f"minglm: {note}", file=sys.stderr)
 
@@ -222,17 +209,18 @@ class Pipeline:
 
         With pictures to edit there is no preview, (B, 0, 0). generators, guidance: as in `sample_ids`.
         """
-        how, planner = sampling(temperature, top_p, top_k, guidance), self.planner.config
+        how, planner = request.sampling(temperature, top_p, top_k, guidance), self.planner.config
         read = read or [[] for _ in prompts]
         preview = None if any(read) else preview_grid(rows, columns, planner.preview_tokens)
         offset = text_offset(self.bpe, planner)
         if guidance != 1:                    # the unconditional branch
-            prompts, read = [*prompts, *(unconditional(p, self.config) for p in prompts)], read * 2
+            without = [request.unconditional(p, self.config, some) for p, some in zip(prompts, read)]
+            prompts, read = [*prompts, *without], read * 2
         texts = [prompt_ids(self.bpe, p, rows, columns, preview, offset, planner.boi, self.specials)
                  for p in prompts]
         longest = max(map(len, texts))
-        if self.config.posters and longest > MOST_PROMPT_IDS:
-            raise ValueError(f"a prompt of {longest} ids is too long: at most {MOST_PROMPT_IDS}")
+        if self.config.posters and longest > request.MOST_PROMPT_IDS:
+            raise ValueError(f"a prompt of {longest} ids is too long: at most {request.MOST_PROMPT_IDS}")
         ids, parts = zip(*(with_sources([s.ids for s in some], text, planner)
                            for some, text in zip(read, texts)))
         with tqdm(desc="planning", unit="id", disable=not progress, leave=False) as bar:

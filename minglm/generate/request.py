@@ -5,7 +5,7 @@ Shapes: B pictures · h, w id grid · p, q preview grid.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -72,11 +72,12 @@ def tries(count: int | None, config: Config, image: object = None) -> int:
     return count
 
 
-def unconditional(prompt: str, config: Config) -> str:
-    """What the unconditional branch of the planner's guidance reads. For a poster that is "A poster." in the
-    prompt's language: guided away from it, more texts and objects are right than away from an empty prompt,
-    even if one prompt in ten was empty in training (data/weights/mini/README.md)."""
-    return bare(prompt) if config.posters else ""
+def unconditional(prompt: str, config: Config, pictures: Sequence = ()) -> str:
+    """What the unconditional branch of the planner's guidance reads, besides the pictures to edit. For a
+    poster that is "A poster." in the prompt's language: guided away from it, more texts and objects are right
+    than away from an empty prompt, even if one prompt in ten was empty in training
+    (data/weights/mini/README.md)."""
+    return bare(prompt) if config.posters and not pictures else ""
 
 
 def sampling(temperature: float, top_p: float, top_k: int | None, guidance: float = 1) -> dict:
