@@ -25,7 +25,7 @@ from minglm.world.quotes import quoted, unquoted
 from minglm.world.scenes import Edit, Scene, missing, parts
 from minglm.world.styles import STYLES, restyle
 from minglm.world.texts import contains_held_out, held_out
-from minglm.world.translations import glyph_lines, pairs, translated
+from minglm.world.translations import pairs, to_write, told, translated
 
 LOCAL = [kind for kind in KINDS if kind not in ("background", "restyle", "identity", "combine")]
 
@@ -202,10 +202,18 @@ def test_only_texts_are_quoted_and_what_cannot_be_known_is(trained):
 
 
 def test_the_decoder_is_given_what_the_instruction_quotes_and_no_more(trained):
+    """Of that, what is new, where anything is."""
     for one in trained:
-        lines = [line for text in quoted(one.instruction) for line in wrap(text, one.target.width)]
-        assert one.strings[:len(lines)] == lines
-        assert one.kind == "translate text" or one.strings == lines or "中文" in one.instruction or "英文" in one.instruction
+        old = {region.text for scene in one.sources for region in scene.regions}
+        new = [text for text in quoted(one.instruction) if text not in old]
+        lines = [line for text in new or quoted(one.instruction) for line in wrap(text, one.target.width)]
+        looked_up = "中文" in one.instruction or "英文" in one.instruction or one.kind == "translate text"
+        assert one.strings == lines or looked_up
+        assert set(lines) <= set(one.strings) or not new
+    replaced = [one for one in trained if one.kind == "replace text" and len(quoted(one.instruction)) == 2]
+    assert replaced
+    for one in replaced:
+        assert not {region.text for region in one.sources[0].regions} & set(one.strings)
     plain = [one for one in trained if one.kind == "background"]
     assert plain and not any(one.strings for one in plain)
 
@@ -385,8 +393,8 @@ def test_the_dictionary_is_one_to_one_and_can_be_drawn():
     ("translate the text", []),
     ("“Chinese” in red", ["Chinese"]),
 ])
-def test_glyph_lines_are_the_quoted_and_the_looked_up(said, lines):
-    assert glyph_lines(said, 128) == lines
+def test_what_is_told_is_the_quoted_and_the_looked_up(said, lines):
+    assert to_write(told(said), [], 128) == lines
 
 
 def test_every_word_for_translation_asks_for_one(trained):

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from minglm.config import Config
 from minglm.device import Device, pick, usual_defaults
-from minglm.generate import best, paint, request, sources
+from minglm.generate import best, legible, paint, request, sources
 from minglm.generate.adapters import Adapters
 from minglm.generate.plan import Generators, sample_ids
 from minglm.generate.request import Output, Understood, one_each, repeat, understood
@@ -126,16 +126,14 @@ class Pipeline:
         rewrite the prompt; it leaves instructions to edit alone. image: a picture to edit, up to four, or a
         list of some for each prompt. guidance: of the decoder; 1 disables it, as it does planner_guidance
         (None: 1.5 for posters). temperature, top_p, top_k (None: all ids) are the planner's; temperature 0
-        takes the most probable id. candidates: how many plans to draw per picture (None: 8 for posters),
-        of which the one is painted that has room for most of the words (generate/best.py). seed: picture i
-        uses seed + i, or the i-th of a sequence, so that it is the same alone and in a batch; the enhancer
-        uses it too; planner_seed likewise (None: as seed).
-        prior_ids: (h, w) ids per picture, which skips the planner. latents: (B, C, H/8, W/8) noise to start
-        from. on_step(i, latents) is called after every step. images_per_prompt: the pictures of a prompt are
-        consecutive.
-        Raises ValueError for bad input.
+        takes the most probable id. candidates: how many plans to draw per picture (None: 8 for posters), of
+        which the one is painted that has room for most of the words (generate/best.py). seed: picture i uses
+        seed + i, or the i-th of a sequence, so that it is the same alone and in a batch; the enhancer uses it
+        too; planner_seed likewise (None: as seed). prior_ids: (h, w) ids per picture, which skips the
+        planner. latents: (B, C, H/8, W/8) noise to start from. on_step(i, latents) is called after every
+        step. images_per_prompt: the pictures of a prompt are consecutive. Raises ValueError for bad input.
         """
-        with usual_defaults(), self.editing.on(image is not None):
+        with usual_defaults():
             # 1. Validate every argument before any work starts.
             prompts = request.as_list(prompt)
             each, steps = whole("images_per_prompt", images_per_prompt, 1), whole("steps", steps, 1, 1000)
@@ -163,29 +161,32 @@ class Pipeline:
             for note in dict.fromkeys(asked.notes) if progress else ():
                 print(f"minglm: {note}", file=sys.stderr)
 
-            # 2. Read the pictures to edit, as ids and as latents, to which the decoder attends.
-            read = [[self.read(one) for one in some] for some in images]
-            memory = repeat(
-                [[self.decoder.remember(s.latents, s.ids[None]) for s in some] for some in read], each)
+            # 2. Read the pictures to edit, as ids and as latents; what they say already is not written again.
+            read, lines = [[self.read(one) for one in some] for some in images], asked.lines
+            if self.config.posters and any(read):
+                lines = repeat([self.unwritten(p, some, asked.width) for p, some in zip(prompts, read)], each)
+            with self.editing.on(any(read)):
+                memory = repeat(
+                    [[self.decoder.remember(s.latents, s.ids[None]) for s in some] for some in read], each)
 
-            # 3. Plan: sample the grid of ids, several times, and choose; or take the one that was given.
-            if prior_ids is None:
-                preview, plan = self.plans(
-                    repeat(asked.captions, candidates), each * candidates, rows, columns,
-                    best.seeds(planner_seed, count, candidates), read, **how)
-                if candidates > 1:
-                    noise = self.noise(planner_seed, count, shape)
-                    which = best.choose(self.decoder, self.glyph, asked.lines, plan, noise, memory)
-                    preview, plan = preview[which], plan[which]
-            else:
-                preview, plan = torch.empty(count, 0, 0), given
+                # 3. Plan: sample the grid of ids, several times, and choose; or take the one that was given.
+                if prior_ids is None:
+                    preview, plan = self.plans(
+                        repeat(asked.captions, candidates), each * candidates, rows, columns,
+                        best.seeds(planner_seed, count, candidates), read, **how)
+                    if candidates > 1:
+                        noise = self.noise(planner_seed, count, shape)
+                        which = best.choose(self.decoder, self.glyph, lines, plan, noise, memory)
+                        preview, plan = preview[which], plan[which]
+                else:
+                    preview, plan = torch.empty(count, 0, 0), given
 
-            # 4. Paint: from noise to latents, step by step.
-            latents = self.noise(seed, count, shape) if latents is None else latents
-            latents, plan = latents.to(self.device.device), plan.to(self.device.device)
-            velocity = self.velocity(asked.lines, plan, guidance, memory if any(memory) else None)
-            times, sigmas = flow.schedule(steps, 4 * rows * columns, self.config.flow)
-            latents = paint.denoise(velocity, latents, times, sigmas, progress, on_step)
+                # 4. Paint: from noise to latents, step by step.
+                latents = self.noise(seed, count, shape) if latents is None else latents
+                latents, plan = latents.to(self.device.device), plan.to(self.device.device)
+                velocity = self.velocity(lines, plan, guidance, memory if any(memory) else None)
+                times, sigmas = flow.schedule(steps, 4 * rows * columns, self.config.flow)
+                latents = paint.denoise(velocity, latents, times, sigmas, progress, on_step)
 
             # 5. Decode: from latents to pixels.
             pictures = to_images(self.vae.decode(latents.to(paint.dtype_of(self.vae))))
@@ -233,6 +234,10 @@ class Pipeline:
                                        **how | dict(top_k=how["top_k"] or 0), parts=list(parts),
                                        progress=count)
         return small[0] if small else large[:, :0, :0], large
+
+    def unwritten(self, instruction: str, read: list[sources.Source], width: int) -> list[str]:
+        """What an instruction wants written that is not in the pictures yet: see generate/legible.py."""
+        return legible.lines(self.decoder, self.glyph, read, instruction, width, self.config.flow)
 
     def velocity(self, texts: list[list[str]], plan: Tensor, guidance: float,
                  memory: list[list[Memory]] | None = None) -> paint.Velocity:

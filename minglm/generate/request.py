@@ -22,7 +22,7 @@ from minglm.world.explicit import bare
 from minglm.world.layout import wrap
 from minglm.world.posters import CANVASES, canvas, validate_texts
 from minglm.world.reading import read
-from minglm.world.translations import glyph_lines
+from minglm.world.translations import to_write, told
 from minglm.world.untold import quoting
 
 MOST_PROMPT_IDS, SMALLEST_SIDE = 512, 96     # of posters
@@ -198,4 +198,5 @@ def edits(instructions: list[str], images: list[list[Image.Image]], height: int 
     size = [max(SMALLEST_SIDE, side) for side in sizes.pop()]
     height, width = height or size[0], width or size[1]
     notes = [STRANGE] if not all(is_poster(one) for some in images for one in some) else []
-    return Understood(instructions, [glyph_lines(one, width) for one in instructions], height, width, notes)
+    texts = [told(instruction) for instruction in instructions]
+    return Understood(instructions, [to_write(some, [], width) for some in texts], height, width, notes)

@@ -19,7 +19,7 @@ from minglm.world.looks import Look, grounds, shown
 from minglm.world.objects import backgrounds, sprite
 from minglm.world.posters import Box, Poster, Region
 from minglm.world.styles import restyle
-from minglm.world.translations import glyph_lines
+from minglm.world.translations import to_write, told
 
 OVERHANG = 2                                 # pixels by which a letter may leave its cell
 
@@ -64,9 +64,11 @@ class Edit:
 
     @property
     def strings(self) -> list[str]:
-        """The lines as the glyph encoder reads them: of what the instruction quotes, not of all that the
-        target shows. Unchanged text has to come from the sources. See `translations.glyph_lines`."""
-        return glyph_lines(self.instruction, self.target.width)
+        """The lines as the glyph encoder reads them: of what the instruction quotes and the sources have not
+        yet, not of all that the target shows. See `translations.to_write`."""
+        old = {region.text for scene in self.sources for region in scene.regions}
+        texts = told(self.instruction)
+        return to_write(texts, [text in old for text in texts], self.target.width)
 
     @property
     def height(self) -> int:

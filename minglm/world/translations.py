@@ -42,16 +42,19 @@ def translated(text: str) -> str | None:
     return dictionary().get(" ".join(text.split()).casefold())
 
 
-def glyph_lines(instruction: str, width: int) -> list[str]:
-    """The lines that the decoder may write for an instruction, on a picture `width` pixels wide.
-
-    At inference only the instruction and the pictures are known, so these are the texts that it quotes, those
-    to be replaced or removed too, broken into lines as they would be drawn; and, where a translation is asked
-    for and not given, that of each quoted text the dictionary has. All other texts of the picture have to
-    come from the pictures.
-    """
-    texts = [" ".join(text.split()) for text in quoted(instruction)]
+def told(instruction: str) -> list[str]:
+    """The texts that an instruction quotes, those to be replaced or removed too; and, where a translation is
+    asked for and not given, that of each quoted text the dictionary has."""
+    texts = [" ".join(text.split()) for text in quoted(instruction) if text.strip()]
     one_language = len({is_han(text) for text in texts}) == 1                    # no translation is given
     if one_language and ASKS.search(unquoted(instruction)):
         texts += [other for text in texts if (other := translated(text))]
-    return [line for text in texts if text for line in wrap(text, width)]
+    return texts
+
+
+def to_write(texts: list[str], there: list[bool], width: int) -> list[str]:
+    """The lines that the decoder writes when it edits, on a picture `width` pixels wide: of texts that are
+    `told`, those that are not there yet, or if all are, as when one is moved, all. Every other letter of the
+    picture has to come from the pictures."""
+    new = [text for text, old in zip(texts, there) if not old]
+    return [line for text in new or texts for line in wrap(text, width)]

@@ -1,0 +1,65 @@
+"""Which texts are in a picture already: the decoder can tell, though nobody taught it to read.
+
+Told the right words, a diffusion model takes the noise off a picture better than told none, or others (Li et
+al., arXiv 2303.16203, classify pictures so). Where a text stands, knowing it lowers the error; where other
+texts stand it does harm, so each row of image tokens is looked at by itself.
+
+Shapes: T texts · E noises · C latent channels · h, w latents · r rows of image tokens.
+"""
+
+from __future__ import annotations
+
+import torch
+from einops import reduce
+from torch import Tensor
+
+from minglm.config import FlowConfig
+from minglm.generate.paint import generator, glyphs, noise
+from minglm.generate.sources import Source
+from minglm.model import flow
+from minglm.model.decoder import Decoder
+from minglm.model.glyph import GlyphEncoder
+from minglm.world.layout import wrap
+from minglm.world.translations import to_write, told
+
+TIME, NOISES = 0.7, 2                        # earlier and later tell less
+LEAST = 30.0                                 # squared error that a text must explain in its best row
+
+
+def lines(decoder: Decoder, encoder: GlyphEncoder, sources: list[Source], instruction: str, width: int,
+          config: FlowConfig) -> list[str]:
+    """What an instruction to edit pictures wants written, in lines of a picture `width` pixels wide."""
+    texts = told(instruction)
+    seen = [are_there(decoder, encoder, source, texts, config) for source in sources]
+    return to_write(texts, [any(some) for some in zip(*seen)], width)
+
+
+@torch.no_grad()
+def are_there(decoder: Decoder, encoder: GlyphEncoder, source: Source, texts: list[str], config: FlowConfig
+              ) -> list[bool]:
+    """Whether each text can be read in a picture."""
+    if not texts:
+        return []
+    width = decoder.config.scale * source.latents.shape[3]
+    without, *each = errors(decoder, encoder, source, [[], *(wrap(text, width) for text in texts)], config)
+    return [bool((without - one).max() > LEAST) for one in each]
+
+
+def errors(decoder: Decoder, encoder: GlyphEncoder, source: Source, lines: list[list[str]],
+           config: FlowConfig) -> Tensor:
+    """The squared error of the velocity in each row of image tokens, given each of several lists of lines,
+    (T, r)."""
+    count, device = len(lines), source.latents.device
+    time = torch.full((count * NOISES,), TIME, device=device)
+    _, channels, h, w = source.latents.shape
+    # the same noises for each text
+    random = noise((NOISES, channels, h, w), generator(0)).to(device).repeat(count, 1, 1, 1)
+    data = source.latents.expand(count * NOISES, -1, -1, -1)
+    patch = decoder.config.patch
+    sigma = flow.shift(time, h * w // patch ** 2, config)
+    features, tokens = (None if one is None else one.repeat_interleave(NOISES, 0)
+                        for one in glyphs(encoder, lines))
+    velocity = decoder(flow.mix(data, random, sigma).to(features.dtype), 1000 * time - 1,
+                       source.ids.to(device).expand(count * NOISES, -1, -1), features, tokens).float()
+    error = (velocity - (random - data)).square()                                # (T E, C, h, w)
+    return reduce(error, "(t e) c (r p) w -> t r", "sum", t=count, p=patch) / NOISES
