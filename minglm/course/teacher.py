@@ -141,6 +141,8 @@ RUNNING = """\
 
 * **Hand out** `students/`, and `students/syllabus.md` first. Pieces that pass their check are kept in the
   folder `my_minglm` beside the notebook: who moves a notebook moves that folder, too.
+* **Week by week**: `minglm classroom OUT --through 2` makes the copies up to notebook 02; a week later,
+  `--through 4` adds 03 and 04. What is there stays as it is.
 * **Collect** the notebooks and `my_minglm`.
 * **Grade with nbgrader**: `minglm classroom OUT --nbgrader` also makes `OUT/nbgrader`, a course whose
   assignments are the notebooks. Solutions are marked; each check is a locked cell that gives one point for
