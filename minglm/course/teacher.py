@@ -147,7 +147,8 @@ RUNNING = """\
 * **Grade with nbgrader**: `minglm classroom OUT --nbgrader` also makes `OUT/nbgrader`, a course whose
   assignments are the notebooks. Solutions are marked; each check is a locked cell that gives one point for
   each star. There, `nbgrader generate_assignment 05_build_the_planner` makes the student's copy, and
-  `nbgrader autograde` runs what was submitted, which takes as long as the notebook does.
+  `nbgrader autograde` runs what was submitted, which takes as long as the notebook does. Activate the
+  environment first: nbgrader calls a program, `alembic`, by its name.
 * **What a check cannot see.** It accepts the library's own function, so look at the code, or ask one question
   about it. Only a check's line "right, ... cases" counts: other verdicts in a notebook are about the library
   where a piece is not solved.
