@@ -221,7 +221,7 @@ def play(options: argparse.Namespace) -> None:
 def classroom(options: argparse.Namespace) -> None:
     from minglm.course.classroom import write
 
-    print(write(options.out, options.force, options.nbgrader))
+    print(write(options.out, options.force, options.nbgrader, options.through))
 
 
 if __name__ == "__main__":

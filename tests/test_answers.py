@@ -1,6 +1,9 @@
 """The machinery of self-checks: it accepts what is right, and says what is wrong."""
 
 import re
+import signal
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -42,6 +45,38 @@ def test_no_answer_is_told_from_a_wrong_one():
     refuse(stub, "nothing here yet")
     refuse(lambda x: None, "return")
     refuse(lambda x: x.missing, "AttributeError")
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers on this system")
+def test_a_loop_that_never_ends_is_stopped(monkeypatch):
+    def endless(x):
+        began = time.process_time()
+        while time.process_time() - began < 5:           # in case nobody stops it
+            try:
+                sum(range(1000))
+            except Exception:                            # a learner may catch what comes
+                pass
+        return x.T
+
+    monkeypatch.setattr(answers, "SECONDS", 0.1)
+    earlier = signal.signal(signal.SIGPROF, handler := lambda *_: None)
+    try:
+        refuse(endless, r"transpose: your code has not come back after 0.1 seconds. Is there a loop")
+        refuse(lambda x: answers.call("transpose", endless, x), "not come back")             # as `played` asks
+        assert signal.getsignal(signal.SIGPROF) is handler and signal.getitimer(signal.ITIMER_PROF) == (0, 0)
+        signal.setitimer(signal.ITIMER_PROF, 50)                                             # somebody else's
+        answers.run("transpose", lambda x: x.T, CASE)
+        assert signal.getsignal(signal.SIGPROF) is handler and 40 < signal.setitimer(signal.ITIMER_PROF, 0)[0] <= 51
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, earlier)
+
+
+def test_other_threads_have_no_time_limit(capsys):
+    thread = threading.Thread(target=answers.run, args=("transpose", lambda x: x.T, CASE))
+    thread.start()
+    thread.join()
+    assert "transpose: right" in capsys.readouterr().out
 
 
 def test_arguments_changed_in_place_harm_nobody():

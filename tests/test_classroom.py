@@ -193,6 +193,29 @@ def test_force_keeps_what_it_replaces(course):
     assert Path("out/teacher.1.md").read_text() == "1" and Path("out/teacher.2.md").read_text() == "4"
 
 
+def test_a_class_grows_week_by_week(course, capsys):
+    later = sample()
+    later["cells"][0]["source"] = later["cells"][0]["source"].replace("05", "07")
+    later["cells"] = [cell for cell in later["cells"] if "Exercise" not in cell["source"] and not of_exercise(cell)]
+    (course / "07_go_on.ipynb").write_bytes(notebooks.dump(later))
+    grow = ["classroom", "out", "--nbgrader", "--through"]
+    assert main([*grow, "4"]) == 2 and "no notebook has a number up to 4" in capsys.readouterr().err
+    assert main([*grow, "6"]) == 0
+    assert capsys.readouterr().out.startswith("out: 1 student copies in students/ to hand out, 1 of them new, up to 06, and")
+    assert not [*Path("out").rglob("07_*")] and "## 07" in Path("out/teacher.md").read_text(encoding="utf-8")
+    mine = {"out/teacher.md": "1", "out/students/05_try_a_sample.ipynb": "2", f"out/nbgrader/source/05_try_a_sample/{NAME}": "3"}
+    for name, text in mine.items():
+        Path(name).write_text(text)
+    assert main([*grow, "7"]) == 0 and "2 student copies in students/ to hand out, 1 of them new" in capsys.readouterr().out
+    assert {name: Path(name).read_text() for name in mine} == mine                  # nothing renamed, either:
+    assert sorted(path.name for path in Path("out").rglob("0*.ipynb")) == [NAME, NAME, "07_go_on.ipynb", "07_go_on.ipynb"]
+    assert main([*grow, "7"]) == 0 and "0 of them new" in capsys.readouterr().out
+    assert main(["classroom", "out"]) == 2 and "out is not empty" in capsys.readouterr().err
+    Path("other").mkdir()
+    Path("other/notes.txt").touch()
+    assert main(["classroom", "other", "--through", "7"]) == 2 and "other is not empty" in capsys.readouterr().err
+
+
 def test_a_failed_write_leaves_what_was_there(course, monkeypatch, capsys):
     main(["classroom", "out"])
     before = {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()}

@@ -7,7 +7,10 @@ that known mistakes give, so that it can say which mistake explains an answer.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +19,7 @@ import torch
 from torch import Tensor
 
 LONGEST = 60                                 # characters of arguments that a message shows
+SECONDS = 60                                 # of computing for an answer; the slowest right one takes 0.5
 ARRAYS = (np.ndarray, np.generic, Tensor)    # arrays of numbers, and numpy's single ones
 
 
@@ -24,6 +28,10 @@ class Wrong(AssertionError):
 
     def _render_traceback_(self) -> list[str]:
         return [f"Not yet. {self}"]
+
+
+class Endless(BaseException):
+    """An answer has taken too long. No Exception, which the learner's code may catch."""
 
 
 @dataclass
@@ -64,9 +72,13 @@ def call(name: str, learner: Callable, *args):
     its arguments, which goes unnoticed here and does harm elsewhere."""
     copies = [a.clone() if isinstance(a, Tensor) else a for a in args]
     try:
-        got = learner(*copies)
+        with limited():
+            got = learner(*copies)
     except Wrong:
         raise
+    except Endless:
+        raise Wrong(f"{name}: your code has not come back after {SECONDS} seconds. "
+                    "Is there a loop that never ends?") from None
     except NotImplementedError:
         raise Wrong(f"{name}: nothing here yet. Put your code where it says NotImplementedError.") from None
     except Exception as error:
@@ -79,6 +91,29 @@ def call(name: str, learner: Callable, *args):
         raise Wrong(f"{name}: your code changes its input, which others still need. Make a new tensor: "
                     "x = x + y, not x += y; and do not assign to parts of x.")
     return got
+
+
+@contextmanager
+def limited() -> Iterator[None]:
+    """Raise Endless in what computes for longer than SECONDS.
+
+    Time of the processor counts, not of the clock: a busy machine makes a right answer wait. Only the main
+    thread gets signals, and Windows has no such timer; there nothing is limited.
+    """
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_) -> None:
+        raise Endless
+
+    handler = signal.signal(signal.SIGPROF, stop)
+    timer = signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, *timer)
+        signal.signal(signal.SIGPROF, handler or signal.SIG_DFL)          # None: not set from Python
 
 
 def same(one: Tensor, other: Tensor) -> bool:

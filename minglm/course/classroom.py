@@ -19,6 +19,7 @@ SETTINGS = """c = get_config()
 c.CourseDirectory.course_id = "minglm"
 c.ExecutePreprocessor.timeout = 300          # of a cell that trains, in seconds
 """
+COPY = re.compile(r"(?:students|nbgrader/source)/(\d\d)_")
 LINK = re.compile(r'```.*?```|`[^`\n]*`|(?<=\]\()[^)\s]+|(?<= src=")[^"]+|(?<= href=")[^"]+', re.S)
 
 
@@ -87,17 +88,27 @@ def build(folder: Path, nbgrader: bool = False) -> dict[str, bytes]:
     return files | {"teacher.md": teacher(course).encode()}
 
 
-def write(out: Path, force: bool = False, nbgrader: bool = False) -> str:
+def write(out: Path, force: bool = False, nbgrader: bool = False, through: int | None = None) -> str:
     """Make a class in the folder `out`; says in one line what was made.
 
     Nothing is lost: a folder with something in it needs `force`, and a file that differs from the new one is
-    renamed.
+    renamed. through: the number of the last notebook to hand out yet; to a class that is there already, what
+    is missing is added, and nothing else changes.
     """
     if out.exists() and not out.is_dir():
         raise ValueError(f"cannot write to {out}: it is not a folder")
-    if out.is_dir() and any(out.iterdir()) and not force:
+    grows = through is not None and not force and (out / "students" / "syllabus.md").is_file()
+    if out.is_dir() and any(out.iterdir()) and not force and not grows:
         raise ValueError(f"{out} is not empty: choose another folder, or --force (old files are kept)")
     files = build(REPOSITORY / "notebooks", nbgrader)
+    if through is not None:
+        files = {name: data for name, data in files.items()
+                 if not (copy := COPY.match(name)) or int(copy[1]) <= through}
+    copies = [name for name in files if COPY.match(name) and name.startswith("students/")]
+    if not copies:
+        raise ValueError(f"no notebook has a number up to {through}")
+    if grows:
+        files = {name: data for name, data in files.items() if not (out / name).exists()}
     out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".classroom-", dir=out) as temporary:
         for name, data in files.items():
@@ -109,8 +120,9 @@ def write(out: Path, force: bool = False, nbgrader: bool = False) -> str:
             if path.exists() and path.read_bytes() != data:
                 put_aside(path)
             os.replace(Path(temporary) / name, path)
-    copies = sum(name.startswith("students/") and name.endswith(".ipynb") for name in files)
     return (
-        f"{out}: {copies} student copies in students/ to hand out, and teacher.md with the solutions to keep"
+        f"{out}: {len(copies)} student copies in students/ to hand out"
+        + (f", {len({*copies} & {*files})} of them new, up to {through:02}" if through is not None else "")
+        + ", and teacher.md with the solutions to keep"
         + ("; nbgrader/ is a course for nbgrader" if nbgrader else "")
     )

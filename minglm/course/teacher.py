@@ -141,11 +141,14 @@ RUNNING = """\
 
 * **Hand out** `students/`, and `students/syllabus.md` first. Pieces that pass their check are kept in the
   folder `my_minglm` beside the notebook: who moves a notebook moves that folder, too.
+* **Week by week**: `minglm classroom OUT --through 2` makes the copies up to notebook 02; a week later,
+  `--through 4` adds 03 and 04. What is there stays as it is.
 * **Collect** the notebooks and `my_minglm`.
 * **Grade with nbgrader**: `minglm classroom OUT --nbgrader` also makes `OUT/nbgrader`, a course whose
   assignments are the notebooks. Solutions are marked; each check is a locked cell that gives one point for
   each star. There, `nbgrader generate_assignment 05_build_the_planner` makes the student's copy, and
-  `nbgrader autograde` runs what was submitted, which takes as long as the notebook does.
+  `nbgrader autograde` runs what was submitted, which takes as long as the notebook does. Activate the
+  environment first: nbgrader calls a program, `alembic`, by its name.
 * **What a check cannot see.** It accepts the library's own function, so look at the code, or ask one question
   about it. Only a check's line "right, ... cases" counts: other verdicts in a notebook are about the library
   where a piece is not solved.
