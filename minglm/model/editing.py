@@ -1,9 +1,10 @@
 """What planner and decoder learn in order to edit: adapters beside their weights, on only while they edit.
 
-GLM-Image draws and edits with the same weights. In models this small one task displaces the other: after 1,200
-steps on edits, with posters between them, the planner drew every third poster worse. So here the weights stay
-what drawing has made of them, and edits train a LoRA adapter of each model (lora.py) and the planner's pointer
-(copying.py). They are added to the weights while a picture is edited, then taken off again to the last bit.
+GLM-Image draws and edits with the same weights. In models this small one task displaces the other: after
+1,200 steps on edits, with posters between them, the planner drew every third poster worse. So here the
+weights stay what drawing has made of them, and edits train a LoRA adapter of each model (lora.py) and the
+planner's pointer (copying.py). They are added to the weights while a picture is edited, then taken off again
+to the last bit.
 
     edits/planner/   adapter_config.json, adapter_model.safetensors (lora_files.py), copying.safetensors
     edits/decoder/   adapter_config.json, adapter_model.safetensors
@@ -43,16 +44,18 @@ class Editing:
 
     @contextmanager
     def on(self, wanted: bool = True) -> Iterator[None]:
-        """For a while planner and decoder edit. Other adapters that are on them stay there."""
-        layers = [layer for adapter in self.adapters.values() for layer in adapter.values()] * wanted
+        """For a while planner and decoder edit; where they do already, they go on. Other adapters that are on
+        them stay there."""
+        layers = [layer for adapter in self.adapters.values() for layer in adapter.values() if wanted]
+        layers = [layer for layer in layers if layer.kept is None]
         planner = self.models["planner"]
+        before, planner.copying = planner.copying, self.copying if wanted else None
         for layer in layers:
             layer.merge()
-        planner.copying = self.copying if wanted else None
         try:
             yield
         finally:
-            planner.copying = None
+            planner.copying = before
             for layer in layers:
                 layer.unmerge()
 
@@ -72,7 +75,7 @@ class Editing:
 
 def save_part(folder: Path, part: str, model: Planner | Decoder, weights: str,
               adapter: Adapter | None = None, copying: Copying | None = None) -> None:
-    """Write the adapter of a part, None: the one that is on it, in half precision, and the planner's pointer."""
+    """Write the adapter of a part, None: the one that is on it, and the planner's pointer; half precision."""
     place = folder / FOLDER / part
     lora_files.save(model, place, weights, adapter, torch.float16)
     if part == "planner":

@@ -12,8 +12,8 @@ import random
 
 from minglm.config import Config
 from minglm.device import Device
-from minglm.model.bpe import BPE
 from minglm.model import lora
+from minglm.model.bpe import BPE
 from minglm.model.copying import Copying
 from minglm.model.decoder import Decoder
 from minglm.model.glyph import GlyphEncoder
