@@ -3,6 +3,7 @@
 from collections import Counter
 
 import answers_decoder
+import answers_edit
 import answers_latents
 import answers_npu
 import answers_pipeline
@@ -17,7 +18,7 @@ from sample_notebook import checks
 from minglm.course.answers import Wrong
 
 PARTS = (answers_world, answers_tokens, answers_latents, answers_planner, answers_decoder, answers_writing, answers_pipeline,
-         answers_reward, answers_npu)
+         answers_edit, answers_reward, answers_npu)
 RIGHT = {name: answer for part in PARTS for name, answer in part.RIGHT.items()}
 WRONG = [row for part in PARTS for row in part.WRONG]
 CHECKS = checks()

@@ -209,6 +209,22 @@ def test_other_adapters_stay_on_while_pictures_are_edited(pipe):
     assert torch.equal(layer(x), before)
 
 
+def test_switched_on_twice_is_switched_on(pipe):
+    """As when somebody edits by hand and calls the pipeline in between."""
+    planner, decoder = deepcopy(pipe.planner), deepcopy(pipe.decoder)
+    linear = planner.blocks[0].q
+    layer, before, pointer = lora.LoRALinear(linear, 2, 4.0), linear.weight.clone(), Copying(planner.config.width)
+    nn.init.normal_(layer.lora_B.weight)
+    editing = Editing(planner, decoder, dict(planner=dict(some=layer)), pointer)
+    with editing.on():
+        once = linear.weight.clone()
+        assert not torch.equal(once, before)
+        with editing.on():
+            assert torch.equal(linear.weight, once)
+        assert torch.equal(linear.weight, once) and planner.copying is pointer
+    assert torch.equal(linear.weight, before) and planner.copying is None
+
+
 def test_letters_are_aligned_where_the_target_has_them():
     found = 0
     for kind in ("replace text", "recolour text", "remove text"):

@@ -44,16 +44,18 @@ class Editing:
 
     @contextmanager
     def on(self, wanted: bool = True) -> Iterator[None]:
-        """For a while planner and decoder edit. Other adapters that are on them stay there."""
-        layers = [layer for adapter in self.adapters.values() for layer in adapter.values()] * wanted
+        """For a while planner and decoder edit; where they do already, they go on. Other adapters that are on
+        them stay there."""
+        layers = [layer for adapter in self.adapters.values() for layer in adapter.values() if wanted]
+        layers = [layer for layer in layers if layer.kept is None]
         planner = self.models["planner"]
+        before, planner.copying = planner.copying, self.copying if wanted else None
         for layer in layers:
             layer.merge()
-        planner.copying = self.copying if wanted else None
         try:
             yield
         finally:
-            planner.copying = None
+            planner.copying = before
             for layer in layers:
                 layer.unmerge()
 
