@@ -10,7 +10,6 @@ from minglm.course.answers import normal
 from minglm.generate.paint import glyphs
 from minglm.generate.plan import sample_ids
 from minglm.images import to_images
-from minglm.world.translations import glyph_lines
 
 C1, C2 = 6.5025, 58.5225
 
@@ -81,7 +80,7 @@ def edit(pipe, instruction, images, steps=20, guidance=1.5, seed=0, sign=1):
     with pipe.editing.on():
         plan = sample_ids(pipe.planner, [ids + text], [(rows, columns)], [torch.Generator().manual_seed(seed)], parts=[parts])[0]
         seen = [memory(pipe.decoder, one.latents, one.ids[None]) for one in read]
-    told, free = glyphs(pipe.glyph, [glyph_lines(instruction, images[0].width)]), glyphs(pipe.glyph, [[]])
+    told, free = glyphs(pipe.glyph, [pipe.unwritten(instruction, read, images[0].width)]), glyphs(pipe.glyph, [[]])
     x = normal(1, 16, 4 * rows, 4 * columns, seed=seed)
     mu = 0.75 * (plan.numel() / 4) ** 0.5 + 0.25
     times = [int(1000 - 999 * i / steps) for i in range(steps)]

@@ -221,6 +221,8 @@ def test_switched_on_twice_is_switched_on(pipe):
         assert not torch.equal(once, before)
         with editing.on():
             assert torch.equal(linear.weight, once)
+        with editing.on(False):                                                  # a poster is drawn in between
+            assert torch.equal(linear.weight, before) and planner.copying is None
         assert torch.equal(linear.weight, once) and planner.copying is pointer
     assert torch.equal(linear.weight, before) and planner.copying is None
 

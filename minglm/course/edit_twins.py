@@ -18,7 +18,6 @@ from minglm.images import to_images
 from minglm.measure.ssim import C1, C2
 from minglm.model import flow
 from minglm.model.planner import positions
-from minglm.world.translations import glyph_lines
 
 
 def copy_distance(shapes: list[tuple[int, int]], text: int, which: int) -> int:
@@ -48,7 +47,7 @@ def one_edit(pipe: Pipeline, instruction: str, images: list[Image.Image], steps:
     with pipe.editing.on():
         _, plan = pipe.plan([instruction], rows, columns, [paint.generator(seed)], [read])
         memory = [[pipe.decoder.remember(one.latents, one.ids[None]) for one in read]]
-        velocity = pipe.velocity([glyph_lines(instruction, width)], plan, guidance, memory)
+        velocity = pipe.velocity([pipe.unwritten(instruction, read, width)], plan, guidance, memory)
         *_, latents = flow.sample(velocity, noise,
                                   *flow.schedule(steps, 4 * rows * columns, pipe.config.flow))
     return to_images(pipe.vae.decode(latents))[0]

@@ -18,7 +18,6 @@ from minglm.model import flow
 from minglm.model.copying import Copying
 from minglm.model.decoder import Decoder, Memory
 from minglm.model.prompt import preview_grid, prompt_ids, with_sources
-from minglm.world.translations import glyph_lines
 
 VOTES = {
     "all": "the vote goes to one logit of each token, that of its old id, not to all of them",
@@ -81,7 +80,7 @@ EDITS = {
     "drop": "the unconditional branch gets no ids: its keep is False",
     "exchanged": "guide takes the conditional velocity first",
     "unguided": "the guidance is not used",
-    "silent": "the words that the instruction quotes become glyph tokens: glyph_lines(instruction, width)",
+    "silent": "what is to be written becomes glyph tokens: pipe.unwritten(instruction, read, width)",
     "generator": "plan and noise have a generator each, both seeded with seed",
     "last": "each picture needs a memory of its own: one list entry per picture",
     "drawing": "these are the weights that draw: planner and decoder edit inside `with pipe.editing.on():`",
@@ -107,7 +106,7 @@ def edited(off: str, pipe: Pipeline, instruction: str, images: list[Image.Image]
         *_, plan = sample_ids(pipe.planner, [ids], grids, [generator], 0.9, 0.75,
                               parts=None if off == "parts" else [parts])
     seen = read[-1:] if off == "last" else read
-    words = paint.glyphs(pipe.glyph, [[] if off == "silent" else glyph_lines(instruction, width)])
+    words = paint.glyphs(pipe.glyph, [[] if off == "silent" else pipe.unwritten(instruction, read, width)])
     nothing = words if off == "words" else paint.glyphs(pipe.glyph, [[]])
     keep = torch.tensor([off == "drop"])
 

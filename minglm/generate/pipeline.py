@@ -198,8 +198,7 @@ class Pipeline:
 
     def plans(self, prompts: list[str], each: int, rows: int, columns: int, seed: int | list[int],
               read: list[list[sources.Source]], **how) -> tuple[Tensor, Tensor]:
-        """Preview and large ids of every picture; `how` as for `plan`. Each prompt stands `each` times in
-        `prompts`, once in `read`."""
+        """As `plan`, by `how`, for prompts that stand `each` times in `prompts`, but once in `read`."""
         generators = [paint.generator(s) for s in one_each(seed, len(prompts))]
         return self.plan(prompts, rows, columns, generators, repeat(read, each), **how)
 
@@ -237,7 +236,8 @@ class Pipeline:
 
     def unwritten(self, instruction: str, read: list[sources.Source], width: int) -> list[str]:
         """What an instruction wants written that is not in the pictures yet: see generate/legible.py."""
-        return legible.lines(self.decoder, self.glyph, read, instruction, width, self.config.flow)
+        with self.editing.on(False):
+            return legible.lines(self.decoder, self.glyph, read, instruction, width, self.config.flow)
 
     def velocity(self, texts: list[list[str]], plan: Tensor, guidance: float,
                  memory: list[list[Memory]] | None = None) -> paint.Velocity:

@@ -26,7 +26,7 @@ from minglm.files import whole_file
 from minglm.model import lora_files
 from minglm.model.copying import Copying
 from minglm.model.decoder import Decoder
-from minglm.model.lora import Adapter
+from minglm.model.lora import Adapter, LoRALinear
 from minglm.model.planner import Planner
 from minglm.model.weights import misfits
 
@@ -44,20 +44,18 @@ class Editing:
 
     @contextmanager
     def on(self, wanted: bool = True) -> Iterator[None]:
-        """For a while planner and decoder edit; where they do already, they go on. Other adapters that are on
-        them stay there."""
-        layers = [layer for adapter in self.adapters.values() for layer in adapter.values() if wanted]
-        layers = [layer for layer in layers if layer.kept is None]
+        """For a while planner and decoder edit, or, unless `wanted`, draw, whatever they did before. Other
+        adapters that are on them stay there."""
+        every = [layer for adapter in self.adapters.values() for layer in adapter.values()]
+        others = [layer for layer in every if (layer.kept is not None) != wanted]
         planner = self.models["planner"]
         before, planner.copying = planner.copying, self.copying if wanted else None
-        for layer in layers:
-            layer.merge()
+        flip(others)
         try:
             yield
         finally:
             planner.copying = before
-            for layer in layers:
-                layer.unmerge()
+            flip(others)
 
     @classmethod
     def load(cls, folder: Path, planner: Planner, decoder: Decoder) -> Editing:
@@ -71,6 +69,15 @@ class Editing:
         """Write what there is to the folder of the weights, of the name `weights`."""
         for part, adapter in self.adapters.items():
             save_part(folder, part, self.models[part], weights, adapter, self.copying)
+
+
+def flip(layers: list[LoRALinear]) -> None:
+    """Add adapters to the weights, or take them off, whichever they are not."""
+    for layer in layers:
+        if layer.kept is None:
+            layer.merge()
+        else:
+            layer.unmerge()
 
 
 def save_part(folder: Path, part: str, model: Planner | Decoder, weights: str,
