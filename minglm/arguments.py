@@ -53,8 +53,7 @@ def command_line() -> argparse.ArgumentParser:
     one.add_argument(
         "--image",
         action="append",
-        help="a picture to edit, as the prompt says, for weights that can (mini cannot yet); "
-        "several times for several pictures, up to four",
+        help="a picture to edit, as the prompt says; several times for several pictures, up to four",
     )
     one.add_argument("--size", type=size, default=(None, None),
                      help="HEIGHTxWIDTH, multiples of 32 (default: the smallest in which everything fits)")

@@ -17,5 +17,6 @@ score() {   # name of the report, then the options of `minglm evaluate`
     score minilong --prompts minilong && score minicompose --prompts minicompose; } &
 score miniposter --prompts miniposter
 score minichineseword --prompts minichineseword --limit 150 --columns decoder pipeline
+score miniedit --prompts miniedit
 wait $!
 ${PYTHON:-.venv/bin/python} scripts/renew_tables.py

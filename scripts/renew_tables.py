@@ -30,6 +30,15 @@ TASKS = {"one object": ("one object", "object", "单个物体"), "two objects": 
          "counting": ("counting", "count", "计数"), "colours": ("colours of background and text", "text_colour", "背景与文字颜色"),
          "position": ("position", "place", "位置"), "text colours": ("colours of two texts", "text_colour", "两段文字各自的颜色")}
 
+EDITS = {"background": ("another background", "换背景"), "recolour text": ("recolour a text", "文字换颜色"),
+         "replace text": ("replace a text", "替换文字"), "add text": ("add a text", "添加文字"),
+         "remove text": ("remove a text", "删除文字"), "move text": ("move a text", "移动文字"),
+         "translate text": ("translate a text", "翻译文字"), "swap object": ("swap an object", "替换物体"),
+         "move object": ("move an object", "移动物体"), "add object": ("add an object", "添加物体"),
+         "remove object": ("remove an object", "删除物体"), "recount object": ("change the number", "改变数量"),
+         "restyle": ("another style", "换风格"), "identity": ("keep an object's looks elsewhere", "保持物体的样子"),
+         "combine": ("several pictures in one", "多图合成")}
+
 
 def report(name: str) -> dict:
     """Scores by column and group of one report; {} if there is none yet."""
@@ -100,6 +109,17 @@ def others(chinese: bool) -> str:
                          ["gold drawing", "VAE", "decoder, true ids", "whole pipeline"]), rows)
 
 
+def miniedit(chinese: bool) -> str:
+    """Edits: whether what was asked for was done, in four columns, and how alike the rest is, by kind."""
+    scores, columns = report("miniedit"), ("gold", "vae", "decoder", "pipeline")
+    groups = {"all": ("all", "全部"), "en": ("instructions in English", "英文指令"), "zh": ("instructions in Chinese", "中文指令")} | EDITS
+    count = scores.get("pipeline", {}).get("all", {}).get("edits", 300)
+    head = ([f"{count} 个留出的编辑：要求做到", "标准图", "VAE", "解码器（真实 id）", "整条流水线", "其余部分的 SSIM"] if chinese else
+            [f"{count} held-out edits: asked change made", "gold drawing", "VAE", "decoder, true ids", "whole pipeline", "SSIM of the rest"])
+    return table(head, [[names[chinese], *(share(scores, column, group, "made") for column in columns),
+                         share(scores, "pipeline", group, "ssim")] for group, names in groups.items()])
+
+
 def cells(chinese: bool) -> str:
     """Word accuracy of the whole pipeline by the number and the kind of texts."""
     scores, head = report("miniposter").get("pipeline", {}), ["word accuracy, whole pipeline", "words", "phrases", "random strings"]
@@ -123,7 +143,7 @@ def stages(chinese: bool) -> str:
     return table(["stage", "steps x batch", "samples", "minutes", "last losses"], rows)
 
 
-TABLES = dict(miniposter=miniposter, miniopen=miniopen, others=others, cells=cells, stages=stages)
+TABLES = dict(miniposter=miniposter, miniopen=miniopen, others=others, miniedit=miniedit, cells=cells, stages=stages)
 
 
 def renewed(page: Path) -> str:
