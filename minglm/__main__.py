@@ -148,7 +148,7 @@ def evaluate(options: argparse.Namespace) -> None:
     results, shown, began = [], [], time.monotonic()
     how = dict(steps=options.steps, guidance=options.guidance,
                planner_guidance=guided(options.planner_guidance, pipe.config, edits or None),
-               candidates=tries(options.candidates, pipe.config, edits or None),
+               candidates=tries(options.candidates, pipe.config),
                enhance=not options.no_enhance)
     with tqdm(total=len(prompts), desc="judging", unit="prompt", disable=options.json) as bar:
         for _, prompt, pictures, scores in module.evaluate(pipe, prompts, options.seed, columns, **how):

@@ -154,3 +154,41 @@ def test_prompts_that_are_the_same_are_read_once(exact, monkeypatch):
     assert read == [5 if exact else 2]
     for i, single in enumerate(alone):
         assert all(torch.equal(grid[i], own[0]) for grid, own in zip(together, single))
+
+
+# ---------------------------------------------------------------- likelihood
+
+def test_the_likelihood_is_that_of_the_drawn_ids_given_their_prompt():
+    """Added up while sampling, guided or not, as in one pass over the finished plan."""
+    torch.manual_seed(0)
+    planner = Planner(preset("tiny").planner).eval()
+    codes, start, without = planner.config.codebook, [400, 401, 402, 256], [500, 256]
+    for guidance, prompts in ((1, [start, start]), (2.5, [start, start, without, without])):
+        found = torch.tensor([5.0, 0.0])
+        random = [torch.Generator().manual_seed(i) for i in range(2)]
+        small, large = sample_ids(planner, prompts, [(2, 2), (2, 3)], random, guidance=guidance, likelihood=found)
+        with torch.no_grad():
+            logits, target = planner.predict([start] * 2, small, large)
+        each = logits[..., :codes].log_softmax(-1)[:, :-1].gather(-1, target[:, :-1, None])[..., 0]
+        assert torch.allclose(found, each.sum(1) + torch.tensor([5.0, 0.0]), atol=1e-3) and not torch.equal(large[0], large[1])
+
+
+def test_of_edits_the_likelihood_counts_too(pipe):
+    plans, noise = torch.randint(256, (4, 4, 4)), torch.randn(2, 16, 16, 16)
+    how = (pipe.decoder, pipe.glyph, [[], ["Hi"]], plans, noise, [[], []])
+    assert best.choose(*how, torch.tensor([-9.0, -8.0, 0.0, 0.0]))[0] == 1
+    alone = best.choose(*how)[1]
+    other = {2: 3, 3: 2}[alone]
+    assert best.choose(*how, 1e4 * torch.eye(4)[other])[1] == other
+
+
+def test_edits_have_candidates_without_words_too(pipe, monkeypatch):
+    """And the one that is painted is the likeliest of those drawn one by one."""
+    monkeypatch.setattr(pipe, "config", replace(pipe.config, edits=True))
+    image, wish = draw(1, 2, 128, 128).image, "make the background blue"
+    plans = [painted(pipe, wish, image=image, seed=seed, candidates=1).plan[0] for seed in best.seeds(3, 1, CANDIDATES)]
+    assert len({str(plan.tolist()) for plan in plans}) > 1
+    read, likely = [pipe.read(image)], torch.zeros(CANDIDATES)
+    pipe.plan([wish] * CANDIDATES, 4, 4, [paint.generator(s) for s in best.seeds(3, 1, CANDIDATES)], [read] * CANDIDATES,
+              likelihood=likely)
+    assert torch.equal(painted(pipe, wish, image=image, seed=3).plan[0], plans[int(likely.argmax())])

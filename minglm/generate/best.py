@@ -22,6 +22,7 @@ from minglm.model.glyph import GlyphEncoder
 from minglm.world.lettering import rasters
 
 START = 999.0                                # the time of pure noise
+LIKELY = 0.02                                # what a nat of log-probability counts, of edits
 STRIDE, MOST = 1_000_003, 2 ** 63            # between the seeds of candidates; pictures have consecutive ones
 
 
@@ -34,15 +35,19 @@ def seeds(seed: int | list[int], pictures: int, candidates: int) -> int | list[i
 
 
 def choose(decoder: Decoder, encoder: GlyphEncoder, lines: list[list[str]], plans: Tensor, noise: Tensor,
-           memory: list[list[Memory]]) -> list[int]:
+           memory: list[list[Memory]], likelihood: Tensor | None = None) -> list[int]:
     """The number of the best plan of each picture; plans (B K, h, w), those of a picture one after the other.
 
-    lines: what to write on each. noise (B, C, 4 h, 4 w). memory: of pictures to edit. Of equally good
-    plans the first is chosen, as when there is nothing to write.
+    lines: what to write on each. noise (B, C, 4 h, 4 w). memory: of pictures to edit. likelihood (B K,): the
+    log-probability of each plan, which counts too, if it is given. Of equally good plans the first is chosen,
+    as when there is nothing to write.
     """
     count = len(plans) // len(lines)
     each = zip(lines, plans.split(count), noise, memory)
-    return [b * count + int(score(decoder, encoder, *one).argmax()) for b, one in enumerate(each)]
+    scores = torch.stack([score(decoder, encoder, *one).cpu() for one in each])  # (B, K)
+    if likelihood is not None:
+        scores = scores + LIKELY * likelihood.view_as(scores)
+    return [b * count + int(best) for b, best in enumerate(scores.argmax(1))]
 
 
 @torch.no_grad()

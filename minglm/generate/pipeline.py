@@ -54,11 +54,10 @@ class Pipeline:
                         dtype: torch.dtype = torch.float32) -> Pipeline:
         """Load weights: a name under data/weights, a folder written by `save_pretrained`, or a snapshot in
         the published layout (minglm.published), which is loaded in `dtype`."""
-        device = pick(device)
         if snapshot.is_snapshot(weights):
-            return cls(*snapshot.load(weights, dtype), device)
+            return cls(*snapshot.load(weights, dtype), pick(device))
         folder = disk.find(weights)
-        pipe = cls(*disk.load(folder), device)
+        pipe = cls(*disk.load(folder), pick(device))
         if pipe.config.edits:
             pipe.editing = Editing.load(folder, pipe.planner, pipe.decoder)
         return pipe
@@ -127,11 +126,11 @@ class Pipeline:
         list of some for each prompt. guidance: of the decoder; 1 disables it, as it does planner_guidance
         (None: 1.5 for posters). temperature, top_p, top_k (None: all ids) are the planner's; temperature 0
         takes the most probable id. candidates: how many plans to draw per picture (None: 8 for posters), of
-        which the one is painted that has room for most of the words (generate/best.py). seed: picture i uses
-        seed + i, or the i-th of a sequence, so that it is the same alone and in a batch; the enhancer uses it
-        too; planner_seed likewise (None: as seed). prior_ids: (h, w) ids per picture, which skips the
-        planner. latents: (B, C, H/8, W/8) noise to start from. on_step(i, latents) is called after every
-        step. images_per_prompt: the pictures of a prompt are consecutive. Raises ValueError for bad input.
+        which the best is painted (generate/best.py). seed: picture i uses seed + i, or the i-th of a
+        sequence, so that it is the same alone and in a batch; the enhancer uses it too; planner_seed likewise
+        (None: as seed). prior_ids: (h, w) ids per picture, which skips the planner. latents: (B, C, H/8, W/8)
+        noise to start from. on_step(i, latents) is called after every step. images_per_prompt: the pictures
+        of a prompt are consecutive. Raises ValueError for bad input.
         """
         with usual_defaults():
             # 1. Validate every argument before any work starts.
@@ -140,17 +139,15 @@ class Pipeline:
             request.validate(prompts, height, width, self.config)
             guidance = real("guidance", guidance, -100, 100)
             weight = request.guided(planner_guidance, self.config, image)
-            how = request.sampling(temperature, top_p, top_k, weight)
-            how["progress"] = progress
+            how = request.sampling(temperature, top_p, top_k, weight) | dict(progress=progress)
             count, cell, scale = each * len(prompts), self.config.cell, self.config.vae.scale
             seed = seed_or_seeds(seed, count)
             images = [[self.fit(open_image(one)) for one in some]
                       for some in sources.per_prompt(image, len(prompts))]
             asked = self.understand(repeat(prompts, each), one_each(seed, count), height, width, enhance,
                                     repeat(images, each))
-            candidates = request.tries(candidates, self.config, image)
-            if not any(asked.lines) or temperature == 0:     # nothing tells plans apart, or all are the same
-                candidates = 1
+            most = request.tries(candidates, self.config)
+            candidates = most if temperature and any([*asked.lines, *images]) else 1   # all would be as good
             rows, columns = asked.height // cell, asked.width // cell
             planner_seed = seed if planner_seed is None else seed_or_seeds(planner_seed, count)
             shape = (self.config.vae.channels, asked.height // scale, asked.width // scale)
@@ -171,12 +168,14 @@ class Pipeline:
 
                 # 3. Plan: sample the grid of ids, several times, and choose; or take the one that was given.
                 if prior_ids is None:
+                    if candidates > 1 and any(read):
+                        how["likelihood"] = torch.zeros(count * candidates)
                     preview, plan = self.plans(
                         repeat(asked.captions, candidates), each * candidates, rows, columns,
                         best.seeds(planner_seed, count, candidates), read, **how)
                     if candidates > 1:
-                        noise = self.noise(planner_seed, count, shape)
-                        which = best.choose(self.decoder, self.glyph, lines, plan, noise, memory)
+                        asked_for = lines, plan, self.noise(planner_seed, count, shape), memory
+                        which = best.choose(self.decoder, self.glyph, *asked_for, how.get("likelihood"))
                         preview, plan = preview[which], plan[which]
                 else:
                     preview, plan = torch.empty(count, 0, 0), given
@@ -204,10 +203,11 @@ class Pipeline:
 
     def plan(self, prompts: list[str], rows: int, columns: int, generators: Generators,
              read: list[list[sources.Source]] | None = None, temperature: float = 0.9, top_p: float = 0.75,
-             top_k: int | None = None, progress: bool = False, guidance: float = 1) -> tuple[Tensor, Tensor]:
+             top_k: int | None = None, progress: bool = False, guidance: float = 1,
+             likelihood: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Preview ids (B, p, q) and large ids (B, rows, columns) of each prompt.
 
-        With pictures to edit there is no preview, (B, 0, 0). generators, guidance: as in `sample_ids`.
+        With pictures to edit there is no preview, (B, 0, 0). The rest: as in `sample_ids`.
         """
         how, planner = request.sampling(temperature, top_p, top_k, guidance), self.planner.config
         read = read or [[] for _ in prompts]
@@ -231,7 +231,7 @@ class Pipeline:
             grids = [preview, (rows, columns)] if preview else [(rows, columns)]
             *small, large = sample_ids(self.planner, list(ids), grids, generators,
                                        **how | dict(top_k=how["top_k"] or 0), parts=list(parts),
-                                       progress=count)
+                                       progress=count, likelihood=likelihood)
         return small[0] if small else large[:, :0, :0], large
 
     def unwritten(self, instruction: str, read: list[sources.Source], width: int) -> list[str]:

@@ -41,7 +41,8 @@ Step = Callable[..., Tensor]
 def sample_ids(planner: Planner, prompts: list[list[int]], grids: list[Grid], generators: Generators,
                temperature: float = 0.9, top_p: float = 0.75, top_k: int = 0,
                parts: list[list[int | Grid]] | None = None,
-               progress: Callable[[int, int], None] | None = None, guidance: float = 1.0) -> list[Tensor]:
+               progress: Callable[[int, int], None] | None = None, guidance: float = 1.0,
+               likelihood: Tensor | None = None) -> list[Tensor]:
     """Sample the ids of each grid in turn, for a batch of prompts.
 
     prompts: ids of any lengths, each ending with boi. grids: shapes, preview first. generators: one on the
@@ -49,6 +50,7 @@ def sample_ids(planner: Planner, prompts: list[list[int]], grids: list[Grid], ge
     parts: as for `positions`, where a prompt holds source images. progress(done, all) is called per token.
     guidance: classifier-free guidance of the logits, as in Parti (arXiv 2206.10789); the published code has
     none. Unless it is 1, prompts (and parts) have a second half: what the unconditional branch reads.
+    likelihood: (B,), to which the log-probability of each grid, given its prompt, is added.
     Returns one (B, rows, columns) int64 tensor per grid, on the CPU.
     """
     config, device, batch = planner.config, planner.embed.weight.device, len(prompts)
@@ -66,12 +68,15 @@ def sample_ids(planner: Planner, prompts: list[list[int]], grids: list[Grid], ge
             if old is not None:
                 logits = planner.copying.voted(logits, features, old[:, i])
             logits = logits[:, :config.codebook].float().cpu()           # only codes are legal in a grid
+            told = logits[:pictures]
             if guidance != 1:
                 logits = flow.guide(*logits.chunk(2), guidance)
             if isinstance(generators, torch.Generator):
                 # multinomial draws as many random numbers as there are columns: keep the published number
                 logits = F.pad(logits, (0, config.vision_vocab - config.codebook), value=-torch.inf)
             drawn[:, i] = choose(logits, temperature, top_p, top_k, generators)
+            if likelihood is not None:
+                likelihood += told.log_softmax(-1).gather(1, drawn[:, i:i + 1])[:, 0]
             if progress:
                 progress(i + 1, total)
             if i + 1 < total:  # the last id is not fed back: nothing follows it

@@ -60,12 +60,12 @@ def guided(weight: float | None, config: Config, image: object = None) -> float:
     return real("planner_guidance", weight, -100, 100)
 
 
-def tries(count: int | None, config: Config, image: object = None) -> int:
+def tries(count: int | None, config: Config) -> int:
     """How many plans to draw for a picture: `count`, or what is usual. Raises ValueError for no such number,
     or for several if the decoder cannot tell which is best."""
     judges = config.decoder.aligned is not None
-    if count is None:                        # edits: not tried
-        return CANDIDATES if config.posters and judges and image is None else 1
+    if count is None:
+        return CANDIDATES if config.posters and judges else 1
     if whole("candidates", count, 1, 1000) > 1 and not judges:
         raise ValueError(f"candidates {count}: the decoder of the {config.name} weights was not taught where "
                          "letters stand, so it cannot choose a plan; only 1 is possible")
