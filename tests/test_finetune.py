@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +27,9 @@ from minglm.config import preset
 from minglm.device import Device
 from minglm.generate.pipeline import Pipeline
 from minglm.model import weights
-from minglm.model.lora import LoRALinear
+from minglm.model.copying import Copying
+from minglm.model.editing import Editing
+from minglm.model.lora import LoRALinear, create
 from minglm.training import batches, ranks
 from minglm.training.recipe import RECIPES, Recipe
 from minglm.training.stage_finetune import mixed
@@ -232,6 +235,23 @@ def test_the_command_writes_weights_that_paint(begun, data, tmp_path, part, thre
     for file in ("checkpoint.pt", "log.csv", "loss.png"):
         assert Path("training") / f"finetune-{part}" / file in made
     assert painted(Pipeline.from_pretrained(out, "cpu")) != painted(Pipeline.from_pretrained(begun, "cpu"))
+
+
+def test_weights_that_edit_still_do(begun, data, tmp_path, threads):
+    """What edits is copied, too; of others it is not written over."""
+    pipe = Pipeline.from_pretrained(begun, "cpu")
+    models = {part: deepcopy(getattr(pipe, part)) for part in ("planner", "decoder")}
+    adapters = {part: create(model, 2) for part, model in models.items()}
+    Editing(**models, adapters=adapters, copying=Copying(pipe.config.planner.width)).save(begun, "tiny")
+    weights.save_config(begun, replace(pipe.config, edits=True))
+    assert main(command("planner", data, begun, "--out", tmp_path / "out")) == 0
+    tuned = Pipeline.from_pretrained(tmp_path / "out", "cpu")
+    assert tuned.config.edits and set(tuned.editing.adapters) == {"planner", "decoder"}
+    pointer = Path("edits") / "planner" / "copying.safetensors"
+    assert content(tmp_path / "out")[pointer] == content(begun)[pointer]
+    (tmp_path / "out" / pointer).write_bytes(b"others")
+    assert main(command("decoder", data, begun, "--out", tmp_path / "out")) == 2
+    assert (tmp_path / "out" / pointer).read_bytes() == b"others"
 
 
 def test_parts_are_tuned_one_by_one_into_one_folder(begun, data, tmp_path, threads):

@@ -106,6 +106,6 @@ def load_pointer(path: Path, planner: Planner) -> Copying:
     return copying.to(planner.embed.weight.device, planner.embed.weight.dtype).requires_grad_(False)
 
 
-def are_there(folder: Path) -> bool:
+def complete(folder: Path) -> bool:
     """Whether a folder of weights has the adapters of both models."""
     return all((folder / FOLDER / part / lora_files.TENSORS).is_file() for part in PARTS)

@@ -20,7 +20,7 @@ from pathlib import Path
 from minglm.config import Config
 from minglm.device import set_threads
 from minglm.files import whole_file
-from minglm.model import lora_files, weights
+from minglm.model import editing, lora_files, weights
 from minglm.training import ranks
 from minglm.training.recipe import Stage
 from minglm.training.run import check, earlier_run, interrupts, recipe_of, train_stage
@@ -88,16 +88,18 @@ def check_out(out: Path, begun: Path, kind: str) -> None:
         raise ValueError(f"{out} holds the weights to begin with: choose another folder by --out")
     for path in files(begun) if kind == "finetune" else ():
         there = out / path.relative_to(begun)
-        if path.parent.name not in TUNED and there.exists() and not filecmp.cmp(path, there, shallow=False):
+        mine = path.parent.relative_to(begun).as_posix() in TUNED
+        if not mine and there.exists() and not filecmp.cmp(path, there, shallow=False):
             raise ValueError(f"{there} belongs to other weights than {begun}: choose another folder by --out")
 
 
 def files(begun: Path) -> Iterator[Path]:
-    """All that a folder of weights must hold."""
+    """All that makes a folder of weights."""
     yield begun / "config.json"
     for part in weights.PARTS:
         yield from (begun / part / name for name in ("config.json", "model.safetensors"))
     yield begun / "text" / "tokenizer.json"
+    yield from sorted((begun / editing.FOLDER).glob("*/*"))
 
 
 def left_behind(name: str, part: str, out: Path, begun: Path) -> list[Path]:

@@ -99,4 +99,4 @@ def finish(stage: Stage, config: Config, folder: Path) -> None:
         for part in OUTPUTS[name]:           # a model of several parts has each under its name
             weights.save_part(folder, part, getattr(model, part, model), config)
     # what has learned to edit can edit after other stages, too
-    weights.save_config(folder, replace(config, edits=editing.are_there(folder)))
+    weights.save_config(folder, replace(config, edits=editing.complete(folder)))
