@@ -246,6 +246,7 @@ def test_weights_that_edit_still_do(begun, data, tmp_path, threads):
     weights.save_config(begun, replace(pipe.config, edits=True))
     assert main(command("planner", data, begun, "--out", tmp_path / "out")) == 0
     tuned = Pipeline.from_pretrained(tmp_path / "out", "cpu")
+    tuned.editing.load()
     assert tuned.config.edits and set(tuned.editing.adapters) == {"planner", "decoder"}
     pointer = Path("edits") / "planner" / "copying.safetensors"
     assert content(tmp_path / "out")[pointer] == content(begun)[pointer]

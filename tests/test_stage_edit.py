@@ -192,7 +192,7 @@ def test_damaged_adapters_are_named(pipe, tmp_path, file, harm, said):
     Editing(**models, adapters=adapters, copying=Copying(pipe.config.planner.width)).save(tmp_path, "tiny")
     harm(tmp_path / "edits" / "planner" / file)
     with pytest.raises(ValueError, match=said):
-        Editing.load(tmp_path, pipe.planner, pipe.decoder)
+        Editing(pipe.planner, pipe.decoder, folder=tmp_path).load()
 
 
 def test_other_adapters_stay_on_while_pictures_are_edited(pipe):
@@ -207,6 +207,31 @@ def test_other_adapters_stay_on_while_pictures_are_edited(pipe):
     with Editing(planner, decoder, dict(planner=dict(some=delta))).on():
         assert torch.allclose(layer(x), before + delta.scale * x @ delta.lora_A.weight.T @ delta.lora_B.weight.T, atol=1e-4)
     assert torch.equal(layer(x), before)
+
+
+def test_adapters_are_read_when_first_needed(pipe, tmp_path):
+    """Whatever is on the models by then; drawing needs none, so it does not miss them."""
+    planner, decoder = deepcopy(pipe.planner), deepcopy(pipe.decoder)
+    lazy = Editing(planner, decoder, folder=tmp_path)
+    with lazy.on(False):
+        pass
+    with pytest.raises(ValueError, match="adapter_config.json"), lazy.on():
+        pass
+    models = dict(planner=deepcopy(planner), decoder=deepcopy(decoder))
+    trained = {part: lora.create(model, 2) for part, model in models.items()}
+    for adapter in trained.values():
+        for layer in adapter.values():
+            nn.init.normal_(layer.lora_B.weight, std=0.1)
+    Editing(**models, adapters=trained, copying=Copying(planner.config.width)).save(tmp_path, "tiny")
+    lora.create(planner, 3)                                                      # somebody's own
+    block = planner.blocks[0].q
+    with torch.no_grad():
+        x = torch.randn(2, block.base.in_features)
+        before, layer = block(x), trained["planner"]["blocks.0.q"]
+        with lazy.on():
+            assert torch.allclose(block(x), before + layer(x) - layer.base(x), atol=1e-2)
+            assert not torch.allclose(block(x), before, atol=1e-2) and planner.copying is not None
+        assert torch.equal(block(x), before)
 
 
 def test_switched_on_twice_is_switched_on(pipe):

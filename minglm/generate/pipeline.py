@@ -59,7 +59,7 @@ class Pipeline:
         folder = disk.find(weights)
         pipe = cls(*disk.load(folder), pick(device))
         if pipe.config.edits:
-            pipe.editing = Editing.load(folder, pipe.planner, pipe.decoder)
+            pipe.editing = Editing(pipe.planner, pipe.decoder, folder=folder)
         return pipe
 
     def save_pretrained(self, folder: str | Path, layout: str = "minglm") -> None:

@@ -35,17 +35,22 @@ PARTS = ("planner", "decoder")
 
 
 class Editing:
-    """The adapters of a planner and a decoder; without any it does nothing."""
+    """The adapters of a planner and a decoder; without any it does nothing.
+
+    folder: of weights that have them. They are read when they are first needed, since most never edit.
+    """
 
     def __init__(self, planner: Planner, decoder: Decoder, adapters: dict[str, Adapter] | None = None,
-                 copying: Copying | None = None):
+                 copying: Copying | None = None, folder: Path | None = None):
         self.models = dict(planner=planner, decoder=decoder)
-        self.adapters, self.copying = adapters or {}, copying
+        self.adapters, self.copying, self.folder = adapters or {}, copying, folder
 
     @contextmanager
     def on(self, wanted: bool = True) -> Iterator[None]:
         """For a while planner and decoder edit, or, unless `wanted`, draw, whatever they did before. Other
-        adapters that are on them stay there."""
+        adapters that are on them stay there. Raises ValueError as `load` does."""
+        if wanted:
+            self.load()
         every = [layer for adapter in self.adapters.values() for layer in adapter.values()]
         others = [layer for layer in every if (layer.kept is not None) != wanted]
         planner = self.models["planner"]
@@ -57,16 +62,18 @@ class Editing:
             planner.copying = before
             flip(others)
 
-    @classmethod
-    def load(cls, folder: Path, planner: Planner, decoder: Decoder) -> Editing:
-        """The adapters in the folder of the weights. Raises ValueError naming what is missing or wrong."""
-        models = dict(planner=planner, decoder=decoder)
-        adapters = {part: lora_files.load(models[part], folder / FOLDER / part) for part in PARTS}
-        copying = load_pointer(folder / FOLDER / "planner" / POINTER, planner)
-        return cls(planner, decoder, adapters, copying)
+    def load(self) -> None:
+        """Read the adapters in the folder, once. Raises ValueError naming what is missing or wrong."""
+        if self.folder is None:
+            return
+        places = {part: self.folder / FOLDER / part for part in PARTS}
+        found = {part: lora_files.load(self.models[part], place) for part, place in places.items()}
+        self.copying = load_pointer(places["planner"] / POINTER, self.models["planner"])
+        self.adapters, self.folder = found, None
 
     def save(self, folder: Path, weights: str) -> None:
         """Write what there is to the folder of the weights, of the name `weights`."""
+        self.load()
         for part, adapter in self.adapters.items():
             save_part(folder, part, self.models[part], weights, adapter, self.copying)
 

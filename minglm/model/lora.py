@@ -75,10 +75,11 @@ def create(model: nn.Module, rank: int, alpha: float | None = None) -> Adapter:
     return adapter
 
 
-def linears(model: nn.Module, targets: tuple[str, ...]) -> dict[str, Linear]:
-    """The linear maps whose names end in one of `targets`."""
-    return {name: module for name, module in model.named_modules()
-            if isinstance(module, Linear) and name.rpartition(".")[2] in targets}
+def linears(model: nn.Module, targets: tuple[str, ...]) -> dict[str, nn.Linear]:
+    """The linear maps whose names end in one of `targets`, without the adapters that may be on them."""
+    named = {name: getattr(module, "base", module) for name, module in model.named_modules()
+             if name.rpartition(".")[2] in targets}
+    return {name: module for name, module in named.items() if isinstance(module, nn.Linear)}
 
 
 def put(model: nn.Module, name: str, module: nn.Module) -> None:
