@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from minglm import images
-from minglm.config import preset
+from minglm.config import Config, preset
 from minglm.course import derailed, twins
 from minglm.course.answers import Case, difference, normal, run
 from minglm.generate import paint
@@ -76,15 +76,21 @@ def lively(module: nn.Module, seed: int) -> nn.Module:
     return module.eval().requires_grad_(False)
 
 
-@cache
-def small_planner() -> SimpleNamespace:
-    """What planning needs of a pipeline: a small planner with sharp logits, and the shipped vocabulary."""
+def sharp_planner() -> tuple[Config, BPE, Planner]:
+    """A small planner with sharp logits, after its configuration and the shipped vocabulary."""
     config, bpe = preset("tiny"), BPE.load(find("mini") / "text" / "tokenizer.json")
     sizes = replace(config.planner, vocab=config.planner.vision_vocab + 4096)
     planner = lively(Planner(sizes), 0)
     planner.embed.weight.data *= 20
     planner.head.weight.data *= 200
-    return SimpleNamespace(planner=planner, bpe=bpe, config=replace(config, planner=sizes), specials=False)
+    return replace(config, planner=sizes), bpe, planner
+
+
+@cache
+def small_planner() -> SimpleNamespace:
+    """What planning needs of a pipeline."""
+    config, bpe, planner = sharp_planner()
+    return SimpleNamespace(planner=planner, bpe=bpe, config=config, specials=False)
 
 
 def planned_grids(learner: Callable) -> None:

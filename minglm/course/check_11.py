@@ -18,24 +18,20 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from minglm.config import preset
 from minglm.course import edit_twins, mistaken
 from minglm.course.answers import Case, Wrong, normal, run
-from minglm.course.check_10 import Later, array, lively, others, small_decoder
+from minglm.course.check_10 import Later, array, lively, others, sharp_planner, small_decoder
 from minglm.device import pick
 from minglm.generate.pipeline import Pipeline
 from minglm.measure.ssim import C1, C2, ssim_map
 from minglm.model import lora
-from minglm.model.bpe import BPE
 from minglm.model.copying import Copying
 from minglm.model.decoder import Decoder
 from minglm.model.editing import Editing
 from minglm.model.glyph import GlyphEncoder
-from minglm.model.planner import Planner
 from minglm.model.prompt import with_sources
 from minglm.model.tokenizer import Tokenizer
 from minglm.model.vae import VAE
-from minglm.model.weights import find
 
 
 def edit_prompt(learner: Callable) -> None:
@@ -155,11 +151,7 @@ def remembered(learner: Callable) -> None:
 @cache
 def small_pipeline() -> Pipeline:
     """A pipeline of small networks with random weights, whose plans depend on all that it reads."""
-    config, bpe = preset("tiny"), BPE.load(find("mini") / "text" / "tokenizer.json")
-    sizes = replace(config.planner, vocab=config.planner.vision_vocab + 4096)
-    planner = lively(Planner(sizes), 0)
-    planner.embed.weight.data *= 20
-    planner.head.weight.data *= 200
+    config, bpe, planner = sharp_planner()
     for block in planner.blocks:             # attention that depends on positions
         for parameter, factor in ((block.norm1.weight, 10), (block.q.weight, 30), (block.q.bias, 30),
                                   (block.norm2.weight, 3)):
@@ -168,14 +160,14 @@ def small_pipeline() -> Pipeline:
     parts = dict(planner=planner, decoder=lively(Decoder(config.decoder), 1),
                  glyph=lively(GlyphEncoder(config.glyph), 2),
                  tokenizer=lively(Tokenizer(config.tokenizer), 3), vae=lively(VAE(config.vae), 4))
-    pipe = Pipeline(replace(config, planner=sizes, posters=True, edits=True), bpe, parts, pick("cpu"))
+    pipe = Pipeline(replace(config, posters=True, edits=True), bpe, parts, pick("cpu"))
     adapters = {}
     for part in ("planner", "decoder"):
         adapters[part] = lora.create(parts[part], 4)
         for i, layer in enumerate(adapters[part].values()):
             lively(layer.lora_A, i), lively(layer.lora_B, i)
         lora.detach(parts[part], adapters[part])
-    pipe.editing = Editing(planner, parts["decoder"], adapters, lively(Copying(sizes.width), 5))
+    pipe.editing = Editing(planner, parts["decoder"], adapters, lively(Copying(config.planner.width), 5))
     return pipe
 
 

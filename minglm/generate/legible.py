@@ -31,7 +31,8 @@ def lines(decoder: Decoder, encoder: GlyphEncoder, sources: list[Source], instru
           config: FlowConfig) -> list[str]:
     """What an instruction to edit pictures wants written, in lines of a picture `width` pixels wide."""
     texts = told(instruction)
-    seen = [are_there(decoder, encoder, source, texts, config) for source in sources]
+    # a single text is written whether it is there or not
+    seen = [are_there(decoder, encoder, source, texts, config) for source in sources if len(texts) > 1]
     return to_write(texts, [any(some) for some in zip(*seen)], width)
 
 

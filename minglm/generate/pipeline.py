@@ -54,12 +54,12 @@ class Pipeline:
                         dtype: torch.dtype = torch.float32) -> Pipeline:
         """Load weights: a name under data/weights, a folder written by `save_pretrained`, or a snapshot in
         the published layout (minglm.published), which is loaded in `dtype`."""
+        device = pick(device)
         if snapshot.is_snapshot(weights):
-            return cls(*snapshot.load(weights, dtype), pick(device))
+            return cls(*snapshot.load(weights, dtype), device)
         folder = disk.find(weights)
-        pipe = cls(*disk.load(folder), pick(device))
-        if pipe.config.edits:
-            pipe.editing = Editing(pipe.planner, pipe.decoder, folder=folder)
+        pipe = cls(*disk.load(folder), device)
+        pipe.editing.folder = folder if pipe.config.edits else None
         return pipe
 
     def save_pretrained(self, folder: str | Path, layout: str = "minglm") -> None:
