@@ -62,7 +62,7 @@ def command_line() -> argparse.ArgumentParser:
     one.add_argument("--guidance", type=float, default=1.5, help="of the decoder; 1 turns it off")
     one.add_argument("--planner-guidance", type=float, help="likewise (default: 1.5 for posters)")
     one.add_argument("--candidates", type=count, metavar="COUNT",
-                     help="plans to draw, of which that with room for most of the words is painted "
+                     help="plans to draw, of which a likely one with room for the words is painted "
                           "(default: 8 for posters)")
     one.add_argument("--temperature", type=float, default=0.9)
     one.add_argument("--top-p", type=float, default=0.75)

@@ -9,7 +9,7 @@ from minglm.config import preset
 from minglm.generate import best, paint
 from minglm.generate.pipeline import Pipeline
 from minglm.generate.plan import sample_ids
-from minglm.generate.request import CANDIDATES
+from minglm.generate.request import CANDIDATES, GUIDED
 from minglm.model.planner import Planner
 from minglm.world.draw import draw
 
@@ -44,13 +44,15 @@ def test_painted_is_the_candidate_with_the_best_score(pipe):
     noise = torch.randn(16, 16, 16, generator=torch.Generator().manual_seed(5))
     # by hand: one plan at a time
     features, mask = paint.glyphs(pipe.glyph, [["Hello", "World"]])
-    scores = []
-    for _, plan in plans:
+    scores, likely = [], torch.zeros(2)
+    for seed, (_, plan) in zip(best.seeds(5, 1, 6), plans):
+        pipe.plan([PROMPTS[0]], 4, 4, [paint.generator(seed)], guidance=GUIDED, likelihood=likely.zero_())
         _, seen = pipe.decoder.watch(noise[None], torch.tensor([999.0]), torch.tensor([plan]), features, mask,
                                      block=2, heads=4)
         weights = seen[0].detach().exp()                                         # (H, N, S)
         letters = [i for i, byte in enumerate("Hello World".encode()) if byte != 32]     # 5: the end of Hello
-        scores.append(sum(weights[half].mean(0)[:, i].max() for half in (slice(0, 2), slice(2, 4)) for i in letters))
+        found = sum(weights[half].mean(0)[:, i].max() for half in (slice(0, 2), slice(2, 4)) for i in letters) / len(letters)
+        scores.append(found + best.LIKELY * (2 * likely[0] - likely[1]))
     assert len({f"{score:.4f}" for score in scores}) > 1
     assert plan_of(out) == plans[max(range(6), key=lambda i: scores[i])]
 
@@ -73,9 +75,9 @@ def test_several_pictures_of_a_prompt(pipe):
 
 @pytest.mark.parametrize("prompt, how, rows", [
     (PROMPTS[0], dict(), 2 * CANDIDATES), (PROMPTS[0], dict(candidates=3), 6), (PROMPTS[0], dict(temperature=0), 2),
-    (PROMPTS[0], dict(candidates=3, planner_guidance=1), 3), (PROMPTS[2], dict(), 2), (PROMPTS[0], dict(candidates=1), 2)])
+    (PROMPTS[0], dict(candidates=3, planner_guidance=1), 3), (PROMPTS[2], dict(), 2 * CANDIDATES), (PROMPTS[0], dict(candidates=1), 2)])
 def test_how_many_plans_are_drawn(pipe, prompt, how, rows, monkeypatch):
-    """One if all would be equal, or if no text tells them apart."""
+    """One if all would be equal. Without a text, too, there are several: the likelihood tells them apart."""
     seen = []
     monkeypatch.setattr("minglm.generate.pipeline.sample_ids",
                         lambda planner, prompts, *some, **more: seen.append(len(prompts)) or sample_ids(planner, prompts, *some, **more))
@@ -121,10 +123,13 @@ def test_a_plan_with_room_for_the_words_scores_higher():
     assert better >= 11
 
 
-def test_nothing_to_write_leaves_the_first(pipe):
+def test_with_nothing_to_write_the_likelihood_decides(pipe):
     plans, noise = torch.randint(256, (3, 4, 4)), torch.randn(16, 16, 16)
     assert best.score(pipe.decoder, pipe.glyph, [], plans, noise, []).tolist() == [0, 0, 0]
-    assert best.choose(pipe.decoder, pipe.glyph, [[]], plans, noise[None], [[]]) == [0]
+    how = pipe.decoder, pipe.glyph, [[]], plans, noise[None], [[]]
+    assert best.choose(*how, torch.zeros(3)) == [0] and best.choose(*how, torch.tensor([-9.0, -7.0, -8.0])) == [1]
+    # of plans that are as likely, that which is least so without the prompt
+    assert best.choose(*how, torch.tensor([-9.0, -9.0, -9.0, -11.0, -12.0, -13.0])) == [2]
 
 
 def test_pictures_to_edit_are_attended_to(pipe):
@@ -164,20 +169,22 @@ def test_the_likelihood_is_that_of_the_drawn_ids_given_their_prompt():
     planner = Planner(preset("tiny").planner).eval()
     codes, start, without = planner.config.codebook, [400, 401, 402, 256], [500, 256]
     for guidance, prompts in ((1, [start, start]), (2.5, [start, start, without, without])):
-        found = torch.tensor([5.0, 0.0])
+        found = torch.full((len(prompts),), 5.0)
         random = [torch.Generator().manual_seed(i) for i in range(2)]
         small, large = sample_ids(planner, prompts, [(2, 2), (2, 3)], random, guidance=guidance, likelihood=found)
-        with torch.no_grad():
-            logits, target = planner.predict([start] * 2, small, large)
-        each = logits[..., :codes].log_softmax(-1)[:, :-1].gather(-1, target[:, :-1, None])[..., 0]
-        assert torch.allclose(found, each.sum(1) + torch.tensor([5.0, 0.0]), atol=1e-3) and not torch.equal(large[0], large[1])
+        for prompt, added in zip((start, without), found.split(2)):
+            with torch.no_grad():
+                logits, target = planner.predict([prompt] * 2, small, large)
+            each = logits[..., :codes].log_softmax(-1)[:, :-1].gather(-1, target[:, :-1, None])[..., 0]
+            assert torch.allclose(added, each.sum(1) + 5, atol=1e-3)
+        assert not torch.equal(large[0], large[1])
 
 
 def test_of_edits_the_likelihood_counts_too(pipe):
     plans, noise = torch.randint(256, (4, 4, 4)), torch.randn(2, 16, 16, 16)
     how = (pipe.decoder, pipe.glyph, [[], ["Hi"]], plans, noise, [[], []])
     assert best.choose(*how, torch.tensor([-9.0, -8.0, 0.0, 0.0]))[0] == 1
-    alone = best.choose(*how)[1]
+    alone = best.choose(*how, torch.zeros(4))[1]
     other = {2: 3, 3: 2}[alone]
     assert best.choose(*how, 1e4 * torch.eye(4)[other])[1] == other
 

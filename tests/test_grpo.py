@@ -3,6 +3,7 @@
 import math
 from copy import deepcopy
 from dataclasses import replace
+from inspect import signature
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from parallel_worker import losses
 from torch import nn
 
 from minglm.device import pick
+from minglm.generate.pipeline import Pipeline
+from minglm.generate.request import GUIDED
 from minglm.measure import rewards
 from minglm.model.decoder import Decoder
 from minglm.model.glyph import GlyphEncoder
@@ -24,6 +27,7 @@ from minglm.training.loop import train
 from minglm.training.recipe import Recipe
 from minglm.training.stage_grpo_planner import Reinforcement, grpo_planner_stage, log_probabilities
 from minglm.world.draw import draw
+from minglm.world.explicit import explicit
 
 CPU = pick("cpu")
 
@@ -162,6 +166,29 @@ def test_log_probabilities_are_those_of_sampling(stage, config, bpe):
     found = log_probabilities(made.model.planner, data, 0.7).exp()
     assert torch.allclose(found, wanted.gather(-1, target[:, :-1, None])[..., 0], atol=1e-6)
     assert torch.allclose(wanted.sum(-1), torch.ones_like(wanted[..., 0]), atol=1e-5)
+
+
+def test_plans_are_sampled_as_people_sample_them(stage, monkeypatch):
+    """Guided away from the prompt that tells nothing, unless that is switched off."""
+    seen, ordinary = [], stage_grpo_planner.sample_ids
+
+    def sample(planner, prompts, *some, **more):
+        seen.append((prompts, some[2:], more))
+        return ordinary(planner, prompts, *some, **more)
+
+    monkeypatch.setattr(stage_grpo_planner, "sample_ids", sample)
+    batch = stage().batch(0)
+    stage(how=replace(HOW, planner_guidance=1)).batch(0)
+    (prompts, settings, more), (alone, *_) = seen
+    usual = signature(Pipeline.__call__).parameters
+    assert settings == (usual["temperature"].default, usual["top_p"].default) and more == dict(guidance=GUIDED)
+    assert prompts[:4] == alone == batch["prompts"] and len(prompts) == 8
+    assert all(len(bare) < len(told) for bare, told in zip(prompts[4:], prompts))
+
+
+def test_most_prompts_of_the_stage_tell_everything():
+    posters = [p for step in range(20) for p in stage_grpo_planner.prompts_of("grpo-planner", step, 8)]
+    assert 0.55 < sum(p.caption == explicit(p) for p in posters) / len(posters) < 0.85
 
 
 def test_samples_of_a_group_differ_and_share_their_prompt(stage):

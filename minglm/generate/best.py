@@ -1,10 +1,14 @@
-"""Several candidate plans of a picture: the best is the one on which the decoder finds its letters.
+"""Several candidate plans of a picture: painted is the one that decoder and planner together like best.
 
 A planner may leave out a letter or a line, or spoil the whole picture. The decoder knows the words, and one
 of its blocks is taught to attend from every image token to the letter that stands there
 (training/stage_decoder.py). A letter for which a plan has no place gets less of that attention, before
 anything is painted. So one pass per plan, on pure noise, ranks the plans. It errs: attention without a place
-to be may gather anywhere.
+to be may gather anywhere, and it knows nothing of objects.
+
+The planner tells how probable each plan is, given the prompt, which costs nothing: its logits are there when
+the plan is sampled. And if it is guided, how much more probable than without the prompt: a plan that would
+suit any poster says little of this one.
 
 Shapes: K candidates · C latent channels · h, w id grid (latents are 4 h x 4 w) · H heads · N image tokens ·
 S glyph tokens · B pictures.
@@ -22,7 +26,7 @@ from minglm.model.glyph import GlyphEncoder
 from minglm.world.lettering import rasters
 
 START = 999.0                                # the time of pure noise
-LIKELY = 0.02                                # what a nat of log-probability counts, of edits
+LIKELY, LIKELY_EDIT = 0.005, 0.02            # what a nat of `plausible` counts, of a poster and of an edit
 STRIDE, MOST = 1_000_003, 2 ** 63            # between the seeds of candidates; pictures have consecutive ones
 
 
@@ -35,19 +39,26 @@ def seeds(seed: int | list[int], pictures: int, candidates: int) -> int | list[i
 
 
 def choose(decoder: Decoder, encoder: GlyphEncoder, lines: list[list[str]], plans: Tensor, noise: Tensor,
-           memory: list[list[Memory]], likelihood: Tensor | None = None) -> list[int]:
+           memory: list[list[Memory]], likelihood: Tensor) -> list[int]:
     """The number of the best plan of each picture; plans (B K, h, w), those of a picture one after the other.
 
-    lines: what to write on each. noise (B, C, 4 h, 4 w). memory: of pictures to edit. likelihood (B K,): the
-    log-probability of each plan, which counts too, if it is given. Of equally good plans the first is chosen,
-    as when there is nothing to write.
+    lines: what to write on each. noise (B, C, 4 h, 4 w). memory: of pictures to edit. likelihood: as for
+    `plausible`. Of equally good plans the first is chosen.
     """
     count = len(plans) // len(lines)
     each = zip(lines, plans.split(count), noise, memory)
     scores = torch.stack([score(decoder, encoder, *one).cpu() for one in each])  # (B, K)
-    if likelihood is not None:
-        scores = scores + LIKELY * likelihood.view_as(scores)
+    weight = LIKELY_EDIT if any(memory) else LIKELY
+    scores = scores + weight * plausible(likelihood, len(plans)).view_as(scores)
     return [b * count + int(best) for b, best in enumerate(scores.argmax(1))]
+
+
+def plausible(likelihood: Tensor, count: int) -> Tensor:
+    """How good the planner finds each of `count` plans, (B K,), in nats. likelihood: the log-probability of
+    each, given the prompt; if there are twice as many, then also that without it, to tell what is special:
+    log p(plan | prompt) + (log p(plan | prompt) - log p(plan))."""
+    told, bare = likelihood[:count], likelihood[count:]
+    return 2 * told - bare if len(bare) else told
 
 
 @torch.no_grad()

@@ -147,7 +147,7 @@ class Pipeline:
             asked = self.understand(repeat(prompts, each), one_each(seed, count), height, width, enhance,
                                     repeat(images, each))
             most = request.tries(candidates, self.config)
-            candidates = most if temperature and any([*asked.lines, *images]) else 1   # all would be as good
+            candidates = most if temperature else 1                              # all would be the same
             rows, columns = asked.height // cell, asked.width // cell
             planner_seed = seed if planner_seed is None else seed_or_seeds(planner_seed, count)
             shape = (self.config.vae.channels, asked.height // scale, asked.width // scale)
@@ -168,14 +168,14 @@ class Pipeline:
 
                 # 3. Plan: sample the grid of ids, several times, and choose; or take the one that was given.
                 if prior_ids is None:
-                    if candidates > 1 and any(read):
-                        how["likelihood"] = torch.zeros(count * candidates)
+                    if candidates > 1:
+                        how["likelihood"] = torch.zeros(count * candidates * (1 if weight == 1 else 2))
                     preview, plan = self.plans(
                         repeat(asked.captions, candidates), each * candidates, rows, columns,
                         best.seeds(planner_seed, count, candidates), read, **how)
                     if candidates > 1:
                         asked_for = lines, plan, self.noise(planner_seed, count, shape), memory
-                        which = best.choose(self.decoder, self.glyph, *asked_for, how.get("likelihood"))
+                        which = best.choose(self.decoder, self.glyph, *asked_for, how["likelihood"])
                         preview, plan = preview[which], plan[which]
                 else:
                     preview, plan = torch.empty(count, 0, 0), given
