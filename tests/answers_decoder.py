@@ -143,7 +143,7 @@ class Block(torch.nn.Module):
         for t, kind in ((c, 1), (x, 0)):
             t = adaptive(t, a[:, kind, 0], a[:, 2 + kind, 0])
             q, k, v = (part(t).unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (self.q, self.k, self.v))
-            q, k = (z - z.mean(-1, keepdim=True) for z in (q, k))
+            q, k = (z - z.mean(-1, keepdim=True) * (self.off != "rms") for z in (q, k))
             q, k = (z / (z.square().mean(-1, keepdim=True) + 1e-5).sqrt() for z in (q, k))
             if not kind:
                 q, k = (z * rotary[0] + torch.cat([-z.chunk(2, -1)[1], z.chunk(2, -1)[0]], -1) * rotary[1]
@@ -154,12 +154,13 @@ class Block(torch.nn.Module):
         logits = own[0] @ k.mT / k.shape[-1] ** 0.5
         if mask is not None:
             logits = logits.masked_fill(~mask, -torch.inf)
-        h = self.o((logits.softmax(-1) @ v).transpose(1, 2).flatten(2))
+        h = logits.softmax(-1) @ v
+        h = self.o((h if self.off == "glue" else h.transpose(1, 2)).reshape(len(x), h.shape[2], -1))
         out = []
         for t, h, kind in ((c, h[:, :c.shape[1]], 1), (x, h[:, c.shape[1]:], 0)):
-            t = t + a[:, 4 + kind] * h
+            t = t + (a[:, 4 + kind] + (self.off == "more")) * h
             inner = self.fc1(adaptive(t, a[:, 6 + kind, 0], a[:, 8 + kind, 0]))
-            t = t + a[:, 10 + kind] * self.fc2(torch.nn.functional.gelu(inner, approximate="tanh"))
+            t = t + (a[:, 10 + kind] + (self.off == "more")) * self.fc2(torch.nn.functional.gelu(inner, approximate="tanh"))
             out.append(t)
         return out[1], out[0][:, :0] if last else out[0], own
 
@@ -264,7 +265,9 @@ WRONG = [
     ("rotary_2d", lambda *a: [t[:, :t.shape[1] // 2] for t in turns(*a)], "written twice"),
     *[("decoder_block", partial(slipped.Slipped, off=off), re.escape(slipped.SLIPS[off])) for off in slipped.SLIPS],
     ("decoder_block", partial(Block, off="named"), "should be named modulation.weight"),
-    ("decoder_block", partial(Block, off="twelve"), "off"), ("decoder_block", partial(Block, off="in place"), "changes x or c"),
+    ("decoder_block", partial(Block, off="twelve"), "^decoder_block: for 6 image and 3 glyph tokens: x: .* off"),
+    ("decoder_block", partial(Block, off="rms"), "an RMS norm does not"), ("decoder_block", partial(Block, off="glue"), "side by side"),
+    ("decoder_block", partial(Block, off="more"), "no 1 of its own"), ("decoder_block", partial(Block, off="in place"), "changes x or c"),
     ("first_learners", lambda m, loss: [*dict(m.named_parameters())], "any number in it"),
     ("first_learners", lambda m, loss: None, "return"),
     ("first_learners", lambda m, loss: [n for (n, _), g in zip(m.named_parameters(), torch.autograd.grad(loss, [*m.parameters()]))

@@ -7,7 +7,7 @@ images · D width · H heads · E head width · M modulation width.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import astuple, dataclass, replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -146,6 +146,23 @@ def rotary_2d(learner: Callable) -> None:
         case(2, 6, 8, 50.0, 4), case(2, 5, 8, 50.0, 4), case(3, 3, 8, 50.0, 0))
 
 
+@dataclass(frozen=True)
+class Given:
+    """What a block is tried on, said in a message as a reader of the exercise would say it."""
+
+    tokens: int
+    glyphs: int
+    seed: int
+    past: int
+    masked: bool
+    last: bool
+
+    def __repr__(self) -> str:
+        extras = ["a memory"] * bool(self.past) + ["a mask"] * self.masked
+        return (f"{self.tokens} image and {self.glyphs} glyph tokens" + ", with " * bool(extras)
+                + " and ".join(extras) + ", the last block" * self.last)
+
+
 def decoder_block(learner: Callable) -> None:
     """DecoderBlock(config): block(x (B, N, D), c (B, S, D), m (B, M), rotary (cosines, sines (N, E)), mask,
     memory=None, last=False) -> x, c and (q, k, v) of this picture; its parameters are named as minglm's."""
@@ -153,8 +170,8 @@ def decoder_block(learner: Callable) -> None:
     weights = {name: 0.7 * normal(*p.shape, seed=i)
                for i, (name, p) in enumerate(decoder.DecoderBlock(config).state_dict().items())}
 
-    def drive(make: Callable, tokens: int, glyphs: int, seed: int, past: int, masked: bool,
-              last: bool) -> dict[str, Tensor]:
+    def drive(make: Callable, given: Given) -> dict[str, Tensor]:
+        tokens, glyphs, seed, past, masked, last = astuple(given)
         block = make(config)
         fill(block, weights)
         (x, c), m = normal(2, 2, 9, config.width, seed=seed), normal(2, config.time_width, seed=seed + 1)
@@ -165,11 +182,11 @@ def decoder_block(learner: Callable) -> None:
             mask = torch.ones(2, 1, 1, past + glyphs + tokens, dtype=torch.bool)
             mask[1, ..., past + 1:past + glyphs] = False
             mask[0, ..., :past // 2] = False
-        given = x[:, :tokens], c[:, :glyphs]
-        own = [t.clone() for t in given]
+        whole = x[:, :tokens], c[:, :glyphs]
+        own = [t.clone() for t in whole]
         with torch.no_grad():
             found = block(*own, m, (angles.cos(), angles.sin()), mask, memory, last)
-        if not all(map(torch.equal, own, given)):
+        if not all(map(torch.equal, own, whole)):
             raise Wrong("decoder_block: your block changes x or c, which others still need: write "
                         "x = x + ..., not x += ...")
         if not (isinstance(found, tuple | list) and len(found) == 3):
@@ -177,15 +194,16 @@ def decoder_block(learner: Callable) -> None:
         x, c, (q, k, v) = found
         return dict(x=x, c=c, queries=q, keys=k, values=v)
 
-    def case(*args) -> Case:
-        right = drive(decoder.DecoderBlock, *args)
+    def case(*of: int | bool) -> Case:
+        given = Given(*of)
+        right = drive(decoder.DecoderBlock, given)
 
         def same(wrong: dict) -> bool:
             return all(a.shape == wrong[name].shape and torch.allclose(a, wrong[name])
                        for name, a in right.items())
 
-        wrong = {why: drive(partial(Slipped, off=off), *args) for off, why in SLIPS.items()}
-        return Case(args, right, {why: one for why, one in wrong.items() if not same(one)})
+        wrong = {why: drive(partial(Slipped, off=off), given) for off, why in SLIPS.items()}
+        return Case((given,), right, {why: one for why, one in wrong.items() if not same(one)})
 
     run("decoder_block", partial(drive, learner), case(6, 3, 20, 0, False, False),
         case(4, 4, 30, 0, True, False), case(4, 2, 40, 6, True, False), case(6, 3, 50, 0, False, True),
