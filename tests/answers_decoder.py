@@ -256,6 +256,7 @@ WRONG = [
     ("modulate", lambda x, a, b: adaptive(x.mT, x.mT[:, 0] * 0, x.mT[:, 0] * 0).mT * (1 + b[:, None]) + a[:, None],
      "over the tokens"),
     ("modulate", lambda x, a, b, eps=1e-5: adaptive(x, a, b), "eps is not used"),
+    ("modulate", lambda x, a, b: adaptive(x * (1 + b[:, None]) + a[:, None], 0 * a, 0 * b), "normalise first"),
     ("rotary_2d", partial(turns, row_first=False), "exchanged"),
     ("rotary_2d", partial(turns, interleave=True), "next to its copy"),
     ("rotary_2d", partial(turns, slowing=2), "frequencies of their own"),

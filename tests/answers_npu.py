@@ -14,10 +14,17 @@ from minglm.ascend.launches import Timeline
 from minglm.training import ranks
 
 
-def features(time, width, device=None, dtype=torch.float32, first="cos", where=lambda x: x):
+def features(time, width, device=None, dtype=torch.float32, first="cos", where=lambda x: x, sign=-1):
     power = torch.arange(width // 2, dtype=dtype, device=device or time.device) * (2 / width)
-    angles = where(time).view(-1, 1) * torch.pow(torch.tensor(10000.0), -power)
+    angles = where(time).view(-1, 1) * torch.pow(torch.tensor(10000.0), sign * power)
     return torch.cat([angles.cos(), angles.sin()] if first == "cos" else [angles.sin(), angles.cos()], 1)
+
+
+def from_the_laptop(values, width, device="cpu", precise=torch.float64):
+    """The version of the exercise's text; without some of its mistakes."""
+    power = torch.arange(width // 2, dtype=precise, device=device) * (2 / width)
+    turned = torch.exp(1j * values[:, None] * 10000.0 ** -power)
+    return torch.cat([turned.real, turned.imag], -1).float()
 
 
 def norm_of(gradients):
@@ -90,20 +97,27 @@ def by_torch(weights, gradients, means, squares, step, lr, betas=(0.9, 0.98), ep
 
 
 def lists_of_adamw(weights, gradients, means, squares, step, lr, betas=(0.9, 0.98), eps=1e-8, decay=0.1, corrected=True,
-                   inside=False):
+                   inside=False, power=0.5, moves=None, shrinks=None, late=False):
     """With as few kinds of foreach operators as will do."""
     b1, b2 = betas
-    torch._foreach_mul_(means, b1)
-    torch._foreach_add_(means, gradients, alpha=1 - b1)
+    moves = 1 - b1 if moves is None else moves(b1)
+    torch._foreach_mul_(means, 1 - moves)
+    torch._foreach_add_(means, gradients, alpha=moves)
     torch._foreach_mul_(squares, b2)
     torch._foreach_add_(squares, torch._foreach_mul(gradients, gradients), alpha=1 - b2)
     if corrected:
-        root = torch._foreach_div(torch._foreach_sqrt(torch._foreach_add(squares, eps if inside else 0.0)), math.sqrt(1 - b2 ** step))
+        root = torch._foreach_div(torch._foreach_sqrt(torch._foreach_add(squares, eps if inside else 0.0)), (1 - b2 ** step) ** power)
     else:
         root = torch._foreach_sqrt(squares)
     ratio = torch._foreach_div(means, torch._foreach_add(root, 0.0 if inside else eps))
-    torch._foreach_mul_(weights, 1 - lr * decay)
-    torch._foreach_add_(weights, ratio, alpha=-lr / (1 - b1 ** step if corrected else 1))
+    last = -lr / (1 - b1 ** step if corrected else 1)
+    shrinks = shrinks or 1 - lr * decay
+    if late:                                         # as if the decay were the last thing that happens
+        torch._foreach_add_(weights, ratio, alpha=last)
+        torch._foreach_mul_(weights, shrinks)
+    else:
+        torch._foreach_mul_(weights, shrinks)
+        torch._foreach_add_(weights, ratio, alpha=last)
 
 
 def each_by_itself(weights, gradients, means, squares, *rest):
@@ -253,7 +267,12 @@ WRONG = [
     ("time_features", lambda t, w: features(t, w, "cpu", where=lambda x: x.cpu()), "on meta, the answer is on cpu"),
     ("time_features", lambda t, w: features(t, w, "meta", where=lambda x: x.to("meta")),
      "on cpu, the answer is on meta"),
-    ("time_features", lambda t, w: features(t, w, dtype=torch.float64), "float64, which an npu refuses"),
+    ("time_features", lambda t, w: features(t, w, dtype=torch.float64), "in `power = .*float64, which an npu refuses"),
+    ("time_features", from_the_laptop, "in `turned = .*complex64, which an npu refuses"),
+    ("time_features", lambda t, w: from_the_laptop(t, w, t.device), "in `power = .*float64, which an npu refuses"),
+    ("time_features", lambda t, w: from_the_laptop(t, w, t.device, torch.float32), "in `turned = .*complex64, which an npu"),
+    ("time_features", lambda t, w: features(t, w).double(), "float64, which an npu refuses"),
+    ("time_features", lambda t, w: features(t, w, sign=1), "the exponent is negative"),
     ("time_features", lambda t, w: features(t, w, first="sin"), "the cosines come first"),
     ("time_features", lambda t, w: features(t, w).view(len(t), 2, -1).mT.flatten(1), "alternate"),
     ("time_features", lambda t, w: features(t, w)[:, 1:], "shape is"),
@@ -341,6 +360,10 @@ WRONG = [
     ("ema", lambda self, step: torch._foreach_zero_([p.detach() for p in self.live]), "only the average moves"),
     ("adamw", each_by_itself, "launches for 5 tensors"),
     ("adamw", lambda *a: lists_of_adamw(*a, corrected=False), "start at 0"),
+    ("adamw", lambda *a: lists_of_adamw(*a, power=1.0), "under the root"),
+    ("adamw", lambda *a: lists_of_adamw(*a, moves=lambda b1: b1), "moves by 1 - beta"),
+    ("adamw", lambda *a: lists_of_adamw(*a, shrinks=1 - a[-1]), r"1 - lr \* decay"),
+    ("adamw", lambda *a: lists_of_adamw(*a, late=True), "decay first"),
     ("adamw", lambda w, g, m, v, *rest: lists_of_adamw(w, [-x for x in g], m, v, *rest), "against the gradient"),
     ("adamw", lambda w, g, m, v, t, lr, betas, *rest: lists_of_adamw(w, g, m, v, t, lr, betas[::-1], *rest), "exchanged"),
     ("adamw", lambda w, g, m, v, t, lr, b, eps, decay: lists_of_adamw(w, g, m, v, t, lr, b, eps, 0.0), "do not decay"),
@@ -350,5 +373,7 @@ WRONG = [
     ("passes", lambda n, d, w: (16e6 * n * d / w, 8e6 * n * d / w), "also writes"),
     ("passes", lambda n, d, w: (7e6 * n * d / w, 2e6 * n * d / w), "4 bytes"),
     ("passes", lambda n, d, w: (32e6 * n * d / w, 8e6 * n * d / w), "one number a token"),
+    ("passes", lambda n, d, w: (48e6 * n * d / w, 8e6 * n * d / w), "the add and the root"),
+    ("passes", lambda n, d, w: (28e6 * n * d / w, 12e6 * n * d / w), "reads w, but that is small"),
     ("passes", lambda n, d, w: (28 * n * d / w, 8 * n * d / w), "microseconds"),
 ]

@@ -5,11 +5,11 @@ from functools import partial
 import torch
 
 
-def better(rewards, size, whole=False, scale=True, correction=0, sign=1, power=0.5):
+def better(rewards, size, whole=False, scale=True, correction=0, sign=1, power=0.5, least=1e-4):
     out = torch.zeros(len(rewards))
     for start in range(0, len(rewards), size):
         group = rewards if whole else rewards[start:start + size]
-        spread = group.var(correction=correction) ** power + 1e-4 if scale else 1
+        spread = group.var(correction=correction) ** power + least if scale else 1
         out[start:start + size] = sign * (rewards[start:start + size] - group.sum() / len(group)) / spread
     return out
 
@@ -33,11 +33,17 @@ def k3(new, reference):
     return ratio - torch.log(ratio) - 1
 
 
-def walk(x, v, sigma, following, a, power=2, share=0.5, guess=None, correct=True, root=0.5):
-    g2 = a ** power * late(sigma, following) / (1 - late(sigma, following))
+def walk(x, v, sigma, following, a, power=2, share=0.5, guess=None, correct=True, root=0.5, inverse=False):
+    g2 = a ** power * (late(sigma, following) / (1 - late(sigma, following))) ** (-1 if inverse else 1)
     noise = x + v - sigma * v if guess is None else guess(x, v, sigma)
     drift = v + (share * g2 * noise / sigma if correct else 0)
     return x - (sigma - following) * drift, (g2 * (sigma - following)) ** root
+
+
+def everywhere(x, v, sigma, following, a):
+    """`following` in place of a sigma of 1, in every term."""
+    mean, deviation = walk(x, v, late(sigma, following), following - sigma + late(sigma, following), a)
+    return mean, walk(x, v, sigma, following, a)[1]
 
 
 def read_off(planner, data, temperature, legal=True, end=False, power=-1, log=True, later=0, together=False):
@@ -80,9 +86,11 @@ def update(policy, optimiser, old, reference, advantages, steps=2, clip_at=0.2, 
         apart = k3(policy(), old if off == "to old" else reference)
         weight = {"sign": -penalty, "free": 0}.get(off, penalty)
         loss = weight * apart - gain
-        (loss.sum() if off == "sum" else loss.mean()).backward()
+        (loss.sum() if off == "sum" else -loss.mean() if off == "up" else loss.mean()).backward()
         if off != "still":
             optimiser.step()
+        if off == "late":
+            ratio = torch.exp(policy() - old)
         far = (ratio > 1 + clip_at) if off == "one side" else (ratio > 1 + clip_at) | (ratio < 1 - clip_at)
         fractions.append(far.float().mean().item())
         if off == "once":
@@ -114,6 +122,7 @@ WRONG = [
     ("advantages", lambda r, n: better(r, n, sign=-1), "must be negative"),
     ("advantages", lambda r, n: better(r, n, correction=1), "not by n - 1"),
     ("advantages", lambda r, n: better(r.view(n, -1).T.reshape(-1), n).view(-1, n).T.reshape(-1), "contiguous"),
+    ("advantages", lambda r, n: better(r, n, least=0), "add 1e-4"),
     ("policy_loss", lambda z, a, b: surrogate(z, a, b, sign=1), "minimised"),
     ("policy_loss", lambda z, a, b: surrogate(z, a, b, kind="p"), "not the probabilities"),
     ("policy_loss", lambda z, a, b: surrogate(z, a, b, kind="logits"), "not normalised"),
@@ -148,7 +157,8 @@ WRONG = [
     *(("grpo_update", partial(update, off=off), words) for off, words in (
         ("add up", "zero_grad"), ("still", "take a step"), ("once", "not only one"), ("axis", r"shape \(B, 1\)"),
         ("base", "not to the reference"), ("fresh", "always 1"), ("unclipped", "has to be clipped"), ("free", "not used"), ("sign", "not subtracted"),
-        ("to old", "not to `old`"), ("sum", "do not sum"), ("one side", "both sides"))),
+        ("to old", "not to `old`"), ("sum", "do not sum"), ("one side", "both sides"),
+        ("up", "with its minus"), ("late", "from before the step"))),
     ("grpo_update", lambda *a: len(update(*a)), "return the list"),
     ("noisy_step", lambda *a: walk(*a, power=1), "level squared"),
     ("noisy_step", lambda *a: walk(*a, share=1), "half of g squared"),
@@ -156,11 +166,16 @@ WRONG = [
     ("noisy_step", lambda *a: walk(*a, guess=lambda x, v, s: x - s * v), "implies"),
     ("noisy_step", lambda *a: walk(*a, correct=False), "not corrected"),
     ("noisy_step", lambda *a: walk(*a, root=1), "root of the step"),
+    ("noisy_step", lambda *a: walk(*a, inverse=True), "not its inverse"),
+    ("noisy_step", everywhere, "only g squared"),
+    ("noisy_step", lambda x, *a: (2 * x - walk(x, *a)[0], walk(x, *a)[1]), "a negative step"),
+    ("noisy_step", lambda *a: (walk(*a)[0], walk(*a)[1] * (-1) ** 0.5), "root of a negative number"),
     ("step_log_probability", lambda *a: gaussian(*a, whole=True), "not their sum"),
     ("step_log_probability", lambda *a: gaussian(*a, batch=True), "each sample of the batch"),
     ("step_log_probability", lambda *a: gaussian(*a, sign=-1), "minus the log-probability"),
     ("step_log_probability", lambda *a: gaussian(*a, scale=False), "deviation"),
     ("step_log_probability", lambda *a: gaussian(*a, half=1), "half is missing"),
     ("step_log_probability", lambda *a: gaussian(*a, power=1), "squared deviation"),
+    ("step_log_probability", lambda x, m, s: gaussian(x, m, s * s), "not the variance"),
     ("step_log_probability", lambda *a: gaussian(*a, constant=False), "constant"),
 ]

@@ -99,6 +99,8 @@ def modulate(learner: Callable) -> None:
             "the scale lacks its 1: a scale of zero must leave the normalised x unchanged": normed * b + a,
             "shift and scale are exchanged": normed * (1 + a) + b,
             "x is not normalised": x * (1 + b) + a,
+            "normalise first, then scale and shift": F.layer_norm(
+                x * (1 + b) + a, (8,), eps=1e-5 if eps is None else eps),
             "the mean is not subtracted (that is RMSNorm)": F.rms_norm(x, (8,), eps=1e-5) * (1 + b) + a,
             "the mean and deviation are those of each channel over the tokens: take those of each token":
                 F.layer_norm(x.mT, (5,), eps=1e-5).mT * (1 + b) + a}

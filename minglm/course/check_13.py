@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from torch._subclasses.fake_tensor import (
     DynamicOutputShapeException,
     FakeTensorMode,
 )
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from minglm.ascend.launches import Launch, Recorder
@@ -29,10 +31,27 @@ from minglm.training.optimisers import EMA
 HOST, ELSEWHERE = torch.device("cpu"), torch.device("meta")  # the second stands for any other device
 
 
+class Refused(Exception):
+    """A tensor of another device has a dtype that an npu refuses."""
+
+
+class Narrow(TorchDispatchMode):
+    """Raises Refused where an operator makes float64 or complex numbers elsewhere; as for the simulator, a
+    lone number may be float64."""
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        out = operator(*args, **kwargs or {})
+        for x in (x for x in tree_leaves(out) if isinstance(x, Tensor) and x.device == ELSEWHERE):
+            if x.is_complex() or x.dtype == torch.float64 and x.dim():
+                raise Refused(x.dtype)
+        return out
+
+
 def anywhere(name: str, learner: Callable) -> Callable:
     """The learner's function, which also runs on another device after computing its answer.
 
-    Raises Wrong, quoting the line, where it mixes devices, reads from the device, or leaves it.
+    Raises Wrong, quoting the line, where it mixes devices, reads from the device, leaves it, or makes numbers
+    there that an npu refuses.
     """
     def answer(*args):
         here = call(name, learner, *tree_map_only(Tensor, Tensor.clone, args))
@@ -51,7 +70,8 @@ def anywhere(name: str, learner: Callable) -> Callable:
 
     def moved(*args):
         try:
-            return learner(*args)
+            with Narrow():
+                return learner(*args)
         except Exception as problem:
             error = problem
         line = next((f"in `{frame.line}`" for frame in reversed(traceback.extract_tb(error.__traceback__))
@@ -59,6 +79,9 @@ def anywhere(name: str, learner: Callable) -> Callable:
         if isinstance(error, (DataDependentOutputException, DynamicOutputShapeException)):
             raise Wrong(f"{name}: {line} the host waits for the device, because it needs a number from there "
                         "(.item(), float() and if do that): use tensor operations instead") from error
+        if isinstance(error, Refused):
+            raise Wrong(f"{name}: {line} there are numbers of {error}, which an npu refuses: use float32, or "
+                        "pairs of real numbers") from error
         raise Wrong(f"{name}: with tensors on another device than the host your code stops {line}: {error} "
                     "(meta stands for that device)") from error
 
@@ -72,10 +95,12 @@ def time_features(learner: Callable[[Tensor, int], Tensor]) -> None:
     def case(width: int) -> Case:
         right = sinusoid(time, width)
         cos, sin = right.chunk(2, -1)
+        grown = time[:, None] * 10000.0 ** (torch.arange(width // 2) * (2 / width))
         return Case((time, width), right, {
             "the cosines come first": torch.cat([sin, cos], -1),
             "cosines and sines alternate: first all cosines, then all sines":
-                torch.stack([cos, sin], -1).flatten(1)})
+                torch.stack([cos, sin], -1).flatten(1),
+            "the frequencies fall: the exponent is negative": torch.cat([grown.cos(), grown.sin()], -1)})
 
     run("time_features", anywhere("time_features", learner), case(8), case(64))
 
@@ -198,6 +223,16 @@ def adamw(learner: Callable[..., None]) -> None:
             gradients = [1.5 * g.flip(0) for g in gradients]
         return [weights, means, squares]
 
+    def slip(weights, gradients, means, squares, step, lr, betas, eps, decay, *, off: str) -> None:
+        b1, b2 = betas
+        for w, g, m, v in zip(weights, gradients, means, squares):
+            w.mul_(1 if off == "late" else 1 - lr * decay)
+            m.lerp_(g, b1 if off == "hasty" else 1 - b1)
+            v.mul_(b2).addcmul_(g, g, value=1 - b2)
+            root = (1 - b2 ** step) ** (1.0 if off == "root" else 0.5)
+            w.addcdiv_(m, v.sqrt().div_(root).add_(eps), value=-lr / (1 - b1 ** step))
+            w.mul_(1 - lr * decay if off == "late" else 1)
+
     def mine(*options) -> list[list[Tensor]]:
         return stepped(learner, *options)
 
@@ -209,6 +244,12 @@ def adamw(learner: Callable[..., None]) -> None:
         return Case(options, stepped(foreach_adamw, *options), {
             "the means start at 0: divide them by 1 - beta ** step": wrong(corrected=False),
             "eps stands outside the root": wrong(inside=True),
+            "1 - b2 ** step divides v, under the root: divide the root of v by its square root":
+                stepped(partial(slip, off="root"), *options),
+            "the mean moves by 1 - beta towards the gradient": stepped(partial(slip, off="hasty"), *options),
+            "the weights decay first, then they take the step": stepped(partial(slip, off="late"), *options),
+            "the weights shrink by the factor 1 - lr * decay": stepped(
+                foreach_adamw, lr, betas, eps, decay / lr),
             "decay shrinks the weights by themselves; added to the gradients it is Adam with L2":
                 wrong(coupled=True),
             "the weights do not decay": stepped(foreach_adamw, lr, betas, eps, 0.0),
@@ -232,6 +273,8 @@ def passes(learner: Callable[[int, int, float], tuple[float, float]]) -> None:
             "every operator that makes a tensor also writes it": (4 * once, 2 * once),
             "a float32 number has 4 bytes": (7 * once / 4, 2 * once / 4),
             "the mean reads a whole tensor, but writes one number a token": (8 * once, 2 * once),
+            "the add and the root read and write one number a token: neglect them": (12 * once, 2 * once),
+            "a fused operator also reads w, but that is small: neglect it": (7 * once, 3 * once),
             "microseconds: a second has 1e6 of them": (7e-6 * once, 2e-6 * once),
             "first the six operators, then the fused one": (2 * once, 7 * once)}))
     run("passes", learner, *cases, tolerance=0.02)
