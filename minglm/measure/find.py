@@ -89,6 +89,11 @@ def find_objects(image: Image.Image, text: list[Box] = (), most: int = 6,
         rows = np.stack([offset[y:y + side, x:x + side].ravel() for x, y in squares])        # (P, 3 s s)
         energy = np.square(rows).sum(1)                                          # (P,)
         own = np.square(objects).sum(1)                                          # (K,)
+        # the error cannot fall by more than there is: 2 d.o - o.o <= d.d, so nothing is in emptier squares
+        full = energy > LIKE * own.min()
+        squares, rows, energy = [s for s, f in zip(squares, full) if f], rows[full], energy[full]
+        if not squares:
+            continue
         gain = 2 * rows @ objects.T - own                                        # (P, K)
         gain = np.where(gain > LIKE * own, gain, -1)
         best = gain.argmax(1)

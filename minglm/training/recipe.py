@@ -106,7 +106,7 @@ RECIPES = {
         "finetune-decoder": Recipe(steps=400, batch=16, lr=2e-4, warmup=20, ema=0.99),
         "lora-planner": Recipe(steps=400, batch=16, lr=2e-3, weight_decay=0.0, warmup=20, ema=0.99),
         "lora-decoder": Recipe(steps=400, batch=16, lr=2e-3, weight_decay=0.0, warmup=20, ema=0.99),
-        "grpo-planner": Recipe(steps=720, batch=64, lr=1e-4, weight_decay=0.0, warmup=10, ema=0.95),
+        "grpo-planner": Recipe(steps=540, batch=64, lr=3e-4, weight_decay=0.0, warmup=10, ema=0.97),
         "grpo-decoder": Recipe(steps=300, batch=64, lr=3e-5, warmup=10, ema=0.95),
     },
     "tiny": {

@@ -95,7 +95,7 @@ def log_probabilities(planner: nn.Module, data: dict, temperature: float) -> Ten
 
 
 def grpo_planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE, parts: dict[str, nn.Module],
-                       how: Reinforcement = Reinforcement(), workers: int = 1) -> Stage:
+                       how: Reinforcement = Reinforcement(), workers: int = 2) -> Stage:
     """Group-relative policy optimisation of parts["planner"], the other parts fixed.
 
     recipe.batch: samples a step, a multiple of how.group. workers: processes that score. Raises ValueError if
@@ -130,8 +130,11 @@ def grpo_planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE,
         waiting = []
         for i in range(0, len(posters), how.group):
             noise = paint.noise((config.vae.channels, 4 * rows, 4 * columns), paint.generator(seeds[i]))
-            pictures = painted(posters[i].strings, data["large"][i:i + how.group], noise)
-            waiting += [scorers.score(picture, asked("", posters[i])) for picture in pictures]
+            # equal plans give equal pictures, and of eight often half are equal: painted and scored once
+            plans, which = large[i:i + how.group].unique(dim=0, return_inverse=True)
+            pictures = painted(posters[i].strings, plans.to(device.device), noise)
+            scored = [scorers.score(picture, asked("", posters[i])) for picture in pictures]
+            waiting += [scored[k] for k in which.tolist()]
         each = [future.result() for future in waiting]
         reward = torch.tensor([total(one, how.weights) for one in each])
         shown = {part: [one[part] for one in each if one[part] is not None] for part in REWARDS}
