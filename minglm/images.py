@@ -5,6 +5,9 @@ Shapes: B pictures · H, W height and width.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +21,24 @@ DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")     # Pillow's modes of mor
 ORIENTATION = 0x0112                         # the EXIF tag for how the camera was held
 
 
+@contextmanager
+def opened(path: str | Path) -> Iterator[Image.Image]:
+    """A picture file, to read from. Raises ValueError naming a file that cannot be read."""
+    try:
+        with Image.open(path) as file:
+            yield file
+    except FileNotFoundError:
+        raise ValueError(f"no image file {str(path)!r}") from None
+    except Exception as error:               # Pillow raises nearly any kind for broken and for huge files
+        raise ValueError(f"{str(path)!r} is not an image that can be read: {error}") from None
+
+
 def open_image(image: str | Path | Image.Image) -> Image.Image:
     """A picture as RGB, fully read and upright. Raises ValueError naming a file that cannot be read."""
     if isinstance(image, Image.Image):
         return rgb(image)
-    try:
-        with Image.open(image) as file:
-            return rgb(file).copy()              # a picture of its own, for the file is closed now
-    except FileNotFoundError:
-        raise ValueError(f"no image file {str(image)!r}") from None
-    except (OSError, SyntaxError, ValueError, AttributeError, TypeError, EOFError, MemoryError,
-            Image.DecompressionBombError) as error:      # what Pillow raises for broken and for huge files
-        raise ValueError(f"{str(image)!r} is not an image that can be read: {error}") from None
+    with opened(image) as file:
+        return rgb(file).copy()              # a picture of its own, for the file is closed afterwards
 
 
 def rgb(image: Image.Image) -> Image.Image:
@@ -79,8 +88,10 @@ def to_images(x: Tensor) -> list[Image.Image]:
 def image_kind(path: Path) -> str:
     """The image format a file's name asks for. Raises ValueError if Pillow cannot write it."""
     kind = Image.registered_extensions().get(path.suffix.lower())
-    if kind not in Image.SAVE:
-        raise ValueError(f"cannot write {path}: use a name that ends in .png or .jpg")
+    try:                                     # some formats are known but need a plugin, or hold no colours
+        Image.new("RGB", (32, 32)).save(BytesIO(), format=kind or "none")
+    except Exception:                        # KeyError, OSError, ...: each format has its own
+        raise ValueError(f"cannot write {path}: use a name that ends in .png or .jpg") from None
     return kind
 
 

@@ -163,6 +163,13 @@ def pages(place: Path) -> None:
     frames[0].save(place / "1.png", format="TIFF", save_all=True, append_images=frames[1:])
 
 
+def torn(place: Path) -> None:
+    """Two pages, of which the second does not say how wide it is: its tag 256 has another number."""
+    pages(place)
+    before, width, after = (place / "1.png").read_bytes().rpartition(bytes((0, 1, 4, 0)))    # tag, type: a long
+    (place / "1.png").write_bytes(before + bytes((0, 255)) + width[2:] + after)
+
+
 SMALL = picture((1, 1), format="BMP")
 BOMB = SMALL[:18] + (30000).to_bytes(4, "little") * 2 + SMALL[26:]               # says it is of 900 megapixels
 CUT = picture()[:3000]
@@ -205,6 +212,7 @@ WRONG = {
     "a picture cut short": (written("1.png", CUT), [row()], 1, "is not an image that can be read"),
     "too large to open": (written("1.png", BOMB), [row()], 1, "exceeds limit"),
     "an animation": (animation, [row()], 1, "is an animation, or has several pages: save one of its 2"),
+    "a torn page": (torn, [row()], 1, "is not an image that can be read"),
     "several pages": (pages, [row()], 1, "has several pages"),
     "too small": (written("1.png", picture((128, 20))), [row()], 1, "is 20x128 pixels: at least 32 a side"),
     "too long": (written("1.png", picture((800, 200))), [row()], 1, "a picture of 200x800: a side can be 3.3 times"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minglm.images import open_image, rgb, save_image, to_images, to_tensor
+from minglm.images import image_kind, open_image, rgb, save_image, to_images, to_tensor
 
 RAMP = np.linspace(0, 1, 64 * 64).reshape(64, 64)
 
@@ -65,12 +65,24 @@ def huge(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize("data", [huge(20000), huge(64), b"", b"\x89PNG\r\n\x1a\n", b"GIF89a" + bytes(20), b"II*\0" + bytes(9)],
-                         ids=["bomb", "empty", "nothing", "header", "gif", "tiff"])
+# a texture of a pixel format that there is not, of which Pillow says NotImplementedError
+TEXTURE = b"DDS " + struct.pack("<7I", 124, 4103, 8, 8, 8, 0, 0) + bytes(44) + struct.pack("<8I", 32, *[0] * 7) + bytes(20)
+
+
+@pytest.mark.parametrize("data", [huge(20000), huge(64), b"", b"\x89PNG\r\n\x1a\n", b"GIF89a" + bytes(20), b"II*\0" + bytes(9),
+                                  TEXTURE], ids=["bomb", "empty", "nothing", "header", "gif", "tiff", "texture"])
 def test_what_is_no_picture_is_refused(tmp_path, data):
     (tmp_path / "a.png").write_bytes(data)
     with pytest.raises(ValueError, match="a.png' is not an image that can be read"):
         open_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("name", ["a", "a.xyz", "a.h5", "a.palm", "a.xbm"])      # unknown, without a plugin, without colours
+def test_a_kind_that_cannot_be_written_is_refused_before_the_work(tmp_path, name):
+    with pytest.raises(ValueError, match="ends in .png or .jpg"):
+        image_kind(tmp_path / name)
+    assert [image_kind(tmp_path / f"a.{ending}") for ending in ("png", "JPG", "webp")] == ["PNG", "JPEG", "WEBP"]
+    assert not list(tmp_path.iterdir())
 
 
 def test_pictures_of_two_sizes_are_told():

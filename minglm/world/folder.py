@@ -24,7 +24,7 @@ from typing import ClassVar
 
 from PIL import Image
 
-from minglm.images import open_image
+from minglm.images import open_image, opened
 from minglm.world.layout import CELL, wrap
 from minglm.world.posters import Box, validate_texts
 from minglm.world.quotes import quoted, unpaired
@@ -166,10 +166,10 @@ def values_of(line: str) -> tuple[str, str]:
 def size_of(path: Path) -> tuple[int, int]:
     """Height and width of a picture, upright. Raises ValueError if it cannot be read, or is several."""
     image = open_image(path)
-    with Image.open(path) as file:
-        count = getattr(file, "n_frames", 1)
-        if count > 1 and file.format != "MPO":           # of an MPO, as telephones write, the first is meant
-            raise ValueError(f"{str(path)!r} is an animation, or has several pages: save one of its {count}")
+    with opened(path) as file:
+        count, kind = getattr(file, "n_frames", 1), file.format
+    if count > 1 and kind != "MPO":          # of an MPO, as telephones write, the first is meant
+        raise ValueError(f"{str(path)!r} is an animation, or has several pages: save one of its {count}")
     if min(image.size) < SMALLEST:
         raise ValueError(f"{str(path)!r} is {image.height}x{image.width} pixels: at least {SMALLEST} a side "
                          "are needed")
