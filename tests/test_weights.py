@@ -127,8 +127,17 @@ def test_weights_of_another_size_are_refused(copied):
         load_all(copied)
 
 
+@pytest.mark.parametrize("part, name, value", [
+    ("planner", "heads", -1), ("vae", "channels", "16"), ("glyph", "depth", 1.5), ("glyph", "width", 0), ("decoder", "heads", None)])
+def test_a_size_that_is_none_is_named(copied, part, name, value):
+    path = copied / part / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    with pytest.raises(ValueError, match="config.json"):
+        load_all(copied)
+
+
 BROKEN = [("glyph/config.json", "{"), ("glyph/config.json", '{"widht": 3}'), ("config.json", ""), ("config.json", "{}"),
-          ("config.json", '{"colour": 1}'), ("text/tokenizer.json", "{}"), ("text/tokenizer.json", "{"),
+          ("config.json", '{"colour": 1}'), ("config.json", '{"flow": null}'), ("text/tokenizer.json", "{}"), ("text/tokenizer.json", "{"),
           ("glyph/config.json", "[]"), ("config.json", "3")]
 
 

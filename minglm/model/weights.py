@@ -28,6 +28,7 @@ from minglm.model.planner import Planner
 from minglm.model.spelling import SpellingBPE
 from minglm.model.tokenizer import Tokenizer
 from minglm.model.vae import VAE
+from minglm.validate import first_line
 
 FOLDER = DATA / "weights"
 MARKS = ("config.json", "model_index.json")  # of our layout, and of the published one
@@ -84,7 +85,7 @@ def load_config(folder: Path) -> Config:
         values |= {name: part} if name else part
     try:
         return Config.from_dict(values)
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{folder}: its config.json files are not of this version: {error}") from None
 
 
@@ -102,8 +103,12 @@ def load_part(folder: Path, name: str, config: Config) -> nn.Module:
     Raises ValueError naming the file and what is missing, left over, misshapen or damaged.
     """
     path = folder / name / "model.safetensors"
-    with torch.device("meta"):
-        module = PARTS[name](getattr(config, name))
+    try:
+        with torch.device("meta"):
+            module = PARTS[name](getattr(config, name))
+    except (TypeError, RuntimeError, ArithmeticError) as error:      # a size of -1, or "256" in place of 256
+        file = folder / name / "config.json"
+        raise ValueError(f"{file} describes no {name}: {first_line(error)}") from None
     shapes = {k: tuple(v.shape) for k, v in module.state_dict().items()}
     try:
         with safe_open(path, framework="pt") as file:
