@@ -3,7 +3,7 @@
 import pytest
 
 from minglm.world.colours import text_colours
-from minglm.world.enhancer import NOT_KNOWN, NOT_WORN, TOO_MANY, enhance
+from minglm.world.enhancer import NO_TEXT, NOT_KNOWN, NOT_WORN, TOO_MANY, enhance
 from minglm.world.mentions import mentions
 from minglm.world.objects import backgrounds
 from minglm.world.quotes import quoted
@@ -118,6 +118,18 @@ def test_what_is_over_or_under_something_or_a_header_has_a_place(prompt, slots, 
 def test_numbers_over_ten_and_plurals(prompt, count, more):
     asked = read(prompt)
     assert (asked.groups[0].count, asked.too_many) == (count, more) and (TOO_MANY in enhance(prompt).notes) == more
+
+
+@pytest.mark.parametrize("prompt, things", [
+    ("0 cats", []), ('0 cats and two dogs, "Hi"', ["dog"]), ("0只猫", []), ("0衬衫和一只狗", ["dog"]),
+])
+def test_none_of_an_object_is_no_object(prompt, things):
+    assert [group.thing for group in enhance(prompt).poster.groups] == things
+
+
+def test_a_quotation_of_blanks_is_no_text():
+    found = enhance('a red poster with a cat and "  "')
+    assert found.notes == (NO_TEXT,) and not found.poster.regions
 
 
 @pytest.mark.parametrize("prompt, texts", [

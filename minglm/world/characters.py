@@ -73,8 +73,7 @@ def unknown_characters(text: str) -> list[str]:
 
 def explain(character: str) -> str:
     """How an error names a character that cannot be drawn, with the form that can be if there is one."""
-    return (
-        f"{character} (in simplified form {simplified()[character]})"
-        if character in simplified()
-        else character
-    )
+    if character in simplified():
+        return f"{character} (in simplified form {simplified()[character]})"
+    # what is not seen, such as a zero-width space, is named by its code: \u200b
+    return character if character.isprintable() else repr(character).strip("'")

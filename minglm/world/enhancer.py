@@ -57,6 +57,7 @@ def enhance(prompt: str, seed: int = 0, height: int | None = None, width: int | 
     given, taken = quoting(prompt)
     asked, rng = read(given), random.Random(f"enhance/{seed}/{prompt}")
     asked.language = "zh" if is_han(unquoted(prompt)) else "en"
+    asked.texts = [replace(one, text=text) for one in asked.texts if (text := tidy(one.text))]
     texts = ", ".join(f'"{text}"' for text in taken)
     notes = [TAKEN.format(f"{texts} {'are' if taken[1:] else 'is'}")] if taken else []
     notes += [NO_SIZE.format(asked.refused)] if asked.refused else []
@@ -64,8 +65,6 @@ def enhance(prompt: str, seed: int = 0, height: int | None = None, width: int | 
     if asked.groups and asked.unknown:
         notes.append(NOT_KNOWN + ", ".join(asked.unknown))
     notes += [NOT_WORN + ", ".join(asked.worn)] if asked.worn else []
-    asked.texts = [replace(one, text=tidy(one.text)) for one in asked.texts]
-    asked.texts = [one for one in asked.texts if one.text]
     background = asked.background or choose_background(rng, asked)
     readable = text_colours(background)
     usual = rng.choice(

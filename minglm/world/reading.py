@@ -132,6 +132,8 @@ def objects(prompt: str, said: list[Mention], request: Request) -> list[Mention]
         ):
             continue  # red like a strawberry; on the sea; except cats; a bowl of noodles
         count, known = how_many(prompt, said, i)
+        if count == 0:
+            continue                         # 0 cats
         article = re.search(r"\b(an?|the|my)\s+(\w+\s+)?$", before, re.IGNORECASE)
         worn = WORN.search(before) is not None
         if TRADE.match(after) and not known or m.value in WEAK and not (known or article) or worn:
