@@ -153,6 +153,13 @@ def test_each_mistake_fails_its_own_check(judge, target, picture, check):
     assert not scores["checks"][check] and not scores["made"], scores
 
 
+def test_a_text_that_is_not_there_has_no_colour(judge):
+    alone = changed(groups=(), place="centre")           # in a cat the judge sees an "e"
+    one = Edit("", "en", (alone,), replace(alone, regions=(Region("top", "GOODBYE", "white"),)))
+    checks = score_edit(judge, Image.new("RGB", (128, 128)), one)["checks"]
+    assert [checks[name] for name in ("text", "text_colour", "text_place")] == [False] * 3
+
+
 def test_slight_noise_undoes_nothing(judge):
     target = changed(background="red", regions=(Region("bottom", "GOODBYE", "white"),), place="right")
     noise = np.random.default_rng(0).normal(0, 5, (128, 128, 3))

@@ -5,9 +5,11 @@ from collections import Counter
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from minglm.measure import evaluate, probe
 from minglm.measure.evaluate import CHECKS, format_report, report, strip, summarise
+from minglm.measure.find import background
 from minglm.measure.probe import fit, perplexity
 from minglm.world import prompts
 from minglm.world.characters import is_han, level_one, unknown_characters
@@ -189,6 +191,11 @@ def test_a_refused_prompt_counts_as_wrong(pipe, judge):
     assert all(group["refused"] == 1 and group["word_accuracy"] == group["background"] == 0 for group in groups)
     assert all(out["gold"][name]["refused"] == 0 for name in out["gold"])
     assert strip([results[0][2]]).height == 132                  # a picture that is not there leaves no gap
+    assert strip([dict(pipeline=None)] * 2).size == (1, 264)     # which can be saved, unlike one without a width
+
+
+def test_what_is_near_to_no_colour_is_not_red():
+    assert background(Image.new("RGB", (8, 8), (1, 254, 1))) == "green"
 
 
 def test_evaluation_of_a_pipeline_fills_every_column(pipe, judge):

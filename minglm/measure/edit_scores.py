@@ -110,8 +110,8 @@ def check_texts(picture: Image.Image, found: list[Found], edit: Edit, texts: tup
     lines = [lines_of(region, found, picture.height, picture.width) for region in texts]
     return dict(
         text=all(right),
-        text_colour=all(ink(pixels, ground, one.box) == region.colour
-                        for region, mine in zip(texts, lines) for one in mine),
+        text_colour=all(mine and all(ink(pixels, ground, one.box) == region.colour for one in mine)
+                        for region, mine in zip(texts, lines)),
         text_place=all(mine and drawn_at(edit.target, region, bounds([one.box for one in mine]))
                        for region, mine in zip(texts, lines)),
     )

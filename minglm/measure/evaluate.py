@@ -145,7 +145,7 @@ def strip(pictures: list[dict], height: int = 128) -> Image.Image:
     """One image of all pictures: a row per prompt, a column per column of the report."""
     rows = [[picture.resize((round(picture.width * height / picture.height), height))
              for picture in one.values() if picture] for one in pictures]
-    width = max(sum(picture.width + 4 for picture in row) for row in rows)
+    width = max(1, *(sum(picture.width + 4 for picture in row) for row in rows))     # 1: all were refused
     sheet = Image.new("RGB", (width, len(rows) * (height + 4)), "white")
     for r, row in enumerate(rows):
         x = 0

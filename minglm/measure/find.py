@@ -35,12 +35,13 @@ def nearest_colour(colour: np.ndarray) -> str:
 
 
 def background(image: Image.Image) -> str:
-    """The colour that most pixels are nearest to, among those near to any."""
+    """The colour that most pixels are nearest to, among those near to any, or among all if none is."""
     pixels = np.asarray(rgb(image), dtype=np.float32).reshape(-1, 3)
     table = np.array([value for value, _ in COLOURS.values()], dtype=np.float32)
     distance = np.square(pixels[:, None] - table).sum(-1)                        # (H W, 12)
-    near = distance.argmin(1)[distance.min(1) < 60 ** 2]
-    return list(COLOURS)[int(np.bincount(near, minlength=len(COLOURS)).argmax())]
+    nearest, near = distance.argmin(1), distance.min(1) < 60 ** 2
+    some = nearest[near] if near.any() else nearest
+    return list(COLOURS)[int(np.bincount(some, minlength=len(COLOURS)).argmax())]
 
 
 @cache

@@ -59,7 +59,8 @@ def edit_distance(a: str, b: str) -> int:
 
 
 def similarity(target: str, text: str) -> float:
-    """1 - edit distance / length of the longer, after `canon`; 1 if both are then equal."""
+    """1 - edit distance / length of the longer, after `canon`: 1 if both are then equal, and 0 if nothing is
+    left of either, as of marks alone."""
     latin = not is_han(target)
     a, b = canon(target, latin), canon(text, latin)
     longer = max(len(a), len(b))
@@ -75,9 +76,9 @@ def is_part(line: str, target: str) -> bool:
 def score_text(targets: list[str], found: list[Found]) -> dict:
     """CVTG-2K's and LongText-Bench's counts for one picture.
 
-    targets: the quoted texts. Returns lists over their words (`right`, 0 or 1, `ned`, and `cased`, right
-    with every capital), the recall counts
-    (`kept` of `asked`), and `extra`: whether a line read with confidence resembles no target.
+    targets: the quoted texts. Returns lists over their words (`right`, 0 or 1; `ned`; and, of Latin words
+    only, `cased`: right with every capital), the recall counts (`kept` of `asked`), and `extra`: whether a
+    line read with confidence resembles no target.
     """
     lines = [f.text for f in found]
     # a word may be read as a line of its own or within one
@@ -187,8 +188,6 @@ def check_picture(image: Image.Image, found: list[Found], asked: Prompt) -> dict
         place=[bool(where) and stands(asked.place, where, height, width)] if asked.place and wanted else [],
         text_colour=colours,
         text_place=places,
-        # GenEval's and ours: everything that was asked for, at once
-        mixed_up=[sorted(colours) == [False, False]]
-        if len(set(r.colour for r in asked.regions)) == 2
-        else [],
+        # of texts in two colours: whether neither has its own
+        mixed_up=[colours == [False, False]] if len({r.colour for r in asked.regions}) == 2 else [],
     )
