@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 import time
+from pathlib import Path
 
 from minglm.arguments import command_line
 from minglm.files import check_data, put_aside, writable
@@ -57,6 +58,12 @@ def to_json(values: dict) -> str:
     return readable
 
 
+def keep_earlier(path: Path) -> None:
+    """Put aside what is at `path`, if anything, and say so."""
+    if kept := put_aside(path):
+        print(f"minglm: the earlier {path} is kept as {kept}", file=sys.stderr)
+
+
 def generate(options: argparse.Namespace) -> None:
     from minglm.device import set_threads
     from minglm.generate.pipeline import Pipeline
@@ -80,6 +87,8 @@ def generate(options: argparse.Namespace) -> None:
                planner_guidance=options.planner_guidance, candidates=options.candidates,
                seed=options.seed, enhance=not options.no_enhance, progress=not options.json)
     painted = time.monotonic()
+    if options.out.exists() and any(options.out.samefile(image) for image in options.image or ()):
+        keep_earlier(options.out)            # the picture that was edited; other posters are painted over
     save_image(out.images[0], options.out)
     width, height = out.images[0].size
     done = dict(
@@ -131,11 +140,11 @@ def evaluate(options: argparse.Namespace) -> None:
     from minglm.world.edit_prompts import load_edits
     from minglm.world.prompts import load_prompts
 
+    writable(options.out)
     strip = options.out.with_suffix(".png")
     if strip == options.out:
         raise ValueError(f"cannot write the report to {strip}, where its pictures go: use a name in .json")
-    for path in (options.out, strip):
-        writable(path)
+    writable(strip)
     set_threads()
     edits = options.prompts == "miniedit"
     module = of_edits if edits else of_prompts
@@ -174,8 +183,7 @@ def evaluate(options: argparse.Namespace) -> None:
         probed = "\ntokenizer, read from its ids by linear probes: " + ", ".join(
             f"{name.replace('_', ' ')} {value}" for name, value in done["tokenizer"].items())
     for path in (options.out, strip):
-        if kept := put_aside(path):
-            print(f"minglm: the earlier {path} is kept as {kept}", file=sys.stderr)
+        keep_earlier(path)
     write_json(options.out, done)
     save_image(of_prompts.strip(shown), strip)
     print(

@@ -16,6 +16,7 @@ from PIL import Image
 from minglm.__main__ import main
 from minglm.arguments import size
 from minglm.generate.pipeline import Pipeline
+from minglm.generate.request import Output
 from minglm.training import lanes
 from minglm.training.stages import STAGES
 
@@ -147,7 +148,7 @@ def test_doctor_speaks_json(capfd):
 
 @pytest.mark.parametrize("arguments, words", [
     ([""], "the prompt is empty"), (["   "], "the prompt is empty"),
-    (['"Ωh é"'], "cannot write Ω in"), (["“龍”"], "cannot write 龍 (in simplified form 龙)"),
+    (['"Ωh é"'], "cannot write Ω in"), (['"a\u200bb"'], r"cannot write \u200b in"), (["“龍”"], "cannot write 龍 (in simplified form 龙)"),
     ([f'"{"X" * 200}"'], "needs 13 lines at a width of 256 pixels: a height of 256 has room for 8"),
     (['"A" "B" "C" "D" "E"', "--size", "128x128"], "'A / B / C / D / E' does not fit 128x128"),
     ([PROMPT, "--size", "100x128"], "height 100: "), ([PROMPT, "--size", "4096x4096"], "height 4096: "),
@@ -224,12 +225,30 @@ def test_a_failed_write_leaves_the_old_poster(run, monkeypatch):
     Path("poster.png").write_bytes(b"mine")
 
     def full(self, path, **options):
-        Path(path).write_bytes(b"half")
-        raise OSError("no space left on device")
+        if isinstance(path, Path):           # not the trial in memory, whether the format can be written
+            path.write_bytes(b"half")
+            raise OSError("no space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full)
     code, _, err = run(PROMPT, "--json")
     assert code == 2 and "no space left" in err and Path("poster.png").read_bytes() == b"mine"
+
+
+def test_the_picture_that_is_edited_is_kept(run, monkeypatch):
+    """As in `minglm generate "Make it blue" --image poster.png`, where --out is poster.png, too."""
+    class Painter:
+        device = "cpu"
+
+        def __call__(self, prompt, *size, **how):
+            return Output([Image.new("RGB", (32, 32), "blue")], [torch.zeros(1, 1)], [], [prompt], [])
+
+    monkeypatch.setattr(Pipeline, "from_pretrained", lambda *_: Painter())
+    Image.new("RGB", (32, 32), "red").save("poster.png")
+    before = Path("poster.png").read_bytes()
+    _, _, err = run("Make it blue", "--image", Path.cwd() / "poster.png")
+    assert "the earlier poster.png is kept as poster.1.png" in err
+    assert Path("poster.1.png").read_bytes() == before != Path("poster.png").read_bytes()
+    assert "kept" not in run("A blue poster")[2] and sorted(os.listdir()) == ["poster.1.png", "poster.png"]
 
 
 # ---------------------------------------------------------------- training
@@ -419,6 +438,7 @@ def test_an_earlier_report_is_kept(folder, capsys):
     pytest.importorskip("rapidocr")
     command = ["evaluate", "--weights", str(folder), "--limit", "1", "--steps", "1", "--json", "--out"]
     assert main([*command, "strip.png"]) == 2 and "use a name in .json" in capsys.readouterr().err
+    assert main([*command, ""]) == 2 and "it is a folder" in capsys.readouterr().err
     assert main([*command, "a.json"]) == 0
     before = Path("a.json").read_bytes(), Path("a.png").read_bytes()
     assert main([*command, "a.json"]) == 0 and "the earlier a.json is kept as a.1.json" in capsys.readouterr().err
