@@ -8,8 +8,6 @@ the weights while a picture is edited, and taken off again to the last bit.
 
     edits/planner/   adapter_config.json, adapter_model.safetensors (lora_files.py), copying.safetensors
     edits/decoder/   adapter_config.json, adapter_model.safetensors
-
-Shapes: none.
 """
 
 from __future__ import annotations
