@@ -33,6 +33,7 @@ def number(read: Callable, check: Callable, *limits: float) -> Callable[[str], f
 
 count, seconds, seed = number(int, whole, 1), number(float, real, 0), number(int, whole)
 steps, guidance = number(int, whole, 1, 1000), number(float, real, -100, 100)    # as the pipeline has them
+DEVICE = "cpu, cuda, npu, mps, or one card of several, such as cuda:1 (default: a card if there is one)"
 
 
 def size(text: str) -> tuple[int, int]:
@@ -58,19 +59,24 @@ def command_line() -> argparse.ArgumentParser:
     one.add_argument("--size", type=size, default=(None, None),
                      help="HEIGHTxWIDTH, multiples of 32 (default: the smallest in which everything fits)")
     one.add_argument("--no-enhance", action="store_true", help="give the planner the prompt as it is")
-    one.add_argument("--steps", type=int, default=20)
-    one.add_argument("--guidance", type=float, default=1.5, help="of the decoder; 1 turns it off")
+    one.add_argument("--steps", type=int, default=20, help="of the decoder (default: 20)")
+    one.add_argument("--guidance", type=float, default=1.5,
+                     help="of the decoder; 1 turns it off (default: 1.5)")
     one.add_argument("--planner-guidance", type=float, help="likewise (default: 1.5 for posters)")
     one.add_argument("--candidates", type=count, metavar="COUNT",
                      help="plans to draw, of which a likely one with room for the words is painted "
                           "(default: 8 for posters)")
-    one.add_argument("--temperature", type=float, default=0.9)
-    one.add_argument("--top-p", type=float, default=0.75)
-    one.add_argument("--seed", type=int, default=0)
-    one.add_argument("--out", type=Path, default=Path("poster.png"))
+    one.add_argument("--temperature", type=float, default=0.9,
+                     help="of the planner; 0 always takes the likeliest id (default: 0.9)")
+    one.add_argument("--top-p", type=float, default=0.75,
+                     help="the planner draws from the likeliest ids of this total probability "
+                          "(default: 0.75)")
+    one.add_argument("--seed", type=int, default=0, help="another one gives another poster (default: 0)")
+    one.add_argument("--out", type=Path, default=Path("poster.png"), metavar="PICTURE",
+                     help="a name that ends in .png or .jpg (default: poster.png)")
     one.add_argument("--read", action="store_true", help="read the poster back by OCR")
     one.add_argument("--json", action="store_true", help="print what was done as JSON")
-    one.add_argument("--device", default="auto")
+    one.add_argument("--device", default="auto", help=DEVICE)
     one.add_argument(
         "--simulate-npu", action="store_true", help="on a simulated Ascend card, which counts what it does"
     )
@@ -99,7 +105,7 @@ def command_line() -> argparse.ArgumentParser:
     one.add_argument("--lora", type=count, metavar="RANK",
                      help="with --data: train an adapter of that rank and no weights")
     one.add_argument("--weights", help="with --data: what to begin with, a name or a folder (default: mini)")
-    one.add_argument("--minutes", type=seconds, help="stop after so long; --resume goes on")
+    one.add_argument("--minutes", type=seconds, help="stop after so many; --resume goes on")
     either = one.add_mutually_exclusive_group()
     either.add_argument(
         "--resume", action="store_true", help="go on from the last checkpoint, of any number of processes"
@@ -124,14 +130,14 @@ def command_line() -> argparse.ArgumentParser:
         help="under torchrun: ddp, every card holds the model, or fsdp, every card a slice of it",
     )
     one.add_argument("--threads", type=count, help="cpu threads of each process")
-    one.add_argument("--device", default="auto")
+    one.add_argument("--device", default="auto", help=DEVICE)
     one.add_argument(
         "--simulate-npu", action="store_true", help="on a simulated Ascend card, which counts what it does"
     )
     one.set_defaults(run="train", lane=None)
 
     one = commands.add_parser("evaluate", help="score weights on prompts never trained on")
-    one.add_argument("--weights", default="mini")
+    one.add_argument("--weights", default="mini", help="a name under data/weights, or a folder")
     one.add_argument(
         "--prompts",
         default="miniposter",
@@ -140,19 +146,21 @@ def command_line() -> argparse.ArgumentParser:
     one.add_argument("--limit", type=int, metavar="COUNT",
                      help="only so many prompts, drawn at random (always the same ones), and no probes")
     one.add_argument("--columns", nargs="+", choices=("gold", "vae", "decoder", "pipeline"), metavar="COLUMN",
-                     help="only these of gold, vae, decoder and pipeline, which is sooner done")
-    one.add_argument("--steps", type=steps, default=20)
+                     help="only these of gold, vae, decoder and pipeline, which takes less time")
+    one.add_argument("--steps", type=steps, default=20, help="of the decoder (default: 20)")
     one.add_argument("--no-enhance", action="store_true", help="give the planner the prompts as they are")
-    one.add_argument("--guidance", type=guidance, default=1.5)
-    one.add_argument("--planner-guidance", type=guidance)
+    one.add_argument("--guidance", type=guidance, default=1.5,
+                     help="of the decoder; 1 turns it off (default: 1.5)")
+    one.add_argument("--planner-guidance", type=guidance, help="likewise (default: 1.5 for posters)")
     one.add_argument("--candidates", type=count, metavar="COUNT",
                      help="plans to draw per picture, of which one is painted (default: 8 for posters)")
-    one.add_argument("--seed", type=seed, default=0)
+    one.add_argument("--seed", type=seed, default=0, help="of the first picture (default: 0)")
     one.add_argument(
-        "--out", type=Path, default=Path("report.json"), help="the report; a PNG strip beside it"
+        "--out", type=Path, default=Path("report.json"),
+        help="the report, and beside it a PNG with the first pictures (default: report.json)"
     )
     one.add_argument("--json", action="store_true", help="print the report as JSON")
-    one.add_argument("--device", default="auto")
+    one.add_argument("--device", default="auto", help=DEVICE)
     one.set_defaults(run="evaluate")
 
     one = commands.add_parser("cost", help="what a picture costs, stage by stage, from first principles")
@@ -160,19 +168,19 @@ def command_line() -> argparse.ArgumentParser:
     one.add_argument("--size", type=size, default=(1024, 1024), help="HEIGHTxWIDTH, multiples of 32")
     one.add_argument("--steps", type=count, help="of the decoder (default: 50)")
     one.add_argument("--card", default="h100", help="h100, h800, ascend-910b or laptop")
-    one.add_argument("--no-guidance", action="store_true")
+    one.add_argument("--no-guidance", action="store_true", help="each step runs the decoder once, not twice")
     one.add_argument(
         "--train", action="store_true", help="the memory of a training step instead, on 1, 8 and 64 cards"
     )
     one.set_defaults(run="cost")
 
     one = commands.add_parser("doctor", help="versions, devices, threads and one timed step")
-    one.add_argument("--json", action="store_true")
+    one.add_argument("--json", action="store_true", help="print the report as JSON")
     one.set_defaults(run="doctor")
 
     one = commands.add_parser("play", help="a place to play, in JupyterLab: prompt, plan and picture")
     one.add_argument("--weights", default="mini", help="a name under data/weights, or a folder")
-    one.add_argument("--device", default="auto")
+    one.add_argument("--device", default="auto", help=DEVICE)
     one.add_argument("--out", type=Path, metavar="NOTEBOOK",
                      help="keep the notebook here (default: it is gone when JupyterLab is shut down)")
     one.add_argument("jupyter", nargs="*", metavar="-- OPTION",

@@ -18,7 +18,9 @@ def whole(name: str, value, least: int = 0, most: int = 2 ** 63 - 1) -> int:
     except TypeError:
         number = None
     if number is None or not least <= number <= most:
-        limit = f"from {least} to {most}" if most < 2 ** 63 - 1 else f"of at least {least}"
+        # the largest number of 64 bits is a limit worth telling only where it was passed
+        bounded = most < 2 ** 63 - 1 or number is not None and number > most
+        limit = f"from {least} to {most}" if bounded else f"of at least {least}"
         raise ValueError(f"{name} {value!r}: a whole number {limit} is needed")
     return number
 

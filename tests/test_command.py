@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from minglm.__main__ import main
-from minglm.arguments import size
+from minglm.arguments import command_line, size
 from minglm.generate.pipeline import Pipeline
 from minglm.generate.request import Output
 from minglm.training import lanes
@@ -133,6 +133,12 @@ def test_help_names_every_command(capfd):
     assert stop.value.code == 0
     printed = capfd.readouterr().out
     assert all(name in printed for name in ("generate", "train", "evaluate", "cost", "doctor", "play", "classroom"))
+
+
+def test_every_option_says_what_it_does():
+    [commands] = command_line()._subparsers._group_actions
+    silent = [(name, action.dest) for name, parser in commands.choices.items() for action in parser._actions if not action.help]
+    assert len(commands.choices) == 7 and not silent
 
 
 def test_sizes_are_height_by_width():

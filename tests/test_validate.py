@@ -20,6 +20,13 @@ def test_what_is_no_whole_number_in_range(value):
         whole("n", value, 0, 7)
 
 
+def test_a_number_too_large_is_told_the_limit():
+    with pytest.raises(ValueError, match=f"seed {2 ** 64}: a whole number from 0 to {2 ** 63 - 1} is needed"):
+        whole("seed", 2 ** 64)
+    with pytest.raises(ValueError, match="seed -1: a whole number of at least 0 is needed"):
+        whole("seed", -1)
+
+
 @pytest.mark.parametrize("value", [0.5, np.float32(0.5), np.float64(0.5), torch.tensor(0.5), np.array(0.5)])
 def test_real_numbers(value):
     assert real("x", value, 0, 1) == 0.5 and type(real("x", value)) is float
