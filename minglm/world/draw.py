@@ -17,7 +17,7 @@ from minglm.world.explicit import explicit
 from minglm.world.explicit import held_out as held_out_caption
 from minglm.world.layout import CELL, divided
 from minglm.world.objects import backgrounds, things
-from minglm.world.posters import MOST_LINES, PLACES, Group, Poster, Region, arrange
+from minglm.world.posters import MOST_LINES, PLACES, SLOTS, Group, Poster, Region, arrange
 from minglm.world.texts import choose_text, held_out, words
 
 SPLITS = ("train", "words", "phrases", "random")
@@ -41,14 +41,13 @@ def choose_background(rng: random.Random, groups: tuple[Group, ...]) -> str:
     return rng.choice(good or list(COLOURS))
 
 
-def slots_for(rng: random.Random, place: str, objects: int, count: int) -> list[str]:
-    """The slots of `count` texts, in reading order."""
+def slots_for(rng: random.Random, place: str, objects: bool, count: int) -> list[str]:
+    """The slots of `count` texts, in reading order. place: that of the objects, if there are any."""
     free = {"top": ["bottom"], "bottom": ["top"], "left": ["top", "bottom", "right"],
             "right": ["top", "left", "bottom"]}.get(place, ["top", "bottom"])
     if not objects:
         free = ["top", "centre", "bottom"]
-    order = ("top", "left", "centre", "right", "bottom")
-    return sorted((rng.choice(free) for _ in range(count)), key=order.index)
+    return sorted((rng.choice(free) for _ in range(count)), key=SLOTS.index)
 
 
 def is_held_out(poster: Poster) -> bool:
@@ -57,7 +56,7 @@ def is_held_out(poster: Poster) -> bool:
                for group in poster.groups)
 
 
-def draw(seed: int, index: int, height: int = 128, width: int = 128, split: str = "train",
+def draw(seed: int | str, index: int, height: int = 128, width: int = 128, split: str = "train",
          language: str | None = None, count: int | None = None, objects: int | None = None,
          full: bool = False, told: float = EXPLICIT) -> Poster:
     """Poster number `index` of stream `seed`; the same arguments always give the same poster.

@@ -19,6 +19,7 @@ from minglm.world.objects import sprite
 PLACES = {"left": "左边", "right": "右边", "centre": "中间", "top": "顶部", "bottom": "底部"}
 SLOTS = ("top", "left", "centre", "right", "bottom")  # of texts, in reading order
 SIZES = ("small", "normal", "big")           # of objects: one cell, two cells, as large as fits
+PITCH_Y = CELL // 2                          # rows of tokens, on which blocks of text stand
 LARGEST = 4 * CELL                           # side of an object
 MOST_LINES, MOST_THINGS = 8, 3
 CANVASES = ((128, 128), (128, 192), (192, 128), (192, 192), (192, 256), (256, 192), (256, 256))  # by area
@@ -107,7 +108,7 @@ def arrange(poster: Poster) -> tuple[list[tuple[str, Box]], list[tuple[Region, s
     lines = [(*line, (0, CELL * i, width, CELL * (i + 1))) for i, line in enumerate(blocks["top"])]
     top, bottom = CELL * len(blocks["top"]), height - CELL * len(blocks["bottom"])
     names = [group.thing for group in poster.groups for _ in range(group.count)]
-    side = object_side(len(names), poster.size, bottom - top, width, poster.size == "big")
+    side = object_side(len(names), poster.size, bottom - top, width)
     x = {"left": 0, "right": width - side * len(names)}.get(place, (width - side * len(names)) // 2)
     y = {"top": top, "bottom": bottom - side}.get(place, min(max((height - side) // 2, top), bottom - side))
     boxes = [(name, (x + i * side, y, x + (i + 1) * side, y + side)) for i, name in enumerate(names)]
@@ -130,10 +131,7 @@ def arrange(poster: Poster) -> tuple[list[tuple[str, Box]], list[tuple[Region, s
     return boxes, lines
 
 
-PITCH_Y = CELL // 2                          # rows of tokens, on which blocks of text stand
-
-
-def object_side(count: int, size: str, height: int, width: int, big: bool) -> int:
+def object_side(count: int, size: str, height: int, width: int) -> int:
     """The side of each of `count` objects in a row: a multiple of 32, 0 if there are none."""
     if not count:
         return 0

@@ -86,10 +86,8 @@ def minilong() -> Iterator[Prompt]:
             regions = tuple(
                 replace(
                     r,
-                    text="".join(
-                        (" " if language == "en" else "，").join(
-                            choose_text(rng, language, "phrases") for _ in range(rng.randint(1, 3))
-                        )
+                    text=(" " if language == "en" else "，").join(
+                        choose_text(rng, language, "phrases") for _ in range(rng.randint(1, 3))
                     ),
                 )
                 for r in poster.regions

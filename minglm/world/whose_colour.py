@@ -219,13 +219,10 @@ def over_place(prompt: str, said: list[Mention], i: int, direct: bool) -> Mentio
 
 
 def paint_nearest(prompt: str, letters: Mention, texts: list[Mention], paint, colour: str) -> None:
-    """Give a colour of letters to the text they are about: the next in the clause, else the one before."""
+    """Give a colour of letters to the text they are about: the next in the clause, else the one before, or
+    all if that stands in another clause."""
     after = [t for t in texts if t.start >= letters.end and joined(prompt, letters, t, 30)]
     before = [t for t in texts if t.end <= letters.start]
-    near = after[:1] or before[-1:] or texts[:1]
-    for text in (
-        near
-        if len(texts) > 1 and (after or joined(prompt, before[-1], letters, 30) if before else True)
-        else texts
-    ):
+    far = before and not after and not joined(prompt, before[-1], letters, 30)
+    for text in texts if far else after[:1] or before[-1:] or texts[:1]:
         paint(text, colour)
