@@ -177,7 +177,7 @@ def evaluate(options: argparse.Namespace) -> None:
         scores=scores,
     )
     probed = ""
-    # a whole evaluation asks the ids too
+    # a whole evaluation probes the ids, too
     if options.limit is None and options.prompts == "miniposter" and columns == module.COLUMNS:
         done["tokenizer"] = probe(pipe)
         probed = "\ntokenizer, read from its ids by linear probes: " + ", ".join(

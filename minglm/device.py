@@ -186,7 +186,7 @@ def usual_defaults() -> Iterator[None]:
     """Tensors made here without a word on device and dtype are float32 on the cpu, whatever the process
     has set with `torch.set_default_device` and `torch.set_default_dtype`, as many notebooks do at the top."""
     dtype = torch.get_default_dtype()
-    # only else is a mode worth its microsecond per operator
+    # a device mode costs a microsecond per operator, so none where it would change nothing
     usual = torch.get_default_device().type == "cpu"
     try:
         torch.set_default_dtype(torch.float32)

@@ -60,7 +60,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 
 def put_aside(path: Path) -> Path | None:
-    """Rename what is at `path`, if anything, to the first free one of NAME.1, NAME.2, ...; returns that."""
+    """Rename what is at `path`, if anything, to the first free name: a.1.json, a.2.json, ...; returns it."""
     if not path.exists():
         return None
     names = (path.with_name(f"{path.stem}.{n}{path.suffix}") for n in count(1))

@@ -40,8 +40,8 @@ STILL = 0.8                                  # similarity from which a line read
 
 
 def score_edit(judge: Judge, picture: Image.Image, edit: Edit) -> dict:
-    """The scores of a picture painted for an edit: `checks` by name, `made`, if all are passed, and of the
-    rest `ssim` and `distance` (0..1). A picture of another size than the target has nothing right."""
+    """The scores of a picture painted for an edit: `checks` by name, `made`, whether all are passed, and of
+    the rest `ssim` and `distance` (0..1). A picture of another size than the target has nothing right."""
     if picture.size != edit.target.image.size:
         return dict(checks=dict(size=False), made=False, ssim=0.0, distance=1.0)
     checks = check_style(picture, edit) if edit.target.style else check_made(judge, picture, edit)

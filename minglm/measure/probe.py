@@ -77,8 +77,8 @@ def recognised(pipe: Pipeline, size: str, seen: int = 5, names: tuple[str, ...] 
     """The share of objects told from ids alone, at one size ("small", "normal", "big").
 
     Without training: the ids of an object on one ground are compared with those of every object on `seen`
-    others, and the most similar wins. An id counts the more, the fewer posters have it. names: of the
-    objects; all if empty.
+    others, and the most similar wins. The fewer posters have an id, the more it counts. names: of
+    the objects; all if empty.
     """
     names, rng = names or tuple(things()), random.Random(SEED)
     alone = [[Poster(rng.choice(backgrounds(name)), (Group(name),), "centre", (), size=size)
@@ -92,8 +92,8 @@ def recognised(pipe: Pipeline, size: str, seen: int = 5, names: tuple[str, ...] 
 
 
 def ground_ids(posters: list[Poster], ids: Tensor, codes: int) -> float:
-    """How many ids plain ground of one colour has, as a perplexity, the mean over cells: 1 is best, since
-    more tell nothing that is there, and a planner has to guess which it is. ids (B, N)."""
+    """How many different ids plain ground of one colour has, as a perplexity, averaged over cells. 1 is best:
+    more say nothing about the picture, and a planner would have to guess among them. ids (B, N)."""
     bare = (F.avg_pool2d(text_mask(posters), CELL)[:, 0] == 0) & (object_cells(posters)[-1] == 0)
     bare, colour = bare.flatten(1), torch.tensor([list(COLOURS).index(p.background) for p in posters])
     found = [ids[bare & (colour == i)[:, None]] for i in range(len(COLOURS))]

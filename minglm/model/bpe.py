@@ -80,7 +80,7 @@ def too_wide(token: str, wide: int) -> bool:
 
 
 def learn_merges(words: Mapping[Word, int], count: int, wide: int = 2) -> list[Pair]:
-    """The first `count` merges of BPE: again and again the most frequent pair, of equals the last by name.
+    """The first `count` merges of BPE: each the most frequent pair, of equals the last by name.
 
     Fewer if no pair is left that occurs twice. No merge makes a token that is `too_wide`.
     """

@@ -45,7 +45,7 @@ class Editing:
 
     @contextmanager
     def on(self, wanted: bool = True) -> Iterator[None]:
-        """For a while planner and decoder edit, or, unless `wanted`, draw, whatever they did before. Other
+        """Inside, planner and decoder edit, or, unless `wanted`, draw, whatever they did before. Other
         adapters that are on them stay there. Raises ValueError as `load` does."""
         if wanted:
             self.load()
@@ -77,7 +77,7 @@ class Editing:
 
 
 def flip(layers: list[LoRALinear]) -> None:
-    """Add adapters to the weights, or take them off, whichever they are not."""
+    """Add each adapter to the weights, or, if it is in them, take it out again."""
     for layer in layers:
         if layer.kept is None:
             layer.merge()

@@ -5,7 +5,7 @@ do: what the prompt tells is kept (reading.py), what it leaves open is chosen, r
 lines are broken as they will be drawn.
 
     enhance('a red poster with a cat and the words "Hello World"', seed=0).caption
-    -> A red poster with a cat on the left and the white words "Hello", "World" at the top.
+    -> A red poster with a cat on the right and the black words "Hello", "World" at the top.
 """
 
 from __future__ import annotations
@@ -163,7 +163,8 @@ def place_all(
     divide: bool,
     shrink: bool,
 ) -> Poster | None:
-    """The first arrangement of all texts and objects that fits the canvas, as asked as possible.
+    """The first arrangement of all texts and objects that fits the canvas, as near to what was asked for as
+    possible.
 
     divide: words may be set tighter, or divided; shrink: objects may be small where that was not asked for.
     """

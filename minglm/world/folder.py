@@ -39,7 +39,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture with its caption: for training a poster (posters.py) of which less is known.
+    """One picture with its caption: to training, a poster (posters.py) of which less is known.
 
     Where its letters stand is not known, so it has no regions and no lines; its object is all of it.
     """

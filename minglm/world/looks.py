@@ -45,7 +45,7 @@ def held_out_look(look: Look) -> bool:
 
 
 def choose_look(rng: random.Random, name: str, held_out: bool = False) -> Look:
-    """A look that is seen to be none of the usual: any that training may show, or one that it never does."""
+    """A look that is seen to differ from the usual: any that training may show, or one that it never does."""
     while True:
         look = Look(
             rng.randrange(30, 331) if rng.random() < 0.6 else 0,

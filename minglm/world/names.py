@@ -126,7 +126,7 @@ def vocabulary() -> dict[str, tuple[str, str | int, bool]]:
             table.setdefault(name.lower() + "s", ("thing", thing.en, True))      # two beers
     for colour, (_, zh) in COLOURS.items():
         names = (colour, *CALLED_EN[colour], zh, *CALLED_ZH[colour])
-        # orange and rose are colours unless something says otherwise: see `roles`
+        # orange is a colour unless it stands like a fruit: see `fruit` in reading.py
         for name in (*names, *split(ALSO.get(colour, ""))):
             table[name] = table[name.replace(" ", "-")] = ("colour", colour, False)  # sky blue, sky-blue
         table |= {
