@@ -43,12 +43,22 @@ def size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
+def readable(text: str) -> str:
+    """The text. Python puts half a surrogate pair where a byte is not in the encoding of the terminal."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not in the encoding of this terminal") from None
+    return text
+
+
 def command_line() -> argparse.ArgumentParser:
     parser = Parser(prog="minglm", description="GLM-Image, small enough for a laptop")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     one = commands.add_parser("generate", help="paint a poster from a prompt")
-    one.add_argument("prompt", help="what to paint; the words to write stand in quotation marks")
+    one.add_argument("prompt", type=readable,
+                     help="what to paint; the words to write stand in quotation marks")
     one.add_argument("--weights", default="mini", help="a name under data/weights, or a folder")
     one.add_argument("--lora", metavar="FOLDER", help="adapters to put on, from minglm train --lora")
     one.add_argument(

@@ -154,7 +154,7 @@ def test_doctor_speaks_json(capfd):
 
 @pytest.mark.parametrize("arguments, words", [
     ([""], "the prompt is empty"), (["   "], "the prompt is empty"),
-    (['"Ωh é"'], "cannot write Ω in"), (['"a\u200bb"'], r"cannot write \u200b in"), (["“龍”"], "cannot write 龍 (in simplified form 龙)"),
+    (["caf\udce9"], r"argument prompt: 'caf\udce9' is not in the encoding of this terminal"), (['"Ωh é"'], "cannot write Ω in"), (['"a\u200bb"'], r"cannot write \u200b in"), (["“龍”"], "cannot write 龍 (in simplified form 龙)"),
     ([f'"{"X" * 200}"'], "needs 13 lines at a width of 256 pixels: a height of 256 has room for 8"),
     (['"A" "B" "C" "D" "E"', "--size", "128x128"], "'A / B / C / D / E' does not fit 128x128"),
     ([PROMPT, "--size", "100x128"], "height 100: "), ([PROMPT, "--size", "4096x4096"], "height 4096: "),
