@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -25,6 +26,9 @@ def main(arguments: list[str] | None = None) -> int:
         options.run = globals()[options.run]
         check_data()
         return (simulated if getattr(options, "simulate_npu", False) else options.run)(options) or 0
+    except BrokenPipeError:                  # who reads the output has read enough: `minglm cost | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())       # or Python complains at its end
+        return 1
     except (ValueError, OSError) as error:
         print(f"minglm: {error}", file=sys.stderr)
         return 2

@@ -3,7 +3,7 @@
 import pytest
 
 from minglm.world.colours import text_colours
-from minglm.world.enhancer import NO_TEXT, NOT_KNOWN, NOT_WORN, TOO_MANY, enhance
+from minglm.world.enhancer import NO_PARTNER, NO_TEXT, NOT_KNOWN, NOT_WORN, TOO_MANY, enhance
 from minglm.world.mentions import mentions
 from minglm.world.objects import backgrounds
 from minglm.world.quotes import quoted
@@ -130,6 +130,11 @@ def test_none_of_an_object_is_no_object(prompt, things):
 def test_a_quotation_of_blanks_is_no_text():
     found = enhance('a red poster with a cat and "  "')
     assert found.notes == (NO_TEXT,) and not found.poster.regions
+
+
+@pytest.mark.parametrize("prompt, mark", [('A cat says "hello', '"'), ("一只猫，写着“你好", "“")])
+def test_a_quotation_mark_without_a_partner_is_said(prompt, mark):
+    assert NO_PARTNER.format(mark) in enhance(prompt).notes
 
 
 @pytest.mark.parametrize("prompt, texts", [

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -176,6 +177,21 @@ class Refusing:
 
     def __call__(self, prompts, *size, **how):
         raise ValueError("cannot write this")
+
+
+def test_one_refused_prompt_leaves_the_others_of_its_batch(pipe, judge):
+    class Choosy(Refusing):
+        def __call__(self, prompts, *size, **how):
+            if some[1].prompt in prompts:
+                raise ValueError("cannot write this")
+            return self.pipe(prompts, *size, **how)
+
+    some = [p for p in load_prompts("miniposter", 40) if (p.height, p.width) == (128, 128)][:3]
+    results = {number: pictures["pipeline"] for number, _, pictures, _ in evaluate.evaluate(
+        Choosy(pipe), some, columns=("pipeline",), steps=1)}
+    wanted = pipe([p.prompt for p in some], 128, 128, seed=0, steps=1, progress=False).images
+    assert results[1] is None
+    assert all(np.abs(np.asarray(results[i], float) - np.asarray(wanted[i], float)).max() <= 2 for i in (0, 2))
 
 
 def test_a_refused_prompt_counts_as_wrong(pipe, judge):

@@ -71,14 +71,23 @@ def evaluate(pipe: Pipeline, prompts: list[Prompt], seed: int = 0, columns: tupl
             mine = columns if some[0][1].poster else ("pipeline",)
             painted = {}
             for column in mine:
-                try:
-                    painted[column] = paint(pipe, column, [p for _, p in some], seed + some[0][0], **how)
-                except ValueError:
-                    painted[column] = [None] * len(some)
+                painted[column] = tried(pipe, column, [p for _, p in some], seed + some[0][0], **how)
             for i, (number, prompt) in enumerate(some):
                 pictures = {column: painted[column][i] for column in mine}
                 yield number, prompt, pictures, {
                     column: score(judge, picture, prompt) for column, picture in pictures.items()}
+
+
+def tried(pipe: Pipeline, column: str, prompts: list[Prompt], seed: int, **how) -> list[Image.Image | None]:
+    """As `paint`, None for each prompt that is refused."""
+    try:
+        return paint(pipe, column, prompts, seed, **how)
+    except ValueError:
+        if not prompts[1:]:
+            return [None]
+        # one of them is refused: by itself each is as in the batch
+        return [picture for i, prompt in enumerate(prompts)
+                for picture in tried(pipe, column, [prompt], seed + i, **how)]
 
 
 def score(judge: Judge, picture: Image.Image | None, prompt: Prompt) -> dict:

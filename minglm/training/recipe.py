@@ -99,14 +99,14 @@ RECIPES = {
         "decoder-lines": Recipe(steps=1800, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
         "decoder-wide": Recipe(steps=1550, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
         # adapters
-        "edit-planner": Recipe(steps=3600, batch=32, lr=1.5e-3, weight_decay=0.0, decay=0.6),
+        "edit-planner": Recipe(steps=2600, batch=32, lr=1.5e-3, weight_decay=0.0, decay=0.6),
         "edit-decoder": Recipe(steps=1350, batch=32, lr=2e-3, weight_decay=0.0, decay=0.5),
         # on a person's own pictures: all weights by small steps, or adapters by larger ones
         "finetune-planner": Recipe(steps=400, batch=16, lr=2e-4, warmup=20, ema=0.99),
         "finetune-decoder": Recipe(steps=400, batch=16, lr=2e-4, warmup=20, ema=0.99),
         "lora-planner": Recipe(steps=400, batch=16, lr=2e-3, weight_decay=0.0, warmup=20, ema=0.99),
         "lora-decoder": Recipe(steps=400, batch=16, lr=2e-3, weight_decay=0.0, warmup=20, ema=0.99),
-        "grpo-planner": Recipe(steps=540, batch=64, lr=3e-4, weight_decay=0.0, warmup=10, ema=0.97),
+        "grpo-planner": Recipe(steps=540, batch=64, lr=1e-4, weight_decay=0.0, warmup=10, ema=0.97),
         "grpo-decoder": Recipe(steps=300, batch=64, lr=3e-5, warmup=10, ema=0.95),
     },
     "tiny": {

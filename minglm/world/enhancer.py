@@ -21,12 +21,13 @@ from minglm.world.explicit import PLACES_EN, explicit
 from minglm.world.layout import tight
 from minglm.world.objects import backgrounds
 from minglm.world.posters import CANVASES, SLOTS, Poster, Region, arrange
-from minglm.world.quotes import unquoted
+from minglm.world.quotes import unpaired, unquoted
 from minglm.world.reading import read
 from minglm.world.setting import shape_of
 from minglm.world.untold import quoting
 
 NO_TEXT = "no words in quotation marks: none will be written"
+NO_PARTNER = "the quotation mark {} has no partner: no words will be written"
 NO_THING = "no object it knows is named: none will be painted"
 NOT_KNOWN = "not among the objects it knows, so not painted: "
 NOT_WORN = "nothing in its world wears anything, so not painted: "
@@ -61,7 +62,9 @@ def enhance(prompt: str, seed: int = 0, height: int | None = None, width: int | 
     texts = ", ".join(f'"{text}"' for text in taken)
     notes = [TAKEN.format(f"{texts} {'are' if taken[1:] else 'is'}")] if taken else []
     notes += [NO_SIZE.format(asked.refused)] if asked.refused else []
-    notes += [NO_TEXT] * (not asked.texts) + [NO_THING] * (not asked.groups) + [TOO_MANY] * asked.too_many
+    alone = unpaired(prompt)
+    notes += [NO_PARTNER.format(alone) if alone else NO_TEXT] * (not asked.texts)
+    notes += [NO_THING] * (not asked.groups) + [TOO_MANY] * asked.too_many
     if asked.groups and asked.unknown:
         notes.append(NOT_KNOWN + ", ".join(asked.unknown))
     notes += [NOT_WORN + ", ".join(asked.worn)] if asked.worn else []
