@@ -140,7 +140,7 @@ def test_samples_are_as_probable_as_when_they_were_drawn(stage):
     with CPU.autocast():
         loss, stats = made.loss(batch)
     assert stats["divergence"] < 1e-5 and stats["clipped"] == 0
-    assert float(loss) == pytest.approx(-float(batch["advantage"].mean()), abs=1e-6)
+    assert float(loss.detach()) == pytest.approx(-float(batch["advantage"].mean()), abs=1e-6)
     assert batch["old"].shape == (4, batch["preview"][0].numel() + batch["large"][0].numel())
 
 
@@ -184,6 +184,17 @@ def test_plans_are_sampled_as_people_sample_them(stage, monkeypatch):
     assert settings == (usual["temperature"].default, usual["top_p"].default) and more == dict(guidance=GUIDED)
     assert prompts[:4] == alone == batch["prompts"] and len(prompts) == 8
     assert all(len(bare) < len(told) for bare, told in zip(prompts[4:], prompts))
+
+
+def test_the_log_probabilities_are_those_of_the_draw(stage, monkeypatch):
+    """With guidance, temperature and top-p, as the sampler computed them one id at a time."""
+    drawn_from, ordinary = [], torch.multinomial
+    monkeypatch.setattr(torch, "multinomial", lambda p, n, generator: drawn_from.append(p) or ordinary(p, n, generator=generator))
+    batch = stage(how=replace(HOW, temperature=0.5, top_p=0.6, planner_guidance=2.0)).batch(0)
+    drawn = torch.cat([batch["preview"].flatten(1), batch["large"].flatten(1)], 1)                # (B, T)
+    each = torch.stack(drawn_from).view(drawn.shape[1], len(drawn), -1).transpose(0, 1)           # (B, T, V)
+    assert (each == 0).any() and torch.allclose(batch["old"], each.gather(-1, drawn[..., None])[..., 0].log(), atol=2e-3)
+    assert torch.isfinite(batch["reference"]).all()
 
 
 def test_most_prompts_of_the_stage_tell_everything():

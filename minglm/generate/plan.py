@@ -178,11 +178,20 @@ def block_stepper(block: PlannerBlock, config: PlannerConfig, cache: KVCache,
     return step
 
 
+def outside(logits: Tensor, top_p: float) -> Tensor:
+    """Which ids top-p drops, of logits (..., V): all but the fewest whose probabilities sum to p."""
+    # from the least probable up: ids are dropped as long as the dropped ones sum to at most 1 - p
+    ordered, order = logits.sort(descending=False)
+    beneath = ordered.softmax(-1).cumsum(-1) <= 1 - top_p
+    beneath[..., -1] = False                                                     # always keep one
+    return beneath.scatter(-1, order, beneath)
+
+
 def choose(logits: Tensor, temperature: float, top_p: float, top_k: int,
            generators: Generators) -> Tensor:
     """One id per row of logits (B, V), (B,): temperature, then top-k (0: all), then top-p, then sampling.
 
-    Temperature 0 takes the most probable id. Top-p keeps the fewest ids whose probabilities sum to p.
+    Temperature 0 takes the most probable id.
     """
     if temperature == 0:
         return logits.argmax(-1)
@@ -191,11 +200,7 @@ def choose(logits: Tensor, temperature: float, top_p: float, top_k: int,
         least = logits.topk(top_k).values[:, -1:]
         logits = logits.masked_fill(logits < least, -torch.inf)
     if top_p < 1:
-        # from the least probable up: drop ids as long as the dropped ones sum to at most 1 - p
-        ordered, order = logits.sort(descending=False)
-        beneath = ordered.softmax(-1).cumsum(-1) <= 1 - top_p
-        beneath[:, -1] = False                                                   # always keep one
-        logits = logits.masked_fill(beneath.scatter(1, order, beneath), -torch.inf)
+        logits = logits.masked_fill(outside(logits, top_p), -torch.inf)
     probabilities = logits.softmax(-1)
     if isinstance(generators, torch.Generator):
         return torch.multinomial(probabilities, 1, generator=generators)[:, 0]

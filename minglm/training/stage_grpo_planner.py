@@ -12,12 +12,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minglm.config import Config
 from minglm.device import Device
 from minglm.generate import paint
-from minglm.generate.plan import sample_ids
+from minglm.generate.plan import outside, sample_ids
 from minglm.images import to_images
 from minglm.measure.rewards import REWARDS, Scorers, total
 from minglm.model import flow
@@ -69,6 +70,27 @@ class Policy(nn.Module):
         self.planner, self.behaviour, self.reference = planner, frozen(planner), frozen(planner)
 
 
+class Sampler:
+    """A planner with the logits by which ids are sampled: guided, and without the ids that top-p drops.
+
+    Both are as they were when the samples were drawn. without (B, T + 1, V): the logits of the planner that
+    drew them, given prompts that tell nothing; None: not guided. kept (B, T + 1, V): the ids that it might
+    have drawn; None: all.
+    """
+
+    def __init__(self, planner: nn.Module, guidance: float, without: Tensor | None,
+                 kept: Tensor | None = None):
+        self.planner, self.config, self.guidance = planner, planner.config, guidance
+        self.without, self.kept = without, kept
+
+    def predict(self, *samples) -> tuple[Tensor, Tensor]:
+        """As `Planner.predict`."""
+        logits, target = self.planner.predict(*samples)
+        if self.without is not None:
+            logits = flow.guide(logits, self.without, self.guidance)
+        return logits if self.kept is None else logits.masked_fill(~self.kept, -torch.inf), target
+
+
 def prompts_of(name: str, first: int, count: int) -> list[Poster]:
     """The posters whose captions are the prompts number `first` to `first + count` of this stage. Every other
     one shows several objects, at which planners are weakest."""
@@ -84,11 +106,7 @@ def prompts_of(name: str, first: int, count: int) -> list[Poster]:
 
 
 def log_probabilities(planner: nn.Module, data: dict, temperature: float) -> Tensor:
-    """Of each sampled id, under a planner, (B, T): with the same legal ids and temperature as in sampling.
-
-    Without guidance and top-p. With them the gradient would differ by a term that is the same whichever id
-    was sampled, and what is the same for all of a group cancels, since their advantages sum to 0.
-    """
+    """Of each sampled id, under a planner, (B, T): with the same legal ids and temperature as in sampling."""
     logits, target = planner.predict(data["prompts"], data["preview"], data["large"])
     logits = logits[:, :-1, :planner.config.codebook] / temperature              # the end is not sampled
     return logits.log_softmax(-1).gather(-1, target[:, :-1, None])[..., 0]
@@ -140,11 +158,26 @@ def grpo_planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE,
         shown = {part: [one[part] for one in each if one[part] is not None] for part in REWARDS}
         stats = {part: torch.tensor(sum(some) / len(some) if some else float("nan"))
                  for part, some in shown.items()}
-        old, reference = (log_probabilities(planner, data, how.temperature)
+        data |= possible(data, without)
+        old, reference = (log_probabilities(sampler(planner, data), data, how.temperature)
                           for planner in (model.behaviour, model.reference))
         better = advantages(reward, how.group).to(old.device)
         return data | dict(old=old, reference=reference, advantage=better,
                            stats=dict(reward=reward.mean(), **stats))
+
+    def sampler(planner: nn.Module, data: dict) -> Sampler:
+        return Sampler(planner, how.planner_guidance, data["without"], data["kept"])
+
+    def possible(data: dict, without: list[list[int]]) -> dict:
+        """What a `Sampler` needs of samples that were just drawn; without: the prompts that tell nothing."""
+        grids = data["preview"], data["large"]
+        bare = model.behaviour.predict(without, *grids)[0] if without else None
+        logits, target = Sampler(model.behaviour, how.planner_guidance, bare).predict(data["prompts"], *grids)
+        codes, every = config.planner.codebook, logits.shape[-1]
+        kept = F.pad(~outside(logits[..., :codes].cpu() / how.temperature, how.top_p), (0, every - codes))
+        # what was drawn was possible, even if it is not in this pass, which rounds otherwise
+        drawn = target[..., None] == torch.arange(every, device=target.device)
+        return dict(without=bare, kept=kept.to(drawn.device) | drawn)
 
     def painted(lines: list[str], plan: Tensor, noise: Tensor) -> list:
         """The pictures of a group: one text, several plans, the same noise."""
@@ -162,7 +195,7 @@ def grpo_planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE,
         # in bfloat16 log-probabilities are off by more than small steps change them, and ids are sampled in
         # single precision
         with device.full_precision():
-            new = log_probabilities(model.planner, b, how.temperature)           # (B, T)
+            new = log_probabilities(sampler(model.planner, b), b, how.temperature)       # (B, T)
         gain = clipped(new, b["old"], b["advantage"][:, None], how.clip).mean()
         apart = divergence(new, b["reference"]).mean()
         moved = ((new - b["old"]).exp() - 1).abs().gt(how.clip).float().mean()
