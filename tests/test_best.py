@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,7 +10,8 @@ from minglm.config import preset
 from minglm.generate import best, paint
 from minglm.generate.pipeline import Pipeline
 from minglm.generate.plan import sample_ids
-from minglm.generate.request import CANDIDATES, GUIDED
+from minglm.generate.request import CANDIDATES
+from minglm.model import flow
 from minglm.model.planner import Planner
 from minglm.world.draw import draw
 
@@ -44,15 +46,13 @@ def test_painted_is_the_candidate_with_the_best_score(pipe):
     noise = torch.randn(16, 16, 16, generator=torch.Generator().manual_seed(5))
     # by hand: one plan at a time
     features, mask = paint.glyphs(pipe.glyph, [["Hello", "World"]])
-    scores, likely = [], torch.zeros(2)
-    for seed, (_, plan) in zip(best.seeds(5, 1, 6), plans):
-        pipe.plan([PROMPTS[0]], 4, 4, [paint.generator(seed)], guidance=GUIDED, likelihood=likely.zero_())
+    scores = []
+    for _, plan in plans:
         _, seen = pipe.decoder.watch(noise[None], torch.tensor([999.0]), torch.tensor([plan]), features, mask,
                                      block=2, heads=4)
         weights = seen[0].detach().exp()                                         # (H, N, S)
         letters = [i for i, byte in enumerate("Hello World".encode()) if byte != 32]     # 5: the end of Hello
-        found = sum(weights[half].mean(0)[:, i].max() for half in (slice(0, 2), slice(2, 4)) for i in letters) / len(letters)
-        scores.append(found + best.LIKELY * (2 * likely[0] - likely[1]))
+        scores.append(sum(weights[half].mean(0)[:, i].max() for half in (slice(0, 2), slice(2, 4)) for i in letters))
     assert len({f"{score:.4f}" for score in scores}) > 1
     assert plan_of(out) == plans[max(range(6), key=lambda i: scores[i])]
 
@@ -75,9 +75,9 @@ def test_several_pictures_of_a_prompt(pipe):
 
 @pytest.mark.parametrize("prompt, how, rows", [
     (PROMPTS[0], dict(), 2 * CANDIDATES), (PROMPTS[0], dict(candidates=3), 6), (PROMPTS[0], dict(temperature=0), 2),
-    (PROMPTS[0], dict(candidates=3, planner_guidance=1), 3), (PROMPTS[2], dict(), 2 * CANDIDATES), (PROMPTS[0], dict(candidates=1), 2)])
+    (PROMPTS[0], dict(candidates=3, planner_guidance=1), 3), (PROMPTS[2], dict(), 2), (PROMPTS[0], dict(candidates=1), 2)])
 def test_how_many_plans_are_drawn(pipe, prompt, how, rows, monkeypatch):
-    """One if all would be equal. Without a text, too, there are several: the likelihood tells them apart."""
+    """One if all would be equal, or if no text tells them apart."""
     seen = []
     monkeypatch.setattr("minglm.generate.pipeline.sample_ids",
                         lambda planner, prompts, *some, **more: seen.append(len(prompts)) or sample_ids(planner, prompts, *some, **more))
@@ -123,13 +123,10 @@ def test_a_plan_with_room_for_the_words_scores_higher():
     assert better >= 11
 
 
-def test_with_nothing_to_write_the_likelihood_decides(pipe):
+def test_nothing_to_write_leaves_the_first(pipe):
     plans, noise = torch.randint(256, (3, 4, 4)), torch.randn(16, 16, 16)
     assert best.score(pipe.decoder, pipe.glyph, [], plans, noise, []).tolist() == [0, 0, 0]
-    how = pipe.decoder, pipe.glyph, [[]], plans, noise[None], [[]]
-    assert best.choose(*how, torch.zeros(3)) == [0] and best.choose(*how, torch.tensor([-9.0, -7.0, -8.0])) == [1]
-    # of plans that are as likely, that which is least so without the prompt
-    assert best.choose(*how, torch.tensor([-9.0, -9.0, -9.0, -11.0, -12.0, -13.0])) == [2]
+    assert best.choose(pipe.decoder, pipe.glyph, [[]], plans, noise[None], [[]]) == [0]
 
 
 def test_pictures_to_edit_are_attended_to(pipe):
@@ -169,22 +166,20 @@ def test_the_likelihood_is_that_of_the_drawn_ids_given_their_prompt():
     planner = Planner(preset("tiny").planner).eval()
     codes, start, without = planner.config.codebook, [400, 401, 402, 256], [500, 256]
     for guidance, prompts in ((1, [start, start]), (2.5, [start, start, without, without])):
-        found = torch.full((len(prompts),), 5.0)
+        found = torch.tensor([5.0, 0.0])
         random = [torch.Generator().manual_seed(i) for i in range(2)]
         small, large = sample_ids(planner, prompts, [(2, 2), (2, 3)], random, guidance=guidance, likelihood=found)
-        for prompt, added in zip((start, without), found.split(2)):
-            with torch.no_grad():
-                logits, target = planner.predict([prompt] * 2, small, large)
-            each = logits[..., :codes].log_softmax(-1)[:, :-1].gather(-1, target[:, :-1, None])[..., 0]
-            assert torch.allclose(added, each.sum(1) + 5, atol=1e-3)
-        assert not torch.equal(large[0], large[1])
+        with torch.no_grad():
+            logits, target = planner.predict([start] * 2, small, large)
+        each = logits[..., :codes].log_softmax(-1)[:, :-1].gather(-1, target[:, :-1, None])[..., 0]
+        assert torch.allclose(found, each.sum(1) + torch.tensor([5.0, 0.0]), atol=1e-3) and not torch.equal(large[0], large[1])
 
 
 def test_of_edits_the_likelihood_counts_too(pipe):
     plans, noise = torch.randint(256, (4, 4, 4)), torch.randn(2, 16, 16, 16)
     how = (pipe.decoder, pipe.glyph, [[], ["Hi"]], plans, noise, [[], []])
     assert best.choose(*how, torch.tensor([-9.0, -8.0, 0.0, 0.0]))[0] == 1
-    alone = best.choose(*how, torch.zeros(4))[1]
+    alone = best.choose(*how)[1]
     other = {2: 3, 3: 2}[alone]
     assert best.choose(*how, 1e4 * torch.eye(4)[other])[1] == other
 
@@ -199,3 +194,56 @@ def test_edits_have_candidates_without_words_too(pipe, monkeypatch):
     pipe.plan([wish] * CANDIDATES, 4, 4, [paint.generator(s) for s in best.seeds(3, 1, CANDIDATES)], [read] * CANDIDATES,
               likelihood=likely)
     assert torch.equal(painted(pipe, wish, image=image, seed=3).plan[0], plans[int(likely.argmax())])
+
+
+# ---------------------------------------------------------------- several noises
+
+def test_painting_goes_on_from_the_best_of_four_beginnings(pipe):
+    """By hand: each noise for the first three of twenty steps, judged by its worst letter."""
+    plan = torch.randint(256, (1, 4, 4), generator=torch.Generator().manual_seed(2))
+    noises = pipe.noise(best.seeds(9, 1, best.NOISES), best.NOISES, (16, 16, 16))
+    times, sigmas = flow.schedule(20, 64, pipe.config.flow)
+    begun = best.begin(pipe.decoder, pipe.glyph, [["Hello"]], plan, noises, times, sigmas)
+    assert len(begun) == 3 and times[2] > best.EARLY >= times[3]
+    worst, ends = [], []
+    for noise in noises:
+        velocity = paint.velocity(pipe.decoder, pipe.glyph, [["Hello"]], plan, 1)
+        *_, end = flow.sample(velocity, noise[None], times[:3], sigmas[:4])
+        features, mask = paint.glyphs(pipe.glyph, [["Hello"]])
+        _, seen = pipe.decoder.watch(end, torch.tensor([times[3]]), plan, features, mask, block=2, heads=4)
+        worst.append(float(best.found(seen.detach())[0, :5].min()))
+        ends.append(end)
+    assert len({f"{one:.4f}" for one in worst}) > 1
+    assert torch.allclose(begun[-1], ends[worst.index(max(worst))], atol=1e-4)
+    # with nothing to write there is nothing to choose by
+    first = best.begin(pipe.decoder, pipe.glyph, [[]], plan, noises, times, sigmas)
+    *_, own = flow.sample(paint.velocity(pipe.decoder, pipe.glyph, [[]], plan, 1), noises[:1], times[:3], sigmas[:4])
+    assert torch.allclose(first[-1], own, atol=1e-4)
+    # a single step leaves none to go on with
+    assert best.begin(pipe.decoder, pipe.glyph, [["Hi"]], plan, noises, *flow.schedule(1, 64, pipe.config.flow)) == []
+
+
+def test_every_step_is_reported_once_and_the_picture_is_that_of_the_chosen_noise(pipe):
+    seen = []
+    out = painted(pipe, PROMPTS[0], seed=6, steps=20, on_step=lambda i, latents: seen.append((i, latents.clone())))
+    assert [i for i, _ in seen] == [*range(20)]
+    noises = pipe.noise(best.seeds(6, 1, best.NOISES), best.NOISES, (16, 16, 16))
+    # the others would end elsewhere
+    alone = [painted(pipe, PROMPTS[0], seed=6, steps=20, prior_ids=out.plan[0], latents=noise[None]).images[0]
+             for noise in noises]
+    apart = [np.abs(np.asarray(one, float) - np.asarray(out.images[0], float)).mean() for one in alone]
+    assert 2 * min(apart) < sorted(apart)[1]
+
+
+@pytest.mark.parametrize("how", [dict(candidates=1), dict(prior_ids=True), dict(latents=True)])
+def test_one_candidate_given_ids_and_given_noise_are_painted_from_one_noise(pipe, how, monkeypatch):
+    monkeypatch.setattr(best, "begin", lambda *_: pytest.fail("begun several times"))
+    given = dict(prior_ids=torch.zeros(4, 4, dtype=torch.long), latents=torch.zeros(1, 16, 16, 16))
+    painted(pipe, PROMPTS[0], steps=4, **{name: given.get(name, value) for name, value in how.items()})
+
+
+def test_the_chosen_noise_does_not_depend_on_the_batch(pipe):
+    together = painted(pipe, PROMPTS, seed=3, steps=8)
+    for i, prompt in enumerate(PROMPTS):
+        alone = painted(pipe, prompt, seed=3 + i, steps=8)
+        assert np.abs(np.asarray(together.images[i], float) - np.asarray(alone.images[0], float)).max() <= 2

@@ -1,17 +1,19 @@
-"""Several candidate plans of a picture: painted is the one that decoder and planner together like best.
+"""Several candidate plans of a picture, and several noises to paint it from: the best of each are those in
+which the decoder finds its letters.
 
 A planner may leave out a letter or a line, or spoil the whole picture. The decoder knows the words, and one
 of its blocks is taught to attend from every image token to the letter that stands there
 (training/stage_decoder.py). A letter for which a plan has no place gets less of that attention, before
 anything is painted. So one pass per plan, on pure noise, ranks the plans. It errs: attention without a place
-to be may gather anywhere, and it knows nothing of objects.
+to be may gather anywhere.
 
-The planner tells how probable each plan is, given the prompt, which costs nothing: its logits are there when
-the plan is sampled. And if it is guided, how much more probable than without the prompt: a plan that would
-suit any poster says little of this one.
+Of the plan that is chosen several paintings are begun, each from a noise of its own. After the first few
+steps the attention tells which of them will be legible: not where letters have a place, but whether they
+are told apart. So each is judged by its worst letter, and the best is painted to the end. In 47 posters of
+Chinese texts with true ids, words right rose from 0.69 to 0.78 (standard error 0.02).
 
 Shapes: K candidates · C latent channels · h, w id grid (latents are 4 h x 4 w) · H heads · N image tokens ·
-S glyph tokens · B pictures.
+S glyph tokens · B pictures · M noises.
 """
 
 from __future__ import annotations
@@ -20,13 +22,15 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from minglm.generate.paint import dtype_of, glyphs
+from minglm.generate import paint
+from minglm.model import flow
 from minglm.model.decoder import Decoder, Memory
 from minglm.model.glyph import GlyphEncoder
 from minglm.world.lettering import rasters
 
 START = 999.0                                # the time of pure noise
-LIKELY, LIKELY_EDIT = 0.005, 0.02            # what a nat of `plausible` counts, of a poster and of an edit
+LIKELY = 0.02                                # what a nat of log-probability counts, of edits
+NOISES, EARLY = 4, 850.0                     # noises to begin from, and the time until which all are painted
 STRIDE, MOST = 1_000_003, 2 ** 63            # between the seeds of candidates; pictures have consecutive ones
 
 
@@ -39,26 +43,45 @@ def seeds(seed: int | list[int], pictures: int, candidates: int) -> int | list[i
 
 
 def choose(decoder: Decoder, encoder: GlyphEncoder, lines: list[list[str]], plans: Tensor, noise: Tensor,
-           memory: list[list[Memory]], likelihood: Tensor) -> list[int]:
+           memory: list[list[Memory]], likelihood: Tensor | None = None) -> list[int]:
     """The number of the best plan of each picture; plans (B K, h, w), those of a picture one after the other.
 
-    lines: what to write on each. noise (B, C, 4 h, 4 w). memory: of pictures to edit. likelihood: as for
-    `plausible`. Of equally good plans the first is chosen.
+    lines: what to write on each. noise (B, C, 4 h, 4 w). memory: of pictures to edit. likelihood (B K,): the
+    log-probability of each plan, which counts too, if it is given. Of equally good plans the first is chosen,
+    as when there is nothing to write.
     """
     count = len(plans) // len(lines)
     each = zip(lines, plans.split(count), noise, memory)
     scores = torch.stack([score(decoder, encoder, *one).cpu() for one in each])  # (B, K)
-    weight = LIKELY_EDIT if any(memory) else LIKELY
-    scores = scores + weight * plausible(likelihood, len(plans)).view_as(scores)
+    if likelihood is not None:
+        scores = scores + LIKELY * likelihood.view_as(scores)
     return [b * count + int(best) for b, best in enumerate(scores.argmax(1))]
 
 
-def plausible(likelihood: Tensor, count: int) -> Tensor:
-    """How good the planner finds each of `count` plans, (B K,), in nats. likelihood: the log-probability of
-    each, given the prompt; if there are twice as many, then also that without it, to tell what is special:
-    log p(plan | prompt) + (log p(plan | prompt) - log p(plan))."""
-    told, bare = likelihood[:count], likelihood[count:]
-    return 2 * told - bare if len(bare) else told
+@torch.no_grad()
+def begin(decoder: Decoder, encoder: GlyphEncoder, lines: list[list[str]], plan: Tensor, noises: Tensor,
+          times: list[float], sigmas: list[float]) -> list[Tensor]:
+    """The first steps of each picture, from the best of its noises: its latents after each, (B, C, 4 h, 4 w).
+    They are not guided, which changes nothing that can be read so early.
+
+    lines: what to write on each. plan (B, h, w). noises (B M, C, 4 h, 4 w), those of a picture one after the
+    other. times, sigmas: of all steps; begun are those of times above EARLY, if others follow. Of equally
+    good noises the first is chosen.
+    """
+    steps = sum(time > EARLY for time in times)
+    if steps == len(times):
+        return []
+    begun = []                               # by picture: the latents after each step
+    for some, ids, noise in zip(lines, plan, noises.split(len(noises) // len(lines))):
+        noise = noise if some else noise[:1]
+        ids = ids.expand(len(noise), -1, -1)
+        velocity = paint.velocity(decoder, encoder, [some] * len(noise), ids, guidance=1)
+        latents = list(flow.sample(velocity, noise.to(ids.device), times[:steps], sigmas[:steps + 1]))
+        which = 0
+        if some:
+            which = int(letters(decoder, encoder, some, ids, latents[-1], times[steps]).amin(1).argmax())
+        begun.append([each[which] for each in latents])
+    return [torch.stack(each) for each in zip(*begun)]
 
 
 @torch.no_grad()
@@ -70,15 +93,22 @@ def score(decoder: Decoder, encoder: GlyphEncoder, lines: list[str], plans: Tens
     """
     if not lines:
         return torch.zeros(len(plans))
+    count = len(plans)
+    several = [[(k.expand(count, -1, -1, -1), v.expand(count, -1, -1, -1)) for k, v in one] for one in memory]
+    return letters(decoder, encoder, lines, plans, noise.expand(count, *noise.shape), START, several).mean(1)
+
+
+def letters(decoder: Decoder, encoder: GlyphEncoder, lines: list[str], plans: Tensor, latents: Tensor,
+            time: float, memory: list[list] | None = None) -> Tensor:
+    """How much of each letter of the lines finds a place in each of K latents (K, C, 4 h, 4 w) on their plans
+    (K, h, w): (K, letters), see `found`."""
     device, count = encoder.embed.weight.device, len(plans)
     drawn = torch.from_numpy(rasters(lines).any(1)).to(device)                   # (S,): no spaces, no ends
-    features, _ = glyphs(encoder, [lines])                                       # (1, S, D)
-    noise, time = noise.to(device, dtype_of(decoder)), torch.full((1,), START, device=device)
-    several = [[(k.expand(count, -1, -1, -1), v.expand(count, -1, -1, -1)) for k, v in one] for one in memory]
-    _, seen = decoder.watch(noise.expand(count, *noise.shape), time, plans.to(device),
-                            features.expand(count, -1, -1), memory=several, block=decoder.config.aligned,
-                            heads=decoder.config.heads)
-    return found(seen)[:, drawn].mean(1)
+    features, _ = paint.glyphs(encoder, [lines])                                 # (1, S, D)
+    latents, at = latents.to(device, paint.dtype_of(decoder)), torch.full((1,), time, device=device)
+    _, seen = decoder.watch(latents, at, plans.to(device), features.expand(count, -1, -1), memory=memory,
+                            block=decoder.config.aligned, heads=decoder.config.heads)
+    return found(seen)[:, drawn]
 
 
 def found(seen: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ Shapes: B pictures · C latent channels · h, w id grid (latents are 4 h x 4 w) 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain
 
 import torch
@@ -89,10 +89,14 @@ def in_two_passes(decoder: Decoder, words: Glyphs, nothing: Glyphs, plan: Tensor
 
 
 def denoise(velocity: Velocity, latents: Tensor, times: list[float], sigmas: list[float],
-            progress: bool = False, on_step: Callable[[int, Tensor], None] | None = None) -> Tensor:
-    """From noise to latents (B, C, 4 h, 4 w), by Euler's steps; on_step(i, latents) is called after each."""
+            progress: bool = False, on_step: Callable[[int, Tensor], None] | None = None,
+            begun: Sequence[Tensor] = ()) -> Tensor:
+    """From noise to latents (B, C, 4 h, 4 w), by Euler's steps; on_step(i, latents) is called after each.
+    begun: the latents after the first steps, if these are done."""
+    done = len(begun)
+    rest = flow.sample(velocity, begun[-1] if done else latents, times[done:], sigmas[done:])
     with tqdm(total=len(times), desc="painting", unit="step", disable=not progress, leave=False) as bar:
-        for i, latents in enumerate(flow.sample(velocity, latents, times, sigmas)):
+        for i, latents in enumerate(chain(begun, rest)):
             bar.update()
             if on_step:
                 on_step(i, latents)

@@ -126,11 +126,11 @@ class Pipeline:
         list of some for each prompt. guidance: of the decoder; 1 disables it, as it does planner_guidance
         (None: 1.5 for posters). temperature, top_p, top_k (None: all ids) are the planner's; temperature 0
         takes the most probable id. candidates: how many plans to draw per picture (None: 8 for posters), of
-        which the best is painted (generate/best.py). seed: picture i uses seed + i, or the i-th of a
-        sequence, so that it is the same alone and in a batch; the enhancer uses it too; planner_seed likewise
-        (None: as seed). prior_ids: (h, w) ids per picture, which skips the planner. latents: (B, C, H/8, W/8)
-        noise to start from. on_step(i, latents) is called after every step. images_per_prompt: the pictures
-        of a prompt are consecutive. Raises ValueError for bad input.
+        which the best is painted, from the best of several noises (generate/best.py); 1: one of each. seed:
+        picture i uses seed + i, or the i-th of a sequence, so that it is the same alone and in a batch; the
+        enhancer uses it too; planner_seed likewise (None: as seed). prior_ids: (h, w) ids per picture, which
+        skips the planner. latents: (B, C, H/8, W/8) noise to start from. on_step(i, latents): called after
+        each step. images_per_prompt: those of a prompt are consecutive. Raises ValueError for bad input.
         """
         with usual_defaults():
             # 1. Validate every argument before any work starts.
@@ -147,7 +147,7 @@ class Pipeline:
             asked = self.understand(repeat(prompts, each), one_each(seed, count), height, width, enhance,
                                     repeat(images, each))
             most = request.tries(candidates, self.config)
-            candidates = most if temperature else 1                              # all would be the same
+            candidates = most if temperature and any([*asked.lines, *images]) else 1   # all would be as good
             rows, columns = asked.height // cell, asked.width // cell
             planner_seed = seed if planner_seed is None else seed_or_seeds(planner_seed, count)
             shape = (self.config.vae.channels, asked.height // scale, asked.width // scale)
@@ -163,29 +163,29 @@ class Pipeline:
             if self.config.posters and any(read):
                 lines = repeat([self.unwritten(p, some, asked.width) for p, some in zip(prompts, read)], each)
             with self.editing.on(any(read)):
-                memory = repeat(
-                    [[self.decoder.remember(s.latents, s.ids[None]) for s in some] for some in read], each)
-
+                memory = repeat([sources.remembered(self.decoder, some) for some in read], each)
                 # 3. Plan: sample the grid of ids, several times, and choose; or take the one that was given.
                 if prior_ids is None:
-                    if candidates > 1:
-                        how["likelihood"] = torch.zeros(count * candidates * (1 if weight == 1 else 2))
+                    if candidates > 1 and any(read):
+                        how["likelihood"] = torch.zeros(count * candidates)
                     preview, plan = self.plans(
                         repeat(asked.captions, candidates), each * candidates, rows, columns,
                         best.seeds(planner_seed, count, candidates), read, **how)
                     if candidates > 1:
-                        asked_for = lines, plan, self.noise(planner_seed, count, shape), memory
-                        which = best.choose(self.decoder, self.glyph, *asked_for, how["likelihood"])
+                        which = best.choose(self.decoder, self.glyph, lines, plan, self.noise(
+                            planner_seed, count, shape), memory, how.get("likelihood"))
                         preview, plan = preview[which], plan[which]
                 else:
                     preview, plan = torch.empty(count, 0, 0), given
-
-                # 4. Paint: from noise to latents, step by step.
-                latents = self.noise(seed, count, shape) if latents is None else latents
-                latents, plan = latents.to(self.device.device), plan.to(self.device.device)
+                # 4. Paint: from noise to latents, step by step; posters are begun several times.
+                plan, begun = plan.to(self.device.device), []
+                path = flow.schedule(steps, 4 * rows * columns, self.config.flow)
                 velocity = self.velocity(lines, plan, guidance, memory if any(memory) else None)
-                times, sigmas = flow.schedule(steps, 4 * rows * columns, self.config.flow)
-                latents = paint.denoise(velocity, latents, times, sigmas, progress, on_step)
+                if most > 1 and latents is None and prior_ids is None and not any(memory):
+                    noises = self.noise(best.seeds(seed, count, best.NOISES), count * best.NOISES, shape)
+                    begun = best.begin(self.decoder, self.glyph, lines, plan, noises, *path)
+                latents = self.noise(seed, count, shape) if latents is None else latents
+                latents = paint.denoise(velocity, latents.to(plan.device), *path, progress, on_step, begun)
 
             # 5. Decode: from latents to pixels.
             pictures = to_images(self.vae.decode(latents.to(paint.dtype_of(self.vae))))

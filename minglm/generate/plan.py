@@ -50,8 +50,7 @@ def sample_ids(planner: Planner, prompts: list[list[int]], grids: list[Grid], ge
     parts: as for `positions`, where a prompt holds source images. progress(done, all) is called per token.
     guidance: classifier-free guidance of the logits, as in Parti (arXiv 2206.10789); the published code has
     none. Unless it is 1, prompts (and parts) have a second half: what the unconditional branch reads.
-    likelihood: one number per prompt, to which the log-probability of the picture's ids, given that prompt,
-    is added.
+    likelihood: (B,), to which the log-probability of each grid, given its prompt, is added.
     Returns one (B, rows, columns) int64 tensor per grid, on the CPU.
     """
     config, device, batch = planner.config, planner.embed.weight.device, len(prompts)
@@ -69,7 +68,7 @@ def sample_ids(planner: Planner, prompts: list[list[int]], grids: list[Grid], ge
             if old is not None:
                 logits = planner.copying.voted(logits, features, old[:, i])
             logits = logits[:, :config.codebook].float().cpu()           # only codes are legal in a grid
-            each = logits
+            told = logits[:pictures]
             if guidance != 1:
                 logits = flow.guide(*logits.chunk(2), guidance)
             if isinstance(generators, torch.Generator):
@@ -77,8 +76,7 @@ def sample_ids(planner: Planner, prompts: list[list[int]], grids: list[Grid], ge
                 logits = F.pad(logits, (0, config.vision_vocab - config.codebook), value=-torch.inf)
             drawn[:, i] = choose(logits, temperature, top_p, top_k, generators)
             if likelihood is not None:
-                ids = drawn[:, i].repeat(batch // pictures)
-                likelihood += each.log_softmax(-1).gather(1, ids[:, None])[:, 0]
+                likelihood += told.log_softmax(-1).gather(1, drawn[:, i:i + 1])[:, 0]
             if progress:
                 progress(i + 1, total)
             if i + 1 < total:  # the last id is not fed back: nothing follows it

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from minglm.config import TokenizerConfig
 from minglm.images import to_tensor
+from minglm.model.decoder import Decoder, Memory
 from minglm.model.tokenizer import Tokenizer
 from minglm.world.colours import COLOURS
 
@@ -93,6 +94,11 @@ def is_poster(image: Image.Image) -> bool:
     colours = np.array([colour for colour, _ in COLOURS.values()], dtype=np.float32)
     far = np.linalg.norm(pixels[:, :, None] - np.concatenate([colours, 255 - colours]), axis=-1)  # (H, W, 24)
     return bool(((far < NEAR).mean((0, 1)) >= GROUND).any())
+
+
+def remembered(decoder: Decoder, some: list[Source]) -> list[Memory]:
+    """What the decoder attends to of each picture to edit."""
+    return [decoder.remember(one.latents, one.ids[None]) for one in some]
 
 
 def per_prompt(image, count: int) -> list[list]:
