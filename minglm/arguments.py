@@ -74,8 +74,8 @@ def command_line() -> argparse.ArgumentParser:
                      help="of the decoder; 1 turns it off (default: 1.5)")
     one.add_argument("--planner-guidance", type=float, help="likewise (default: 1.5 for posters)")
     one.add_argument("--candidates", type=count, metavar="COUNT",
-                     help="plans to draw, of which a likely one with room for the words is painted "
-                          "(default: 8 for posters)")
+                     help="plans to draw, of which that with room for most of the words is painted, from the "
+                          "best of 4 noises (default: 8 for posters); 1: one plan, one noise")
     one.add_argument("--temperature", type=float, default=0.9,
                      help="of the planner; 0 always takes the likeliest id (default: 0.9)")
     one.add_argument("--top-p", type=float, default=0.75,

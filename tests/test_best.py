@@ -203,7 +203,7 @@ def test_painting_goes_on_from_the_best_of_four_beginnings(pipe):
     plan = torch.randint(256, (1, 4, 4), generator=torch.Generator().manual_seed(2))
     noises = pipe.noise(best.seeds(9, 1, best.NOISES), best.NOISES, (16, 16, 16))
     times, sigmas = flow.schedule(20, 64, pipe.config.flow)
-    begun = best.begin(pipe.decoder, pipe.glyph, [["Hello"]], plan, noises, times, sigmas)
+    begun = best.begin(pipe.decoder, pipe.glyph, [["Hello"]], plan, 9, times, sigmas)
     assert len(begun) == 3 and times[2] > best.EARLY >= times[3]
     worst, ends = [], []
     for noise in noises:
@@ -216,11 +216,11 @@ def test_painting_goes_on_from_the_best_of_four_beginnings(pipe):
     assert len({f"{one:.4f}" for one in worst}) > 1
     assert torch.allclose(begun[-1], ends[worst.index(max(worst))], atol=1e-4)
     # with nothing to write there is nothing to choose by
-    first = best.begin(pipe.decoder, pipe.glyph, [[]], plan, noises, times, sigmas)
+    first = best.begin(pipe.decoder, pipe.glyph, [[]], plan, 9, times, sigmas)
     *_, own = flow.sample(paint.velocity(pipe.decoder, pipe.glyph, [[]], plan, 1), noises[:1], times[:3], sigmas[:4])
     assert torch.allclose(first[-1], own, atol=1e-4)
     # a single step leaves none to go on with
-    assert best.begin(pipe.decoder, pipe.glyph, [["Hi"]], plan, noises, *flow.schedule(1, 64, pipe.config.flow)) == []
+    assert best.begin(pipe.decoder, pipe.glyph, [["Hi"]], plan, 9, *flow.schedule(1, 64, pipe.config.flow)) == []
 
 
 def test_every_step_is_reported_once_and_the_picture_is_that_of_the_chosen_noise(pipe):
@@ -235,11 +235,16 @@ def test_every_step_is_reported_once_and_the_picture_is_that_of_the_chosen_noise
     assert 2 * min(apart) < sorted(apart)[1]
 
 
-@pytest.mark.parametrize("how", [dict(candidates=1), dict(prior_ids=True), dict(latents=True)])
-def test_one_candidate_given_ids_and_given_noise_are_painted_from_one_noise(pipe, how, monkeypatch):
+@pytest.mark.parametrize("how", [dict(candidates=1), dict(latents=torch.zeros(1, 16, 16, 16))])
+def test_one_candidate_and_given_noise_are_painted_from_one_noise(pipe, how, monkeypatch):
     monkeypatch.setattr(best, "begin", lambda *_: pytest.fail("begun several times"))
-    given = dict(prior_ids=torch.zeros(4, 4, dtype=torch.long), latents=torch.zeros(1, 16, 16, 16))
-    painted(pipe, PROMPTS[0], steps=4, **{name: given.get(name, value) for name, value in how.items()})
+    painted(pipe, PROMPTS[0], steps=4, **how)
+
+
+def test_a_given_plan_is_painted_as_if_it_had_been_sampled(pipe):
+    out = painted(pipe, PROMPTS, seed=3, steps=8)
+    again = painted(pipe, PROMPTS, seed=3, steps=8, prior_ids=out.plan)
+    assert all(np.abs(np.asarray(a, float) - np.asarray(b, float)).max() <= 2 for a, b in zip(out.images, again.images))
 
 
 def test_the_chosen_noise_does_not_depend_on_the_batch(pipe):

@@ -59,21 +59,24 @@ def choose(decoder: Decoder, encoder: GlyphEncoder, lines: list[list[str]], plan
 
 
 @torch.no_grad()
-def begin(decoder: Decoder, encoder: GlyphEncoder, lines: list[list[str]], plan: Tensor, noises: Tensor,
-          times: list[float], sigmas: list[float]) -> list[Tensor]:
+def begin(decoder: Decoder, encoder: GlyphEncoder, lines: list[list[str]], plan: Tensor,
+          seed: int | list[int], times: list[float], sigmas: list[float]) -> list[Tensor]:
     """The first steps of each picture, from the best of its noises: its latents after each, (B, C, 4 h, 4 w).
-    They are not guided, which changes nothing that can be read so early.
+    They are not guided, which changes nothing that can be read in the end.
 
-    lines: what to write on each. plan (B, h, w). noises (B M, C, 4 h, 4 w), those of a picture one after the
-    other. times, sigmas: of all steps; begun are those of times above EARLY, if others follow. Of equally
-    good noises the first is chosen.
+    lines: what to write on each. plan (B, h, w). seed: as the pipeline's. times, sigmas: of all steps; begun
+    are those of times above EARLY, if others follow; none, if the decoder was not taught where letters stand.
+    Of equally good noises the first is chosen, which is the picture's own.
     """
     steps = sum(time > EARLY for time in times)
-    if steps == len(times):
+    if steps == len(times) or decoder.config.aligned is None:
         return []
     begun = []                               # by picture: the latents after each step
-    for some, ids, noise in zip(lines, plan, noises.split(len(noises) // len(lines))):
-        noise = noise if some else noise[:1]
+    shape = decoder.config.channels, 4 * plan.shape[1], 4 * plan.shape[2]
+    own = seeds(seed, len(lines), NOISES)
+    for b, (some, ids) in enumerate(zip(lines, plan)):
+        mine = own[b * NOISES:][:NOISES if some else 1]
+        noise = torch.stack([paint.noise(shape, paint.generator(s)) for s in mine])  # (M, C, 4 h, 4 w)
         ids = ids.expand(len(noise), -1, -1)
         velocity = paint.velocity(decoder, encoder, [some] * len(noise), ids, guidance=1)
         latents = list(flow.sample(velocity, noise.to(ids.device), times[:steps], sigmas[:steps + 1]))

@@ -164,6 +164,7 @@ class Pipeline:
                 lines = repeat([self.unwritten(p, some, asked.width) for p, some in zip(prompts, read)], each)
             with self.editing.on(any(read)):
                 memory = repeat([sources.remembered(self.decoder, some) for some in read], each)
+
                 # 3. Plan: sample the grid of ids, several times, and choose; or take the one that was given.
                 if prior_ids is None:
                     if candidates > 1 and any(read):
@@ -181,9 +182,8 @@ class Pipeline:
                 plan, begun = plan.to(self.device.device), []
                 path = flow.schedule(steps, 4 * rows * columns, self.config.flow)
                 velocity = self.velocity(lines, plan, guidance, memory if any(memory) else None)
-                if most > 1 and latents is None and prior_ids is None and not any(memory):
-                    noises = self.noise(best.seeds(seed, count, best.NOISES), count * best.NOISES, shape)
-                    begun = best.begin(self.decoder, self.glyph, lines, plan, noises, *path)
+                if most > 1 and latents is None and not any(memory):
+                    begun = best.begin(self.decoder, self.glyph, lines, plan, seed, *path)
                 latents = self.noise(seed, count, shape) if latents is None else latents
                 latents = paint.denoise(velocity, latents.to(plan.device), *path, progress, on_step, begun)
 

@@ -14,6 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from minglm.generate import best
+from minglm.generate.paint import denoise
 from minglm.generate.pipeline import Pipeline
 from minglm.images import to_images
 from minglm.measure.ocr import Judge
@@ -48,8 +50,9 @@ def from_ids(pipe: Pipeline, ids: list[Tensor], lines: list[list[str]], seed: in
     scale = pipe.config.cell // pipe.config.vae.scale
     shape = (pipe.config.vae.channels, scale * rows, scale * columns)
     noise = pipe.noise(seed, len(ids), shape).to(pipe.device.device)
-    times, sigmas = flow.schedule(steps, 4 * rows * columns, pipe.config.flow)
-    *_, latents = flow.sample(pipe.velocity(lines, plan, guidance), noise, times, sigmas)
+    path = flow.schedule(steps, 4 * rows * columns, pipe.config.flow)
+    begun = best.begin(pipe.decoder, pipe.glyph, lines, plan, seed, *path)       # as the pipeline does
+    latents = denoise(pipe.velocity(lines, plan, guidance), noise, *path, begun=begun)
     return to_images(pipe.vae.decode(latents))
 
 
