@@ -54,13 +54,12 @@ MISSPELT = dict.fromkeys(("decoder-letters", "decoder-lines", "decoder-wide"), (
 # the share of captions that tell everything: nothing about their posters has to be guessed, so what each word
 # means for the ids is learned from them first, and from people's captions what may be left out, and how
 TOLD = {"planner": 0.4, "planner-large": 0.4, "planner-letters": 0.6, "planner-lines": 0.5,
-        "planner-guided": 0.4, "grpo-planner": 0.7,
-        "edit-planner": 0.2}
-TOLD_EARLY = {"planner": 0.8, "edit-planner": 0.6}
+        "planner-guided": 0.4, "grpo-planner": 0.7}
+TOLD_EARLY = {"planner": 0.8}
 # the share of prompts that are empty, for the unconditional branch of the planner's guidance
 EMPTY = dict.fromkeys(("planner-guided", "edit-planner", "finetune-planner"), 0.1)
 # which part of a stage's steps is early
-EARLY = {"decoder": 0.75, "decoder-large": 0.5, "decoder-letters": 0.5, "planner": 0.4, "edit-planner": 0.4}
+EARLY = {"decoder": 0.75, "decoder-large": 0.5, "decoder-letters": 0.5, "planner": 0.4}
 POOL = 4                                     # batches that are sorted by length together
 WHOLE = slice(None)                          # all samples of a batch
 

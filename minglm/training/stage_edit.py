@@ -9,7 +9,6 @@ Shapes: none of its own; see stage_planner.py and stage_decoder.py.
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 from minglm.config import Config
 from minglm.device import Device
@@ -21,12 +20,11 @@ from minglm.model.glyph import GlyphEncoder
 from minglm.model.planner import Planner
 from minglm.model.tokenizer import Tokenizer
 from minglm.model.vae import VAE
-from minglm.training.batches import SEEDS, TOLD, TOLD_EARLY, is_early
+from minglm.training.batches import SEEDS
 from minglm.training.recipe import Recipe, Stage
 from minglm.training.stage_decoder import decoder_stage
 from minglm.training.stage_planner import planner_stage
 from minglm.world.edits import KINDS, OFTEN, SIZES, edit
-from minglm.world.explicit import explicit
 from minglm.world.scenes import Edit
 
 RANK = 32                                    # of the adapters
@@ -34,23 +32,15 @@ ALONE = tuple(kind for kind in KINDS if kind != "combine")       # edits of one 
 SEVERAL = OFTEN["combine"] / sum(OFTEN.get(kind, 1) for kind in KINDS)   # the share of those of several
 
 
-def edits(name: str, step: int, count: int, told: float = 0.0) -> list[Edit]:
+def edits(name: str, step: int, count: int) -> list[Edit]:
     """The edits of a step, all of one size, and all of one picture or all of several: prompts with several
-    pictures are much longer, and what is shorter is padded. told: the share of instructions in whose place
-    stands the caption of the target, which a planner that draws posters understands already."""
+    pictures are much longer, and what is shorter is padded."""
     rng = random.Random(f"{name}/{step}")
     height, width = rng.choice(SIZES)
     kinds = ["combine"] if rng.random() < SEVERAL else ALONE
     often = [OFTEN.get(kind, 1) for kind in kinds]
-    made = [edit(SEEDS[name], step * count + i, height, width, kind=rng.choices(kinds, often)[0])
+    return [edit(SEEDS[name], step * count + i, height, width, kind=rng.choices(kinds, often)[0])
             for i in range(count)]
-    return [replace(one, instruction=explicit(one.target)) if rng.random() < told and is_tellable(one)
-            else one for one in made]
-
-
-def is_tellable(edit: Edit) -> bool:
-    """Whether a caption tells all of the target that the pictures do not show: captions know no styles."""
-    return edit.target.style == edit.sources[0].style
 
 
 def edit_planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE, tokenizer: Tokenizer,
@@ -58,8 +48,7 @@ def edit_planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE,
     """As stage `planner`, on edits: the ids of a picture, given those of the old one and the instruction."""
     name = "edit-planner"
     stage = planner_stage(name, config, device, recipe, bpe, tokenizer, planner,
-                          lambda step: edits(name, step, recipe.batch, TOLD_EARLY[name] if is_early(
-                              name, step, recipe) else TOLD[name]))
+                          lambda step: edits(name, step, recipe.batch))
     lora.create(planner, RANK)
     planner.copying = Copying(planner.config.width).to(device.device)
     # without `words`: which ids a word stands for is known by now
