@@ -160,7 +160,7 @@ def evaluate(options: argparse.Namespace) -> None:
     pipe = Pipeline.from_pretrained(options.weights, options.device)
     results, shown, began = [], [], time.monotonic()
     how = dict(steps=options.steps, guidance=options.guidance,
-               planner_guidance=guided(options.planner_guidance, pipe.config, edits or None),
+               planner_guidance=guided(options.planner_guidance, pipe.config, edits),
                candidates=tries(options.candidates, pipe.config),
                enhance=not options.no_enhance)
     with tqdm(total=len(prompts), desc="judging", unit="prompt", disable=options.json) as bar:

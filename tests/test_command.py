@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from minglm.arguments import command_line, size
 from minglm.generate.pipeline import Pipeline
 from minglm.generate.request import Output
 from minglm.training import lanes
+from minglm.training.run import earlier_run
 from minglm.training.stages import STAGES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -400,6 +402,12 @@ def test_resuming_nothing_is_said(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert train_vae("--steps", "1", "--resume") == 0
     assert "no checkpoint in run/training: starting from the beginning" in capsys.readouterr().err
+
+
+def test_lanes_resume_without_a_word(tmp_path, capsys):
+    """They do so whether the user asked for it or not."""
+    assert earlier_run({"vae": []}, tmp_path, Namespace(resume=True, restart=False, lane=0)) == []
+    assert capsys.readouterr().err == ""
 
 
 def test_weights_without_a_checkpoint_are_kept(tmp_path, monkeypatch, capsys):

@@ -1,13 +1,18 @@
 """Group-relative policy optimisation: the formulas, and that they learn."""
 
+import gc
 import math
+import subprocess
+import sys
 from copy import deepcopy
 from dataclasses import replace
 from inspect import signature
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from parallel_worker import losses
 from torch import nn
 
@@ -29,7 +34,7 @@ from minglm.training.stage_grpo_planner import Reinforcement, grpo_planner_stage
 from minglm.world.draw import draw
 from minglm.world.explicit import explicit
 
-CPU = pick("cpu")
+CPU, ROOT = pick("cpu"), Path(__file__).resolve().parent.parent
 
 
 def test_advantages_compare_within_groups():
@@ -260,6 +265,24 @@ def test_rewards_are_weighted_means_of_what_was_asked_for():
         rewards.total(each, dict(beauty=1.0))
 
 
+SCORER = """
+import os, signal
+from minglm.measure.rewards import Scorers
+pool = Scorers(1).pool
+scorer = pool.submit(os.getpid).result()
+os.kill(scorer, signal.SIGINT)
+print(pool.submit(os.getpid).result() == scorer, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
+def test_scorers_outlive_ctrl_c_but_not_their_caller():
+    """A scorer that stayed would hold the pipe open, and the wait would time out."""
+    ran = subprocess.run([sys.executable, "-c", SCORER], capture_output=True, text=True, timeout=120, cwd=ROOT)
+    assert ran.stdout == "True\n" and "Traceback" not in ran.stderr, ran.stderr
+
+
 # ---------------------------------------------------------------- the stage of the decoder
 
 @pytest.fixture
@@ -319,3 +342,22 @@ def test_likeness_is_1_for_the_drawing_itself(config):
     alike = stage_grpo_decoder.likeness(tokenizer, [p.image for p in posters], pixels(posters))
     other = stage_grpo_decoder.likeness(tokenizer, [p.image for p in posters[::-1]], pixels(posters))
     assert torch.allclose(alike, torch.ones(4), atol=1e-4) and (other < alike - 1e-3).all()
+
+
+# ---------------------------------------------------------------- both, on several cards
+
+@pytest.mark.filterwarnings("ignore:.*returned a view tensor")
+@pytest.mark.parametrize("sharded", [False, True], ids=["ddp", "fsdp"])
+@pytest.mark.parametrize("make", ["stage", "painting"])
+def test_stages_are_spread_over_ranks(make, sharded, request, tmp_path):
+    """Frozen copies work outside the wrapped pass, and every parameter that learns gets a gradient: what DDP and FSDP
+    refuse, they refuse to a group of one process, too."""
+    make = request.getfixturevalue(make)
+    wanted = losses(make())
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        found = losses(make(), sharded=sharded)
+    finally:
+        gc.collect()                                                             # of the model that is still wrapped
+        dist.destroy_process_group()
+    assert found == pytest.approx(wanted, abs=1e-4)

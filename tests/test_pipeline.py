@@ -109,6 +109,7 @@ def test_the_planner_is_guided(paint, pipe):
     """By 1.5 unless it is told otherwise; by 1, `plan` gives the ids of the prompt alone."""
     plans = {weight: ids(paint(PROMPTS, 128, 128, seed=3, planner_guidance=weight, candidates=1)) for weight in (None, 1, 1.5, 4)}
     assert plans[None] == plans[1.5] and plans[1] != plans[1.5] != plans[4]
+    assert plans[None] == ids(paint(PROMPTS, 128, 128, seed=3, image=[[] for _ in PROMPTS], candidates=1))   # nothing to edit
     captions = paint(PROMPTS, 128, 128, seed=3).prompts
     generators = [torch.Generator().manual_seed(3 + i) for i in range(len(PROMPTS))]
     assert pipe.plan(captions, 4, 4, generators)[1].tolist() == [plan.tolist() for plan in

@@ -597,7 +597,7 @@ def test_a_command_s_needs_are_named_before_it_begins(tmp_path):
     check_needs(("vae", "tokenizer", "glyph", "decoder", "decoder-large", "planner"), tmp_path)
     for names, part in ((("planner",), "tokenizer"), (("vae", "tokenizer", "decoder"), "glyph"),
                         (("vae", "tokenizer", "glyph", "decoder-large"), "decoder"),
-                        (("tokenizer", "planner-large"), "planner")):
+                        (("tokenizer", "planner-large"), "planner"), (("tokenizer", "decoder", "vae", "glyph"), "vae")):
         with pytest.raises(ValueError, match=f"{part}.model.safetensors is missing: train stage {part} first"):
             check_needs(names, tmp_path)
 

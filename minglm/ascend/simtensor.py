@@ -91,10 +91,10 @@ def wrap(result, allocation: Allocation | None = None):
     return tensor
 
 
-def same_device(name: str, inputs: Iterable) -> None:
-    """Raise PyTorch's own sentence if one of the inputs is on the host; a lone number may be."""
+def same_device(name: str, inputs: Iterable, numbers: bool = True) -> None:
+    """Raise PyTorch's own sentence if one of the inputs is on the host; numbers: a lone number may be."""
     for x in inputs:
-        if isinstance(x, Tensor) and type(x) is not SimTensor and x.dim():
+        if isinstance(x, Tensor) and type(x) is not SimTensor and (x.dim() or not numbers):
             raise RuntimeError(
                 "Expected all tensors to be on the same device, but found at least two devices, "
                 f"{CARD} and {x.device}! ({name})"
@@ -150,7 +150,7 @@ class Rule:
         self.random = generators.drawing if Tag.nondeterministic_seeded in tags else nullcontext
 
     def __call__(self, args: tuple, options: dict):
-        if self.composite:                   # elsewhere than in inference mode its parts have arrived instead
+        if self.composite:                   # in inference mode only: else PyTorch sends its parts instead
             return self.operator.decompose(*args, **options)
         if self.copies and (copy := self.crossing(args, options)) is not None:
             return copy
@@ -186,14 +186,15 @@ class Rule:
         with torch.inference_mode(False) if ordinary else nullcontext():
             return wrap(result, args[0]._allocation)
 
-    def enter(self, value, mixed: bool = False):
+    def enter(self, value):
         """The host tensors behind one argument, which must be on the card."""
         if type(value) is SimTensor:
             return value._inner
         if isinstance(value, (list, tuple)):
-            return [self.enter(each, self.indexes) for each in value]            # indices may be on the host
-        if not mixed:
-            same_device(self.name, (value,))
+            if not self.indexes:             # indices may be on the host; else not even a number may
+                same_device(self.name, value, numbers=False)
+            return [unwrap(each) for each in value]
+        same_device(self.name, (value,))
         return value
 
     def by_mask(self, args: tuple) -> bool:

@@ -90,7 +90,8 @@ def begin(decoder: Decoder, encoder: GlyphEncoder, lines: list[list[str]], plan:
 @torch.no_grad()
 def score(decoder: Decoder, encoder: GlyphEncoder, lines: list[str], plans: Tensor, noise: Tensor,
           memory: list[Memory]) -> Tensor:
-    """How good each plan of a picture is, (K,); zeros if there is nothing to write.
+    """How good each plan (K, h, w) of a picture is, (K,), on its noise (C, 4 h, 4 w); zeros if there is
+    nothing to write.
 
     One picture at a time, since pictures to edit differ in number and size.
     """

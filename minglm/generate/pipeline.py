@@ -124,13 +124,13 @@ class Pipeline:
         fit, or that of the first picture to edit. enhance: let the prompt enhancer of the poster world
         rewrite the prompt; it leaves instructions to edit alone. image: a picture to edit, up to four, or a
         list of some for each prompt. guidance: of the decoder; 1 disables it, as it does planner_guidance
-        (None: 1.5 for posters). temperature, top_p, top_k (None: all ids) are the planner's; temperature 0
-        takes the most probable id. candidates: how many plans to draw per picture (None: 8 for posters), of
-        which the best is painted, from the best of several noises (generate/best.py); 1: one of each. seed:
-        picture i uses seed + i, or the i-th of a sequence, so that it is the same alone and in a batch; the
-        enhancer uses it too; planner_seed likewise (None: as seed). prior_ids: (h, w) ids per picture, which
-        skips the planner. latents: (B, C, H/8, W/8) noise to start from. on_step(i, latents): called after
-        each step. images_per_prompt: those of a prompt are consecutive. Raises ValueError for bad input.
+        (None: 1.5 for posters, 1 for edits). temperature, top_p, top_k (None: all ids) are the planner's;
+        temperature 0 takes the most probable id. candidates: how many plans to draw per picture (None: 8 for
+        posters), of which the best is painted, from the best of several noises (generate/best.py); 1: one of
+        each. seed: picture i uses seed + i, or the i-th of a sequence, so that it is the same alone and in a
+        batch; the enhancer uses it too; planner_seed likewise (None: as seed). prior_ids: (h, w) ids per
+        picture, which skips the planner. latents: (B, C, H/8, W/8) noise to start from. on_step(i, latents):
+        called after each step. images_per_prompt: of a prompt, consecutive. Raises ValueError for bad input.
         """
         with usual_defaults():
             # 1. Validate every argument before any work starts.
@@ -138,12 +138,12 @@ class Pipeline:
             each, steps = whole("images_per_prompt", images_per_prompt, 1), whole("steps", steps, 1, 1000)
             request.validate(prompts, height, width, self.config)
             guidance = real("guidance", guidance, -100, 100)
-            weight = request.guided(planner_guidance, self.config, image)
-            how = request.sampling(temperature, top_p, top_k, weight) | dict(progress=progress)
             count, cell, scale = each * len(prompts), self.config.cell, self.config.vae.scale
             seed = seed_or_seeds(seed, count)
             images = [[self.fit(open_image(one)) for one in some]
                       for some in sources.per_prompt(image, len(prompts))]
+            weight = request.guided(planner_guidance, self.config, any(images))
+            how = request.sampling(temperature, top_p, top_k, weight) | dict(progress=progress)
             asked = self.understand(repeat(prompts, each), one_each(seed, count), height, width, enhance,
                                     repeat(images, each))
             most = request.tries(candidates, self.config)

@@ -53,10 +53,10 @@ def as_list(prompt: str | list[str]) -> list[str]:
     return list(prompts)
 
 
-def guided(weight: float | None, config: Config, image: object = None) -> float:
+def guided(weight: float | None, config: Config, editing: bool = False) -> float:
     """The planner's guidance: `weight`, or what is usual. Raises ValueError for what is no number."""
     if weight is None:                       # edits: not tried
-        return GUIDED if config.posters and image is None else 1
+        return GUIDED if config.posters and not editing else 1
     return real("planner_guidance", weight, -100, 100)
 
 

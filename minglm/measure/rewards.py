@@ -7,6 +7,9 @@ put it into REWARDS; a training run weights them by name.
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from functools import cache
@@ -70,20 +73,31 @@ def scored(picture: Image.Image, asked: Prompt) -> dict[str, float | None]:
     return rewards(picture, asked, judge())
 
 
+def attend() -> None:
+    """What a scorer does first. Ctrl-C reaches it too, but it is the caller who ends, after a whole step that
+    may wait for this process. If the caller is killed, it ends as well, instead of waiting for pictures."""
+    def end() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=end, daemon=True).start()
+
+
 class Scorers:
-    """Processes that score pictures while others are painted; with 0 workers the caller does it itself."""
+    """Processes that score pictures while others are painted; with 0 workers the caller does it itself.
+
+    They end with this object.
+    """
 
     def __init__(self, workers: int = 1):
-        self.pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) if workers else None
+        spawn = multiprocessing.get_context("spawn")
+        self.pool = ProcessPoolExecutor(workers, spawn, initializer=attend) if workers else None
 
     def score(self, picture: Image.Image, asked: Prompt) -> Future:
-        """The rewards of a picture, in the future."""
+        """A future that will hold the rewards of a picture."""
         if self.pool:
             return self.pool.submit(scored, picture, asked)
         done: Future = Future()
         done.set_result(scored(picture, asked))
         return done
-
-    def close(self) -> None:
-        if self.pool:
-            self.pool.shutdown(cancel_futures=True)

@@ -27,11 +27,11 @@ class Copying(nn.Module):
             nn.init.zeros_(parameter)
 
     def hinted(self, x: Tensor, old: Tensor, embed: nn.Embedding) -> Tensor:
-        """Embeddings (B, N, D), to which those of the old ids (B, N) are added, -1: none."""
+        """Embeddings x (B, N, D) plus a linear map of those of the old ids (B, N); -1: no old id."""
         return x + self.hint(embed(old.clamp_min(0))) * (old >= 0)[..., None]
 
     def voted(self, logits: Tensor, features: Tensor, old: Tensor) -> Tensor:
-        """Logits (B, N, V), to that of the old id (B, N) something added, by features (B, N, D)."""
+        """Logits (B, N, V), with that of the old id (B, N) raised or lowered, as features (B, N, D) say."""
         same = old[..., None] == torch.arange(logits.shape[-1], device=old.device)
         return logits + self.vote(features) * same
 

@@ -65,8 +65,8 @@ class DecoderBlock(nn.Module):
         """Image tokens x (B, N, D), glyph tokens c (B, S, D), modulation m (B, M).
 
         mask (B, 1, 1, R + S + N): True = may be attended to. memory: keys and values of reference images,
-        (B, H, R, E). Returns x, c, and the queries, keys and values of all tokens but those, (B, H, S + N, E)
-        each. After the last block glyph tokens are not needed any more, so c is empty.
+        (B, H, R, E). Returns x, c, and the queries, keys and values of glyph and image tokens,
+        (B, H, S + N, E) each. After the last block glyph tokens are not needed any more, so c is empty.
         """
         # adaLN: shift, scale and gate of attention, then of feed-forward, for image and glyph tokens (c_)
         (shift1, c_shift1, scale1, c_scale1, gate1, c_gate1,

@@ -28,7 +28,7 @@ def step(latents: Tensor, velocity: Tensor, sigma: float, following: float, leve
     apart = following - sigma
     # g grows without bound towards pure noise; the first step takes it where it ends
     at = sigma if sigma < 1 else following
-    g2 = level ** 2 * at / (1 - at) if at < 1 else 0.0
+    g2 = level ** 2 * at / (1 - at)
     noise = latents + (1 - sigma) * velocity
     mean = latents + (velocity + g2 / (2 * sigma) * noise) * apart
     return mean, math.sqrt(g2 * -apart)

@@ -34,7 +34,6 @@ SIZES["planner-letters"] = SIZES["decoder-letters"] = SMALL * 8 + CANVASES * 2 +
 SIZES["planner-lines"] = SIZES["decoder-lines"] = SMALL * 6 + CANVASES * 3 + OTHERS
 SIZES["planner-guided"] = SIZES["planner-lines"]
 SIZES["decoder-wide"] = SMALL * 3 + CANVASES * 4 + OTHERS[4:]
-SIZES["edit-planner"] = SIZES["planner"]
 SIZES["grpo-planner"] = SIZES["grpo-decoder"] = SMALL * 3 + CANVASES[:3]
 # one stream of posters per stage
 SEEDS = {"vae": 1, "tokenizer": 2, "planner": 3, "decoder": 4, "glyph": 5, "decoder-large": 6,
@@ -45,7 +44,7 @@ SEEDS = {"vae": 1, "tokenizer": 2, "planner": 3, "decoder": 4, "glyph": 5, "deco
 # an ordinary poster is empty ground. Of full ones, the share with a row of objects, else there is only text
 FULL = {"vae": 0.2, "decoder": 0.3, "decoder-large": 0.3, "decoder-letters": 0.3, "decoder-lines": 0.5,
         "decoder-wide": 0.4, "planner-letters": 0.15, "planner-lines": 0.3, "planner-guided": 0.2,
-        "edit-decoder": 0.2, "finetune-decoder": 0.2}
+        "finetune-decoder": 0.2}
 FULL_EARLY = {"decoder": 0.9, "decoder-large": 0.6, "decoder-letters": 0.6}
 ROWS = {"decoder": 0.5, "decoder-large": 0.5, "decoder-letters": 0.5, "decoder-lines": 0.4,
         "decoder-wide": 0.5, "planner-guided": 0.5}
@@ -81,8 +80,8 @@ def is_early(stage: str, step: int, recipe: Recipe) -> bool:
 
 def drawn(stage: str, step: int, batch: int, size: tuple[int, int], share: slice = WHOLE,
           early: bool = False) -> list[Poster]:
-    """The posters of one step: `batch` of them, or a share. early: as full of text, and with captions that
-    tell as much, as early on."""
+    """The posters of one step: `batch` of them, or a share. early: as many full posters, and as many captions
+    that tell everything, as in the first part of the stage."""
     much, told = FULL.get(stage, 0.0), TOLD.get(stage, EXPLICIT)
     if early:
         much, told = FULL_EARLY.get(stage, much), TOLD_EARLY.get(stage, told)

@@ -23,7 +23,7 @@ LANES = ("tokenizer", *PLANNERS), ("vae", "glyph", *DECODERS)
 LOOK = 2.0                                   # seconds between looks at what the other lane has done
 
 
-def side_by_side(options: argparse.Namespace, work: Callable[[argparse.Namespace], None]) -> bool:
+def side_by_side(options: argparse.Namespace, work: Callable[[argparse.Namespace], int]) -> bool:
     """Run `work` for each lane in a process of its own; whether both came to their end.
 
     Ctrl-C reaches both, and each writes a checkpoint. If one fails, the other is stopped likewise.
@@ -44,7 +44,7 @@ def side_by_side(options: argparse.Namespace, work: Callable[[argparse.Namespace
     return not any(process.exitcode for process in running)
 
 
-def guarded(work: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> None:
+def guarded(work: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> None:
     """`work` in a process of its own: what it refuses is one line, as in the command itself."""
     try:
         work(options)
@@ -53,7 +53,7 @@ def guarded(work: Callable[[argparse.Namespace], None], options: argparse.Namesp
 
 
 def lane(options: argparse.Namespace, number: int) -> argparse.Namespace:
-    """The options of one lane: its own stages, to be gone on with wherever there is a checkpoint."""
+    """The options of one lane: its own stages, each resumed if it has a checkpoint."""
     values = vars(options) | dict(stage=list(LANES[number]), resume=True, restart=False, lane=number)
     values.pop("run", None)
     return argparse.Namespace(**values)

@@ -81,7 +81,7 @@ def train(stage: Stage, device: Device, folder: str | Path | None = None, resume
     folder: where checkpoints and log.csv go (None: nowhere). resume: go on from the checkpoint
     there, if there is one. A checkpoint is written every `save_every` seconds, when the caller
     stops the loop, and at the end. When the generator is exhausted the model holds the averaged
-    parameters. accumulate: parts in which a rank computes its share of a batch, for less memory.
+    parameters. accumulate: in how many parts a rank computes its share of a batch, for less memory.
     Inside `ranks.group` each rank runs this same loop, and all must stop it at the same step;
     `sharded` means FSDP instead of DDP, and rank 0 alone then ends with a model, on the CPU.
     recompute: discard the activations inside blocks, and compute them again in the backward pass.

@@ -74,9 +74,9 @@ def group(device: Device) -> Iterator[None]:
         store = dist.PrefixStore(os.environ["TORCHELASTIC_RESTART_COUNT"], store)
     dist.init_process_group(backend, store=store, rank=place, world_size=count)
     with warnings.catch_warnings():
-        # of 1x1 convolutions; only slower
+        # the strides of 1x1 convolutions: slower, not wrong
         warnings.filterwarnings("ignore", "Grad strides do not match")
-        # which no block's caller changes
+        # views that blocks return: their callers never change them in place
         warnings.filterwarnings("ignore", ".*returned a view tensor")
         try:
             yield                            # after an error the others do not come, so nobody waits
@@ -99,9 +99,10 @@ def leader_first() -> Iterator[None]:
 
 
 def agreed(wish: bool) -> bool:
-    """Whether any rank wishes it, told to all. The device is not waited for."""
+    """Whether any rank wishes it; all must ask, and all get the same answer."""
     if ranks() == 1:
         return wish
+    # on the CPU, so that nobody waits for a device
     flag = torch.tensor(int(wish), dtype=torch.int32)
     dist.all_reduce(flag, dist.ReduceOp.MAX)
     return bool(flag)

@@ -104,10 +104,10 @@ def recipe_of(name: str, options: argparse.Namespace) -> Recipe:
 
 def check_needs(names: Sequence[str], folder: Path) -> None:
     """Raises ValueError if a stage needs weights that are neither in the folder nor trained before it."""
-    for name in names:
+    for i, name in enumerate(names):
         for part in NEEDS.get(name, ()):
             path = folder / part / "model.safetensors"
-            if part not in names and not path.is_file():
+            if part not in names[:i] and not path.is_file():
                 raise ValueError(f"{path} is missing: train stage {part} first")
 
 
@@ -126,7 +126,8 @@ def earlier_run(found: dict[str, list[Path]], folder: Path, options: argparse.Na
             f"{folder} holds an earlier run of {', '.join(there) or 'a stage'}: --resume goes on with it, "
             "--restart keeps it under another name and starts anew, --out FOLDER trains elsewhere"
         )
-    if options.resume and not ranks.agreed(bool(begun)) and not ranks.rank():
+    # a lane always resumes, whether the user asked for it or not
+    if options.resume and options.lane is None and not ranks.agreed(bool(begun)) and not ranks.rank():
         print(f"no checkpoint in {folder / 'training'}: starting from the beginning", file=sys.stderr)
     return [path for name in there if not (options.resume and name in begun) for path in found[name]]
 

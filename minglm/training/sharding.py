@@ -41,13 +41,15 @@ def spread(model: nn.Module, loss: Callable, device: Device, sharded: bool, reco
     recompute: the inside of each block (modules called ...Block) is not kept for the backward pass but
     computed again. Optimisers are to be made after this, since sharding replaces the parameters.
     """
-    blocks = [module for module in model.modules() if type(module).__name__.endswith("Block")]
+    # those that learn: frozen copies also work before the first forward pass of the whole, which FSDP forbids
+    blocks = [module for module in model.modules() if type(module).__name__.endswith("Block")
+              and any(p.requires_grad for p in module.parameters())]
     if recompute:
         for block in blocks:
             layers.recompute(block)
     if not dist.is_initialized():
         return loss
-    # hosts of several kinds may round the start otherwise
+    # all start from rank 0's weights: hosts of different kinds may have rounded theirs differently
     ranks.same(*model.state_dict().values())
     whole = Loss(model, loss)
     if not sharded:

@@ -79,6 +79,8 @@ def grpo_decoder_stage(config: Config, device: Device, recipe: Recipe, parts: di
     check_groups(recipe.batch, how.group)
     name, scorers = "grpo-decoder", Scorers(workers)
     painter = Painter(*(parts[part].requires_grad_(True) for part in ("decoder", "glyph")))
+    if config.glyph.places:                  # the head that draws gets no gradient here, and DDP wants one
+        painter.glyph.draw.requires_grad_(False)
     model = Policy(painter).to(device.device)
     vae, tokenizer = (parts[part].to(device.device).eval() for part in ("vae", "tokenizer"))
 
@@ -128,8 +130,8 @@ def grpo_decoder_stage(config: Config, device: Device, recipe: Recipe, parts: di
         read = torch.tensor([1.0 if (one := future.result()["text"]) is None else one for future in waiting])
         reward = read + how.likeness * like
         better = advantages(reward, how.group).to(device.device)
-        return data | dict(steps=steps, advantage=better,
-                           stats=dict(reward=reward.mean(), text=read.mean(), likeness=like.mean()))
+        stats = dict(reward=reward.mean(), text=read.mean(), likeness=like.mean())
+        return data | dict(steps=steps, advantage=better, stats=device.to(stats))
 
     def refresh() -> None:
         follow(model.behaviour.decoder, model.decoder)

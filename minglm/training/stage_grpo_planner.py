@@ -163,7 +163,7 @@ def grpo_planner_stage(config: Config, device: Device, recipe: Recipe, bpe: BPE,
                           for planner in (model.behaviour, model.reference))
         better = advantages(reward, how.group).to(old.device)
         return data | dict(old=old, reference=reference, advantage=better,
-                           stats=dict(reward=reward.mean(), **stats))
+                           stats=device.to(dict(reward=reward.mean(), **stats)))
 
     def sampler(planner: nn.Module, data: dict) -> Sampler:
         return Sampler(planner, how.planner_guidance, data["without"], data["kept"])

@@ -265,9 +265,10 @@ def test_a_card_that_is_not_there(mistake):
 
 @pytest.mark.parametrize("mistake", [
     lambda x, h: x + h, lambda x, h: x @ h, lambda x, h: torch.cat([x, h]), lambda x, h: torch.where(x > 0, x, h),
+    lambda x, h: torch.stack([x[0, 0], h[0, 0]]),
     lambda x, h: F.embedding(h.long(), x), lambda x, h: F.linear(x, h), lambda x, h: x.add_(h),
     lambda x, h: F.scaled_dot_product_attention(x, x, x, h > 0), lambda x, h: torch_npu.npu_rms_norm(x, h[0]),
-], ids="add matmul cat where embedding linear add_ mask fused".split())
+], ids="add matmul cat where stack embedding linear add_ mask fused".split())
 def test_a_host_tensor_meeting_a_device_tensor(mistake):
     with pytest.raises(RuntimeError, match=MIX):
         mistake(torch.ones(3, 3, device="npu"), torch.ones(3, 3))

@@ -5,6 +5,7 @@ turn a last bit into a third digit within 20 steps.
 """
 
 import json
+import math
 import re
 from contextlib import nullcontext
 from dataclasses import replace
@@ -18,9 +19,11 @@ import torch
 from minglm.__main__ import main
 from minglm.ascend import counters, simtensor, simulator
 from minglm.device import Device, pick
+from minglm.measure import rewards
+from minglm.training import stage_grpo_decoder, stage_grpo_planner
 from minglm.training.loop import train
 from minglm.training.recipe import RECIPES
-from minglm.training.stages import STAGES, build
+from minglm.training.stages import REWARDS, STAGES, build
 
 TABLE = json.loads((Path(__file__).parent.parent / "data" / "npu_operators.json").read_text())
 NAMES = (*STAGES, "lora-planner", "lora-decoder")         # the other two have no operators of their own
@@ -82,6 +85,18 @@ def test_every_operator_has_a_kernel(run, name):
     assert missing - {*TABLE["native"], *TABLE["decomposed"]} == set() and len(missing) > 30
     assert seen.syncs == BUDGET
     assert torch.allclose(found, run(name, CPU, steps=4)[0], rtol=2e-2)
+
+
+@pytest.mark.parametrize("name", REWARDS)
+def test_rewarded_stages_train(config, folder, monkeypatch, name):
+    """Pictures are rewarded on the host, and what is logged of that is on the card, beside the loss."""
+    for module in (stage_grpo_planner, stage_grpo_decoder):
+        monkeypatch.setattr(module, "Scorers", lambda workers: rewards.Scorers(0))
+    monkeypatch.setattr(rewards, "scored", lambda picture, asked: dict.fromkeys(
+        rewards.REWARDS, picture.getpixel((0, 0))[0] / 255))
+    stage = build(name, config, NPU, replace(RECIPES["tiny"][name], steps=2, batch=8), folder)
+    stats = [step.stats for step in train(stage, NPU)]
+    assert len(stats) == 2 and all(math.isfinite(each[key]) for each in stats for key in ("loss", "reward"))
 
 
 def test_the_planner_runs_on_fused_kernels(run):
