@@ -193,7 +193,7 @@ class Rule:
         if isinstance(value, (list, tuple)):
             if not self.indexes:             # indices may be on the host; else not even a number may
                 same_device(self.name, value, numbers=False)
-            return [unwrap(each) for each in value]
+            return [self.enter(each) if isinstance(each, (list, tuple)) else unwrap(each) for each in value]
         same_device(self.name, (value,))
         return value
 
