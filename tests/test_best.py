@@ -235,8 +235,16 @@ def test_every_step_is_reported_once_and_the_picture_is_that_of_the_chosen_noise
     assert 2 * min(apart) < sorted(apart)[1]
 
 
-@pytest.mark.parametrize("how", [dict(candidates=1), dict(latents=torch.zeros(1, 16, 16, 16))])
-def test_one_candidate_and_given_noise_are_painted_from_one_noise(pipe, how, monkeypatch):
+def test_blanks_are_no_letters(pipe):
+    plan, path = torch.zeros(1, 4, 4, dtype=torch.long), flow.schedule(20, 64, pipe.config.flow)
+    blank = best.begin(pipe.decoder, pipe.glyph, [[" "]], plan, 9, *path)
+    own = pipe.noise([9], 1, (16, 16, 16))
+    *_, end = flow.sample(paint.velocity(pipe.decoder, pipe.glyph, [[" "]], plan, 1), own, path[0][:3], path[1][:4])
+    assert torch.allclose(blank[-1], end, atol=1e-4)
+
+
+@pytest.mark.parametrize("how", [dict(candidates=1), dict(latents=torch.zeros(1, 16, 16, 16)), dict(guidance=0.5)])
+def test_one_candidate_given_noise_and_less_of_the_prompt_are_painted_from_one_noise(pipe, how, monkeypatch):
     monkeypatch.setattr(best, "begin", lambda *_: pytest.fail("begun several times"))
     painted(pipe, PROMPTS[0], steps=4, **how)
 

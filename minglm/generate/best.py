@@ -80,9 +80,8 @@ def begin(decoder: Decoder, encoder: GlyphEncoder, lines: list[list[str]], plan:
         ids = ids.expand(len(noise), -1, -1)
         velocity = paint.velocity(decoder, encoder, [some] * len(noise), ids, guidance=1)
         latents = list(flow.sample(velocity, noise.to(ids.device), times[:steps], sigmas[:steps + 1]))
-        which = 0
-        if some:
-            which = int(letters(decoder, encoder, some, ids, latents[-1], times[steps]).amin(1).argmax())
+        seen = letters(decoder, encoder, some, ids, latents[-1], times[steps]) if some else noise[:, :0]
+        which = int(seen.amin(1).argmax()) if seen.shape[1] else 0               # blanks are no letters
         begun.append([each[which] for each in latents])
     return [torch.stack(each) for each in zip(*begun)]
 

@@ -182,7 +182,7 @@ class Pipeline:
                 plan, begun = plan.to(self.device.device), []
                 path = flow.schedule(steps, 4 * rows * columns, self.config.flow)
                 velocity = self.velocity(lines, plan, guidance, memory if any(memory) else None)
-                if most > 1 and latents is None and not any(memory):
+                if most > 1 and guidance >= 1 and latents is None and not any(memory):
                     begun = best.begin(self.decoder, self.glyph, lines, plan, seed, *path)
                 latents = self.noise(seed, count, shape) if latents is None else latents
                 latents = paint.denoise(velocity, latents.to(plan.device), *path, progress, on_step, begun)
