@@ -75,13 +75,15 @@ def begin(decoder: Decoder, encoder: GlyphEncoder, lines: list[list[str]], plan:
     shape = decoder.config.channels, 4 * plan.shape[1], 4 * plan.shape[2]
     own = seeds(seed, len(lines), NOISES)
     for b, (some, ids) in enumerate(zip(lines, plan)):
-        mine = own[b * NOISES:][:NOISES if some else 1]
+        words = any(line.strip() for line in some)
+        mine = own[b * NOISES:][:NOISES if words else 1]
         noise = torch.stack([paint.noise(shape, paint.generator(s)) for s in mine])  # (M, C, 4 h, 4 w)
         ids = ids.expand(len(noise), -1, -1)
         velocity = paint.velocity(decoder, encoder, [some] * len(noise), ids, guidance=1)
         latents = list(flow.sample(velocity, noise.to(ids.device), times[:steps], sigmas[:steps + 1]))
-        seen = letters(decoder, encoder, some, ids, latents[-1], times[steps]) if some else noise[:, :0]
-        which = int(seen.amin(1).argmax()) if seen.shape[1] else 0               # blanks are no letters
+        which = 0
+        if words:
+            which = int(letters(decoder, encoder, some, ids, latents[-1], times[steps]).amin(1).argmax())
         begun.append([each[which] for each in latents])
     return [torch.stack(each) for each in zip(*begun)]
 

@@ -86,7 +86,7 @@ def tried(pipe: Pipeline, column: str, prompts: list[Prompt], seed: int, **how) 
     try:
         return paint(pipe, column, prompts, seed, **how)
     except ValueError:
-        if not prompts[1:]:
+        if len(prompts) == 1:
             return [None]
         # one of them is refused: by itself each is as in the batch
         return [picture for i, prompt in enumerate(prompts)

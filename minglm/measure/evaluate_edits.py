@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from minglm.generate.pipeline import Pipeline
+from minglm.generate.sources import remembered
 from minglm.images import to_images
 from minglm.measure.edit_scores import format_edits, score_edit, summarise_edits
 from minglm.measure.ocr import Judge
@@ -41,7 +42,7 @@ def from_ids(pipe: Pipeline, target: list[Image.Image], edits: list[Edit], image
     """Pictures from the ids that a perfect planner would have given."""
     plan = torch.stack(pipe.encode_ids(target)).to(pipe.device.device)
     read = [[pipe.read(image) for image in some] for some in images]
-    memory = [[pipe.decoder.remember(one.latents, one.ids[None]) for one in some] for some in read]
+    memory = [remembered(pipe.decoder, some) for some in read]
     scale = pipe.config.cell // pipe.config.vae.scale
     rows, columns = plan.shape[1:]
     noise = pipe.noise(seed, len(edits), (pipe.config.vae.channels, scale * rows, scale * columns))
