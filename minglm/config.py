@@ -110,6 +110,7 @@ class GlyphConfig:
     eps: float = 1e-6
     places: bool = True                      # embed where a byte stands, and learn to draw it
     raster: int = 512                        # pixels that each byte learns to draw, if `places`
+    order: bool = False                      # the third byte of a character has ids of its own
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,8 @@ class Config:
     def unpublished(self) -> list[str]:
         """What the published classes cannot represent; empty for a model of the published kind."""
         ours = {"the VAE is not an AutoencoderConfig": not isinstance(self.vae, AutoencoderConfig),
-                "glyph.places is on": self.glyph.places, "decoder.quarters is on": self.decoder.quarters,
+                "glyph.places is on": self.glyph.places, "glyph.order is on": self.glyph.order,
+                "decoder.quarters is on": self.decoder.quarters,
                 "decoder.middle is set": self.decoder.middle is not None,
                 "planner.spelled is on": self.planner.spelled}
         return [what for what, is_so in ours.items() if is_so]
@@ -195,7 +197,7 @@ def _tiny() -> Config:
         tokenizer=TokenizerConfig(width=64, depth=2, heads=2, mlp=128, codebook=256, code_width=16),
         planner=PlannerConfig(codebook=256, vision_vocab=288, vocab=2336, width=64, depth=2, heads=4,
                               kv_heads=2, head_dim=16, mlp=128, mrope_section=(1, 1, 2), spelled=True),
-        glyph=GlyphConfig(width=64, depth=1, heads=2, mlp=128),
+        glyph=GlyphConfig(width=64, depth=1, heads=2, mlp=128, order=True),
         decoder=DecoderConfig(width=64, depth=3, heads=4, head_dim=16, glyph_width=64, time_width=64,
                               size_width=16, codebook=256),
     )
@@ -209,7 +211,7 @@ def _base() -> Config:
         planner=PlannerConfig(codebook=4096, vision_vocab=4224, vocab=6272, width=512, depth=12, heads=8,
                               kv_heads=2, head_dim=64, mlp=1536, rope_theta=100.0, mrope_section=(4, 6, 6),
                               preview_tokens=16),
-        glyph=GlyphConfig(width=384, depth=4, heads=6, head_dim=64, mlp=1024),
+        glyph=GlyphConfig(width=384, depth=4, heads=6, head_dim=64, mlp=1024, order=True),
         decoder=DecoderConfig(width=768, depth=12, heads=12, head_dim=64, glyph_width=384, time_width=256,
                               size_width=128, codebook=4096),
         flow=FlowConfig(base_tokens=64),
@@ -237,7 +239,7 @@ def _glm_image() -> Config:
 
 
 def _mini() -> Config:
-    return Config(planner=PlannerConfig(spelled=True))
+    return Config(planner=PlannerConfig(spelled=True), glyph=GlyphConfig(order=True))
 
 
 def preset(name: str) -> Config:

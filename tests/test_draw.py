@@ -2,12 +2,14 @@
 
 import random
 import re
+import string
 from collections import Counter
 
 import numpy as np
 import pytest
 
-from minglm.world.characters import han_characters, is_han, unknown_characters
+from minglm.training import batches
+from minglm.world.characters import columns, han_characters, is_han, is_wide, unknown_characters
 from minglm.world.colours import COLOURS
 from minglm.world.draw import SPLITS, caption, draw
 from minglm.world.explicit import article, explicit, explicit_en
@@ -16,7 +18,16 @@ from minglm.world.names import PLACES as CALLED_PLACES
 from minglm.world.objects import COLUMNS, TILE, backgrounds, sheet, sprite, things
 from minglm.world.posters import CANVASES, PLACES, Group, Poster, Region, arrange, canvas, fits
 from minglm.world.quotes import unquoted
-from minglm.world.texts import chinese_text, choose_text, contains_held_out, english_text, held_out, words
+from minglm.world.texts import (
+    chinese_text,
+    choose_text,
+    contains_held_out,
+    english_text,
+    held_out,
+    long_latin,
+    mixed_han,
+    words,
+)
 
 SIZES = ((96, 96), (96, 160), (128, 128), (160, 96), (128, 192), (192, 128), (256, 96), (96, 256), (256, 256))
 
@@ -258,3 +269,43 @@ def test_articles_are_grammatical():
         p = draw(17, i, language="en")
         for a, noun in re.findall(r"\b(an?) (\w+)", unquoted(explicit_en(p)).lower()):
             assert f"{a} {noun}" == article(noun), p.caption
+
+
+# ---------------------------------------------------------------- texts that fill a line
+
+@pytest.mark.parametrize("cells", (8, 12, 16))
+def test_long_english_texts_fill_their_line(cells):
+    rng = random.Random(cells)
+    found = [long_latin(rng, cells) for _ in range(500)]
+    several = [text for text in found if " " in text]            # a single word may be longer than the line
+    assert all(len(text) <= cells for text in several) and len(several) > 250
+    assert sum(len(text) >= cells - 2 for text in several) > 0.8 * len(several)
+
+
+@pytest.mark.parametrize("cells", (8, 12, 16))
+def test_mixed_chinese_texts_stand_on_odd_cells_too(cells):
+    rng = random.Random(cells)
+    found = [mixed_han(rng, cells) for _ in range(500)]
+    assert all(is_han(text) and any(c in string.ascii_letters + string.digits for c in text) for text in found)
+    assert sum(columns(text) <= cells for text in found) > 400
+
+    def odd(text):
+        return any(is_wide(c, text) and columns(text[:i], text) % 2 for i, c in enumerate(text))
+
+    assert 0.2 < sum(map(odd, found)) / 500 < 0.7
+
+
+def test_only_the_stages_that_ask_for_them_have_texts_that_fill_a_line():
+    """Without the share the same posters are drawn as ever; with it, a text for training is mixed so often."""
+    def share(filled):
+        rng = random.Random(0)
+        texts = [choose_text(rng, "zh", room=192, filled=filled) for _ in range(400)]
+        return sum(any(c in string.ascii_letters + string.digits for c in text) for text in texts) / 400
+
+    assert share(0.0) < 0.1 and 0.45 < share(0.5) < 0.65
+    assert choose_text(random.Random(3), "zh") == choose_text(random.Random(3), "zh", filled=0.0)
+    assert choose_text(random.Random(3), "zh", "words", filled=1.0) in words("zh_words")
+    sizes = [(128, 192), "decoder-wide", "decoder-lines"]
+    wide, lines = (batches.drawn(name, 1, 64, sizes[0]) for name in sizes[1:])
+    mixed = [sum(any(c.isdigit() for c in r.text) and is_han(r.text) for p in some for r in p.regions) for some in (wide, lines)]
+    assert mixed[0] > 3 * mixed[1]

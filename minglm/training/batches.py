@@ -39,7 +39,8 @@ SIZES["grpo-planner"] = SIZES["grpo-decoder"] = SMALL * 3 + CANVASES[:3]
 SEEDS = {"vae": 1, "tokenizer": 2, "planner": 3, "decoder": 4, "glyph": 5, "decoder-large": 6,
          "planner-large": 13, "planner-letters": 14, "decoder-letters": 15, "planner-lines": 16,
          "decoder-lines": 17, "planner-guided": 18, "decoder-wide": 19, "edit-planner": 7, "edit-decoder": 10,
-         "grpo-planner": 8, "grpo-decoder": 9, "finetune-planner": 11, "finetune-decoder": 12}
+         "grpo-planner": 8, "grpo-decoder": 9, "finetune-planner": 11, "finetune-decoder": 12,
+         "glyph-order": 20}
 # the share of posters that are full: letters and objects are learned by how often they are seen, and most of
 # an ordinary poster is empty ground. Of full ones, the share with a row of objects, else there is only text
 FULL = {"vae": 0.2, "decoder": 0.3, "decoder-large": 0.3, "decoder-letters": 0.3, "decoder-lines": 0.5,
@@ -48,6 +49,8 @@ FULL = {"vae": 0.2, "decoder": 0.3, "decoder-large": 0.3, "decoder-letters": 0.3
 FULL_EARLY = {"decoder": 0.9, "decoder-large": 0.6, "decoder-letters": 0.6}
 ROWS = {"decoder": 0.5, "decoder-large": 0.5, "decoder-letters": 0.5, "decoder-lines": 0.4,
         "decoder-wide": 0.5, "planner-guided": 0.5}
+# the share of texts that fill a line, with digits and letters among Chinese, which are rare in others
+FILLED = {"decoder-wide": 0.35}
 # `share` and `again` of `planned`, where a stage's plans are not as careless as usual
 MISSPELT = dict.fromkeys(("decoder-letters", "decoder-lines", "decoder-wide"), (0.9, 0.5))
 # the share of captions that tell everything: nothing about their posters has to be guessed, so what each word
@@ -91,7 +94,8 @@ def drawn(stage: str, step: int, batch: int, size: tuple[int, int], share: slice
         rng = random.Random(f"full/{stage}/{index}")
         full = rng.random() < much
         row = full and rng.random() < ROWS.get(stage, 0.0)
-        return draw(SEEDS[stage], index, *size, full=full, objects=MOST_THINGS if row else None, told=told)
+        return draw(SEEDS[stage], index, *size, full=full, objects=MOST_THINGS if row else None, told=told,
+                    filled=FILLED.get(stage, 0.0))
 
     return [one(first + i) for i in range(batch)[share]]
 

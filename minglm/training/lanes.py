@@ -17,9 +17,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from minglm.device import cores
-from minglm.training.recipe import DECODERS, PLANNERS
+from minglm.training.recipe import PLANNERS, WRITERS
 
-LANES = ("tokenizer", *PLANNERS), ("vae", "glyph", *DECODERS)
+LANES = ("tokenizer", *PLANNERS), ("vae", "glyph", *WRITERS)
 LOOK = 2.0                                   # seconds between looks at what the other lane has done
 
 

@@ -69,14 +69,18 @@ class Step:
 # stages of one model, each from the weights of the one before
 PLANNERS = "planner", "planner-large", "planner-letters", "planner-lines", "planner-guided"
 DECODERS = "decoder", "decoder-large", "decoder-letters", "decoder-lines", "decoder-wide"
+# of the decoder and its glyph encoder, which one stage trains alone
+WRITERS = *DECODERS[:4], "glyph-order", *DECODERS[4:]
 SHALLOW = DECODERS[:3]                       # the decoder's before decoder-lines, which adds a block
 
 
 def staged(name: str, config: Config) -> Config:
-    """The configuration as a stage trains it: the planner's first two read texts as BPE tokens, and the
-    decoder's first three have a block less."""
+    """The configuration as a stage trains it: the planner's first two read texts as BPE tokens, the decoder's
+    first three have a block less, and the glyph encoder learns the order of bytes in glyph-order only."""
     if name in PLANNERS[:2]:
         return replace(config, planner=replace(config.planner, spelled=False))
+    if name == "glyph":
+        return replace(config, glyph=replace(config.glyph, order=False))
     if name in SHALLOW:
         shallow = replace(config.decoder, depth=config.decoder.depth - 1, aligned=config.decoder.aligned - 1)
         return replace(config, decoder=shallow)
@@ -97,7 +101,9 @@ RECIPES = {
         "decoder-large": Recipe(steps=2600, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
         "decoder-letters": Recipe(steps=2000, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
         "decoder-lines": Recipe(steps=1800, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
-        "decoder-wide": Recipe(steps=1550, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
+        "glyph-order": Recipe(steps=700, batch=64, lr=1e-3, muon_lr=4e-3, weight_decay=0.0, warmup=50,
+                              decay=0.5),
+        "decoder-wide": Recipe(steps=1400, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
         # adapters
         "edit-planner": Recipe(steps=2100, batch=32, lr=1.5e-3, weight_decay=0.0, decay=0.6),
         "edit-decoder": Recipe(steps=1350, batch=32, lr=2e-3, weight_decay=0.0, decay=0.5),
@@ -122,6 +128,7 @@ RECIPES = {
         "decoder-large": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
         "decoder-letters": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
         "decoder-lines": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
+        "glyph-order": Recipe(steps=60, batch=32, lr=1e-3, muon_lr=2e-3, weight_decay=0.0, warmup=10),
         "decoder-wide": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
         "edit-planner": Recipe(steps=100, batch=16, lr=5e-3, weight_decay=0.0, warmup=10),
         "edit-decoder": Recipe(steps=100, batch=12, lr=5e-3, weight_decay=0.0, warmup=10),

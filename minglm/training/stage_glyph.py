@@ -49,9 +49,20 @@ def string(index: int) -> str:
     return choose_text(rng, rng.choice(("en", "zh"))).replace("\n", " ")[:16].strip() or "A"
 
 
-def loss(model: GlyphEncoder, b: dict[str, Tensor]) -> tuple[Tensor, dict]:
-    """Cross-entropy of each cell's pixels, drawn by one linear map from the feature of its byte."""
-    features = gather(model(b["ids"], b["mask"], b["places"]), b["index"])       # (B, S, D)
+def strings_to_draw(texts: list[str], config: Config, device: Device) -> dict:
+    """A batch of strings, what each of their bytes should draw, and the denominator of the loss."""
+    data = collate([[text] for text in texts], 8)
+    drawn = torch.zeros(*data["index"].shape, config.glyph.raster)
+    for row, text in zip(drawn, texts):
+        found = torch.from_numpy(rasters([text]))
+        row[:len(found)] = found
+    data = device.to(dict(rasters=drawn, **data))
+    # taken before the batch is divided into parts: see ranks.parts
+    return data | dict(sums=dict(cells=(data["rasters"].amax(-1) > 0).sum()))
+
+
+def drawing(model: GlyphEncoder, features: Tensor, b: dict) -> tuple[Tensor, dict]:
+    """Cross-entropy of each cell's pixels, drawn by one linear map from the feature (B, S, D) of its byte."""
     logits, has = model.draw(features).float(), b["rasters"].amax(-1) > 0        # (B, S, P), (B, S)
     error = F.binary_cross_entropy_with_logits(logits, b["rasters"], reduction="none").mean(-1)
     # numbers that tell more than the loss, since the pixels are gray at the edges: error per pixel
@@ -70,16 +81,12 @@ def glyph_stage(config: Config, device: Device, recipe: Recipe) -> Stage:
 
     def batch(step: int, share: slice = WHOLE) -> dict:
         texts = [string(step * recipe.batch + i) for i in range(recipe.batch)[share]]
-        data = collate([[text] for text in texts], 8)
-        drawn = torch.zeros(*data["index"].shape, config.glyph.raster)
-        for row, text in zip(drawn, texts):
-            found = torch.from_numpy(rasters([text]))
-            row[:len(found)] = found
-        data = device.to(dict(rasters=drawn, **data))
-        # the denominator of the loss: see ranks.parts
-        return data | dict(sums=dict(cells=(data["rasters"].amax(-1) > 0).sum()))
+        return strings_to_draw(texts, config, device)
+
+    def loss(b: dict) -> tuple[Tensor, dict]:
+        return drawing(model, gather(model(b["ids"], b["mask"], b["places"]), b["index"]), b)
 
     def hidden(name: str) -> bool:
         return name.startswith("blocks")
 
-    return Stage("glyph", model, batch, lambda b: loss(model, b), recipe, hidden)
+    return Stage("glyph", model, batch, loss, recipe, hidden)

@@ -10,32 +10,35 @@ from pathlib import Path
 
 import torch
 
-from minglm.config import Config, DecoderConfig
+from minglm.config import Config, DecoderConfig, GlyphConfig
 from minglm.device import Device
 from minglm.files import read_json
 from minglm.model import editing, weights
 from minglm.model.bpe import BPE
+from minglm.model.glyph import GlyphEncoder
 from minglm.training.batches import SEEDS, pixels
-from minglm.training.recipe import DECODERS, PLANNERS, Recipe, Stage
+from minglm.training.recipe import DECODERS, PLANNERS, WRITERS, Recipe, Stage
 from minglm.training.stage_decoder import decoder_stage
 from minglm.training.stage_edit import edit_decoder_stage, edit_planner_stage
 from minglm.training.stage_glyph import glyph_stage
 from minglm.training.stage_grpo_decoder import grpo_decoder_stage
 from minglm.training.stage_grpo_planner import grpo_planner_stage
+from minglm.training.stage_order import glyph_order_stage
 from minglm.training.stage_planner import planner_stage
 from minglm.training.stage_tokenizer import tokenizer_stage
 from minglm.training.stage_vae import vae_stage
 from minglm.world.draw import corpus, draw
 
-STAGES = "vae", "tokenizer", "glyph", *PLANNERS, *DECODERS
+STAGES = "vae", "tokenizer", "glyph", *PLANNERS, *WRITERS
 EDITS, REWARDS = ("edit-planner", "edit-decoder"), ("grpo-planner", "grpo-decoder")
 AFTERWARDS = EDITS + REWARDS                 # trained by name only: `all` is what they start from
 NEEDS = {name: ("tokenizer", *PLANNERS[:i][:1]) for i, name in enumerate(PLANNERS)}
 NEEDS |= {name: ("vae", "tokenizer", "glyph", *DECODERS[:i][:1]) for i, name in enumerate(DECODERS)}
-NEEDS |= {"edit-planner": ("tokenizer", "planner"), "edit-decoder": ("vae", "tokenizer", "glyph", "decoder"),
+NEEDS |= {"glyph-order": ("glyph", "decoder"), "edit-planner": ("tokenizer", "planner"),
+          "edit-decoder": ("vae", "tokenizer", "glyph", "decoder"),
           "grpo-planner": ("vae", "tokenizer", "glyph", "planner", "decoder"),
           "grpo-decoder": ("vae", "tokenizer", "glyph", "decoder")}
-OUTPUTS = {name: (name,) for name in STAGES}
+OUTPUTS = {name: (name,) for name in STAGES} | {"glyph-order": ("glyph",)}
 OUTPUTS |= dict.fromkeys((*PLANNERS, "grpo-planner"), ("planner",))
 OUTPUTS |= dict.fromkeys((*DECODERS, "grpo-decoder"), ("decoder", "glyph"))
 OUTPUTS |= {name: (f"{editing.FOLDER}/{name.removeprefix('edit-')}",) for name in EDITS}
@@ -46,6 +49,12 @@ def known(name: str) -> str:
     if name not in STAGES + AFTERWARDS:
         raise ValueError(f"unknown stage {name!r}: choose one of {', '.join(STAGES + AFTERWARDS)} or all")
     return name
+
+
+def load_glyph(folder: Path, config: Config) -> GlyphEncoder:
+    """The glyph encoder as it is there, whether or not it knows the order of bytes yet."""
+    saved = GlyphConfig(**read_json(folder / "glyph" / "config.json"))
+    return weights.load_part(folder, "glyph", replace(config, glyph=saved))
 
 
 def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Path) -> Stage:
@@ -63,6 +72,8 @@ def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Pat
         return tokenizer_stage(config, device, recipe, weights.load_text(folder, config))
     if name == "glyph":
         return glyph_stage(config, device, recipe)
+    if name == "glyph-order":
+        return glyph_order_stage(config, device, recipe, load_glyph(folder, config))
     tokenizer = weights.load_part(folder, "tokenizer", config)
     if name in PLANNERS:
         planner = None if name == "planner" else weights.load_part(folder, "planner", config)
@@ -73,10 +84,11 @@ def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Pat
                                   weights.load_part(folder, "planner", config))
     if name in REWARDS:
         parts = {part: weights.load_part(folder, part, config) for part in NEEDS[name]}
+        parts["glyph"] = load_glyph(folder, config)
         if name == "grpo-decoder":
             return grpo_decoder_stage(config, device, recipe, parts)
         return grpo_planner_stage(config, device, recipe, weights.load_text(folder, config), parts)
-    vae, glyph = (weights.load_part(folder, part, config) for part in ("vae", "glyph"))
+    vae, glyph = weights.load_part(folder, "vae", config), load_glyph(folder, config)
     decoder = None
     if name != "decoder":                    # it may have fewer blocks than the stage will train
         saved = DecoderConfig(**read_json(folder / "decoder" / "config.json"))
@@ -96,6 +108,8 @@ def finish(stage: Stage, config: Config, folder: Path) -> None:
     elif name == "edit-decoder":
         editing.save_part(folder, "decoder", model.decoder, config.name)
     else:
+        if "glyph" in OUTPUTS[name]:         # which may not know the order of bytes yet
+            config = replace(config, glyph=getattr(model, "glyph", model).config)
         for part in OUTPUTS[name]:           # a model of several parts has each under its name
             weights.save_part(folder, part, getattr(model, part, model), config)
     # what has learned to edit can edit after other stages, too

@@ -58,14 +58,14 @@ def is_held_out(poster: Poster) -> bool:
 
 def draw(seed: int | str, index: int, height: int = 128, width: int = 128, split: str = "train",
          language: str | None = None, count: int | None = None, objects: int | None = None,
-         full: bool = False, told: float = EXPLICIT) -> Poster:
+         full: bool = False, told: float = EXPLICIT, filled: float = 0.0) -> Poster:
     """Poster number `index` of stream `seed`; the same arguments always give the same poster.
 
     height, width: pixels, multiples of 32. split: "train", or what evaluation draws its texts from.
     language: "en" or "zh"; count: 0 to 5 texts; objects: 0 or 1 of them; random if None. full: no ground is
     left empty, which shows most per picture: text from top to bottom, or, with `objects`, a row of so many
     and text in what is left. told: how often a training caption tells everything, as the enhancer's do.
-    Raises ValueError for an invalid size or split.
+    filled: how often a text fills a line, see `choose_text`. Raises ValueError for an invalid size or split.
     """
     if height % CELL or width % CELL or min(height, width) < 3 * CELL or max(height, width) > LARGEST_SIDE:
         raise ValueError(f"size {height}x{width}: both sides must be multiples of {CELL} "
@@ -110,7 +110,7 @@ def draw(seed: int | str, index: int, height: int = 128, width: int = 128, split
                 slots = ["top"] * above + ["bottom"] * (texts - above)
             spoken = rng.choices(("zh", "en"), (7, 3), k=texts)
         room = width if full else None
-        regions = tuple(Region(slot, choose_text(rng, tongue, split, room), colour)
+        regions = tuple(Region(slot, choose_text(rng, tongue, split, room, filled), colour)
                         for slot, tongue, colour in zip(slots, spoken, colours))
         poster = Poster(background, groups, place, regions, height, width, size, language=language)
         if not (training and is_held_out(poster)) and has_room(poster):

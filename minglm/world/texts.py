@@ -15,6 +15,7 @@ from minglm.files import DATA
 from minglm.world.characters import ACCENTED, ASCII, EITHER, WIDE, han_characters
 from minglm.world.layout import PITCH, wrap
 
+LINE = 192                                   # pixels of a text that fills a line, if nothing says how many
 MIXED = "".join(c for c in ASCII[1:] if c not in "\"'`")  # marks that cannot be taken for quotation marks
 
 
@@ -179,13 +180,49 @@ def chinese_text(rng: random.Random) -> str:
     )
 
 
-def choose_text(rng: random.Random, language: str, split: str = "train", room: int | None = None) -> str:
+def long_latin(rng: random.Random, cells: int) -> str:
+    """Words, numbers and strings of letters that fill a line of `cells` narrow characters."""
+    text = ""
+    while True:
+        kind = rng.random()
+        more = (random_latin(rng) if kind < 0.4 else number(rng) if kind < 0.5 else
+                cased(rng, rng.choice(words("en_words"))))
+        if text and len(text) + 1 + len(more) > cells:
+            left = cells - len(text) - 1                         # room for a part of a string
+            return f"{text} {random_latin(rng)[:left]}".strip() if left > 1 else text
+        text = f"{text} {more}".strip()
+
+
+def mixed_han(rng: random.Random, cells: int) -> str:
+    """Chinese characters with a number, digits or letters among them, in a line of `cells` narrow characters.
+    What follows an odd number of these stands elsewhere on the grids of tokens and ids than Chinese alone."""
+    parts = []
+    for _ in range(rng.choice((1, 1, 2))):
+        kind = rng.random()
+        if kind < 0.3:
+            parts.append(number(rng))
+        elif kind < 0.75:
+            parts.append(str(rng.randint(0, 10 ** rng.randint(1, 4))))
+        else:
+            parts.append("".join(rng.choices(ASCII[33:59] + ASCII[65:91], k=rng.randint(1, 4))))
+    count = max(1, (cells - sum(map(len, parts))) // 2 - rng.choice((0, 0, 1, 2)))
+    text = rng.choices(han_characters(), k=count)
+    for part in parts:
+        text.insert(rng.randint(0, len(text)), part)
+    return "".join(text)
+
+
+def choose_text(rng: random.Random, language: str, split: str = "train", room: int | None = None,
+                filled: float = 0.0) -> str:
     """A text of a split: "train", or, never met in training, "words", "phrases" and "random".
 
-    room: pixels into which it has to fit as one line; None: it may be longer.
+    room: pixels into which it has to fit as one line; None: it may be longer. filled: how often a text for
+    training is one of `long_latin` or `mixed_han`.
     """
     while True:
-        if split == "train":
+        if split == "train" and filled and rng.random() < filled:
+            text = (long_latin if language == "en" else mixed_han)(rng, (room or LINE) // PITCH)
+        elif split == "train":
             text = english_text(rng) if language == "en" else chinese_text(rng)
             if room and language == "zh" and rng.random() < 0.6:
                 text = "".join(rng.choices(han_characters(), k=room // (2 * PITCH) - rng.randint(0, 1)))

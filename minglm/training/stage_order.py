@@ -1,0 +1,94 @@
+"""Stage `glyph-order`: the glyph encoder learns to tell characters apart that have the same bytes.
+
+A Chinese character has three bytes, and one in six has the same first byte, and the same other two, as
+another: 台 (E5 8F B0) and 小 (E5 B0 8F). The encoder of the stages before hardly knew which of these came
+first, so that the decoder wrote one for the other, or something between them. Here the third byte gets ids of
+its own (`ordered` in model/glyph.py), and half of the strings are of such characters. The features of all
+others should stay as they are, since the decoder reads them already; stage `decoder-wide` trains both again.
+
+Shapes: B strings, each a picture of its own · S glyph tokens · D width.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from minglm.config import Config
+from minglm.device import Device
+from minglm.model.glyph import FOLLOWING, THIRD, GlyphEncoder, gather
+from minglm.training.batches import SEEDS, WHOLE, generator
+from minglm.training.grpo import frozen
+from minglm.training.recipe import Recipe, Stage
+from minglm.training.stage_glyph import LONGEST, drawing, string, strings_to_draw
+from minglm.world.characters import han_characters
+
+APART = 0.5                                  # how far the new ids begin from those of the second byte
+KEEP = 0.2                                   # what a changed feature counts where none should change
+
+
+def bag(character: str) -> tuple:
+    """The first byte of a character, and its others in no order."""
+    first, *others = character.encode()
+    return first, *sorted(others)
+
+
+@cache
+def confusable() -> str:
+    """The Chinese characters that share their bytes with another."""
+    count = Counter(map(bag, han_characters()))
+    return "".join(c for c in han_characters() if count[bag(c)] > 1)
+
+
+def mixed(index: int) -> str:
+    """String number `index`: every other one is of confusable characters."""
+    if index % 2:
+        return string(index)
+    rng = random.Random(f"{SEEDS['glyph-order']}/{index}")
+    return "".join(rng.choices(confusable(), k=rng.randint(1, LONGEST)))
+
+
+@torch.no_grad()
+def begin(encoder: GlyphEncoder, g: torch.Generator) -> None:
+    """Ids for third bytes: near those of second bytes, so that other characters are still known, but not the
+    same, or nothing would ever tell them apart."""
+    table = encoder.embed.weight
+    second = table[FOLLOWING.start:FOLLOWING.stop]                               # (64, D)
+    new = torch.randn(second.shape, generator=g).to(second) * second.std()
+    table[FOLLOWING.start + THIRD:FOLLOWING.stop + THIRD] = (1 - APART ** 2) ** 0.5 * second + APART * new
+
+
+def glyph_order_stage(config: Config, device: Device, recipe: Recipe, encoder: GlyphEncoder) -> Stage:
+    """From `encoder`, which has no ids for third bytes, to one that has; if it has them, it goes on."""
+    before = frozen(encoder).to(device.device)
+    if not encoder.config.order:
+        begin(encoder, generator("glyph-order", 0))
+        encoder.config = replace(encoder.config, order=True)
+    model = encoder.to(device.device).requires_grad_(True)
+
+    def batch(step: int, share: slice = WHOLE) -> dict:
+        texts = [mixed(step * recipe.batch + i) for i in range(recipe.batch)[share]]
+        data = strings_to_draw(texts, config, device)
+        same = torch.zeros(data["index"].shape)
+        for row, text in zip(same, texts):
+            kept = [c not in confusable() for c in text for _ in c.encode()]
+            row[:len(kept) + 1] = torch.tensor([*kept, True])                    # and the end
+        data |= device.to(dict(same=same))
+        data["sums"]["same"] = same.sum()
+        with torch.no_grad(), device.autocast():
+            data["before"] = gather(before(data["ids"], data["mask"], data["places"]), data["index"]).float()
+        return data
+
+    def loss(b: dict) -> tuple[Tensor, dict]:
+        features = gather(model(b["ids"], b["mask"], b["places"]), b["index"])   # (B, S, D)
+        error, stats = drawing(model, features, b)
+        apart = (features.float() - b["before"]).square().mean(-1)               # (B, S)
+        apart = (apart * b["same"]).sum() / b["sums"]["same"].clamp(min=1)
+        return error + KEEP * apart, stats | dict(apart=apart.detach())
+
+    return Stage("glyph-order", model, batch, loss, recipe, lambda name: name.startswith("blocks"))
