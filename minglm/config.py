@@ -110,7 +110,7 @@ class GlyphConfig:
     eps: float = 1e-6
     places: bool = True                      # embed where a byte stands, and learn to draw it
     raster: int = 512                        # pixels that each byte learns to draw, if `places`
-    order: bool = False                      # the third byte of a character has ids of its own
+    order: bool = False                      # third and fourth bytes have ids of their own
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from torch import nn
 from minglm.__main__ import main
 from minglm.config import preset
 from minglm.device import pick
+from minglm.files import read_json
 from minglm.generate.pipeline import Pipeline
 from minglm.model import weights
 from minglm.model.decoder import Decoder
@@ -30,7 +31,7 @@ from minglm.training import batches, ranks, stage_decoder, stage_glyph
 from minglm.training.checkpoint import load
 from minglm.training.loop import train
 from minglm.training.optimisers import EMA, optimisers
-from minglm.training.recipe import DECODERS, PLANNERS, RECIPES, Recipe, Stage
+from minglm.training.recipe import DECODERS, PLANNERS, RECIPES, Recipe, Stage, staged
 from minglm.training.run import check_needs
 from minglm.training.stages import REWARDS, STAGES, build, finish
 from minglm.world import quotes
@@ -368,6 +369,11 @@ STEPS = {name: Recipe(steps=3, batch=4, lr=1e-3, warmup=2, muon_lr=0 if name == 
          for name in STAGES}
 
 
+def staged_glyph(name, config):
+    """The configuration of a stage, as far as the glyph encoder goes."""
+    return replace(config, glyph=staged(name, config).glyph)
+
+
 @pytest.fixture(scope="module")
 def trained(config, bpe, tmp_path_factory):
     """A folder in which every stage was trained for three steps; their losses; and what each began with."""
@@ -376,9 +382,9 @@ def trained(config, bpe, tmp_path_factory):
     bpe.save(folder / "text" / "tokenizer.json")
     for name in STAGES:
         before[name] = shutil.copytree(folder, tmp_path_factory.mktemp("before") / name)
-        stage = build(name, config, CPU, STEPS[name], folder)
+        stage = build(name, staged_glyph(name, config), CPU, STEPS[name], folder)
         found[name] = losses(stage)
-        finish(stage, config, folder)
+        finish(stage, staged_glyph(name, config), folder)
     return folder, found, before
 
 
@@ -415,7 +421,7 @@ def test_a_stage_resumes_exactly(trained, config, name, tmp_path):
     _, wanted, before = trained
     found = []
     for stop in (2, None):
-        stage = build(name, config, CPU, STEPS[name], before[name])
+        stage = build(name, staged_glyph(name, config), CPU, STEPS[name], before[name])
         found += losses(stage, tmp_path, stop, resume=True)
     assert found == wanted[name]
 
@@ -574,8 +580,8 @@ def test_an_encoder_that_does_not_draw_has_no_glyph_stage():
 
 def test_the_decoder_begins_with_the_encoder_of_the_glyph_stage(trained, config):
     _, _, before = trained
-    stage = build("decoder", config, CPU, STEPS["decoder"], before["decoder"])
-    kept = weights.load_part(before["decoder"], "glyph", config).state_dict()
+    stage = build("decoder", staged_glyph("decoder", config), CPU, STEPS["decoder"], before["decoder"])
+    kept = weights.load_part(before["decoder"], "glyph", staged_glyph("glyph", config)).state_dict()
     assert all(torch.equal(value, kept[name]) for name, value in stage.model.glyph.state_dict().items())
 
 
@@ -584,7 +590,7 @@ def test_a_later_stage_goes_on_with_the_weights_before_it_and_trains_all_of_them
     folder, _, before = trained
     stage = build(name, config, CPU, STEPS[name], before[name])
     stage.begin()                                                # which changes nothing that was trained
-    assert stage.name == name and all(p.requires_grad for p in stage.model.parameters())
+    assert stage.name.split(",")[0] == name and all(p.requires_grad for p in stage.model.parameters())
     for part in parts:
         kept = weights.load_part(before[name], part, config).state_dict()
         new = weights.load_part(folder, part, config).state_dict()
@@ -633,3 +639,29 @@ def test_unknown_stage_and_missing_stage_are_named(tmp_path, config):
 def test_heads_of_every_trained_preset_split_for_the_alignment_loss(name):
     """Half of the heads are shown letters, and half of those the upper halves of letters."""
     assert preset(name).decoder.heads % 4 == 0
+
+
+# ---------------------------------------------------------------- the order of bytes
+
+def test_a_checkpoint_of_other_ids_is_refused(trained, config, tmp_path):
+    """An encoder that reads third bytes as second ones cannot go on as one that does not, or the other way."""
+    _, _, before = trained
+    recipe = replace(RECIPES["tiny"]["decoder-lines"], steps=3, batch=4)
+    for name in ("decoder-lines", "glyph-order"):
+        losses(build(name, config, CPU, recipe, before[name]), tmp_path / name, 1)
+        later = build(name, config, CPU, recipe, before["decoder-wide"])
+        with pytest.raises(ValueError, match=f"is of stage '{name}', not '{name}, "):
+            losses(later, tmp_path / name, resume=True)
+
+
+def test_a_new_run_s_encoder_learns_the_order_late(trained, config):
+    """Stages before glyph-order leave an encoder without it, glyph-order and those after it one with it."""
+    folder, _, before = trained
+    assert config.glyph.order and preset("mini").glyph.order
+    for name in STAGES[1 + STAGES.index("glyph"):]:
+        found = read_json(before[name] / "glyph" / "config.json")["order"]
+        assert found is (STAGES.index(name) > STAGES.index("glyph-order")), name
+    assert read_json(folder / "glyph" / "config.json")["order"] is True
+    kept = weights.load_part(folder, "glyph", config).embed.weight
+    again = build("glyph-order", config, CPU, RECIPES["tiny"]["glyph-order"], folder)
+    assert torch.equal(again.model.glyph.embed.weight, kept)     # ids that are there are kept

@@ -22,7 +22,7 @@ from minglm.model.layers import RMSNorm, round_up, side_by_side
 from minglm.world.characters import is_wide
 
 MOST_CELLS, MOST_STRINGS = 24, 8             # place tables hold this many; later ones share the last entry
-FOLLOWING = range(0x80 + 3, 0xC0 + 3)        # ids of bytes that go on with a character
+FOLLOWING = range(0x80 + 3, 0xC0 + 3)        # ids of UTF-8's continuation bytes
 THIRD = 0x80                                 # added to such an id if it follows another: ids ByT5 never uses
 
 
@@ -34,8 +34,8 @@ def glyph_ids(texts: list[str]) -> list[list[int]]:
 def ordered(ids: Tensor) -> Tensor:
     """ids (R, L) in which the third byte of a character, and a fourth, has another id than a second.
 
-    Attention adds up what it finds, and a sum has no order: 台 (E5 8F B0) and 小 (E5 B0 8F) are then nearly
-    the same, like one in six common characters, which have the bytes of another.
+    One Chinese character in six has the bytes of another, the last two swapped: 台 (E5 8F B0) and 小
+    (E5 B0 8F). Attention sums over bytes, and its position bias alone hardly told which came first.
     """
     follows = (ids >= FOLLOWING.start) & (ids < FOLLOWING.stop)
     return ids + THIRD * (follows & F.pad(follows[:, :-1], (1, 0)))

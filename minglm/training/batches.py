@@ -49,7 +49,7 @@ FULL = {"vae": 0.2, "decoder": 0.3, "decoder-large": 0.3, "decoder-letters": 0.3
 FULL_EARLY = {"decoder": 0.9, "decoder-large": 0.6, "decoder-letters": 0.6}
 ROWS = {"decoder": 0.5, "decoder-large": 0.5, "decoder-letters": 0.5, "decoder-lines": 0.4,
         "decoder-wide": 0.5, "planner-guided": 0.5}
-# the share of texts that fill a line, with digits and letters among Chinese, which are rare in others
+# the share of texts as long as a line; Chinese ones have digits and letters in them, which others seldom have
 FILLED = {"decoder-wide": 0.35}
 # `share` and `again` of `planned`, where a stage's plans are not as careless as usual
 MISSPELT = dict.fromkeys(("decoder-letters", "decoder-lines", "decoder-wide"), (0.9, 0.5))

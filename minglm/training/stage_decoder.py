@@ -2,7 +2,8 @@
 
 Stage `decoder-large` is the same on canvases of many sizes, from the weights of stage `decoder`;
 `decoder-letters` follows it, with plans in which nine texts in ten are misspelt; `decoder-lines` adds a
-block, for posters of several lines; `decoder-wide` shows more large posters.
+block, for posters of several lines; `decoder-wide`, after stage glyph-order, shows more large posters, full
+lines, and Chinese lines with digits and letters among the characters.
 
 Shapes: B batch · H heads · S glyph tokens · N image tokens of the decoder.
 """
@@ -178,4 +179,6 @@ def decoder_stage(name: str, config: Config, device: Device, recipe: Recipe, vae
     def hidden(name: str) -> bool:
         return name.startswith("decoder.blocks") and "modulation" not in name
 
-    return Stage(name, model, batch, loss, recipe, hidden, rare=lambda name: name == "decoder.prior.weight")
+    # a checkpoint of an encoder that reads other ids is refused
+    called = f"{name}, bytes in order" if glyph.config.order else name
+    return Stage(called, model, batch, loss, recipe, hidden, rare=lambda name: name == "decoder.prior.weight")

@@ -1,10 +1,11 @@
-"""Stage `glyph-order`: the glyph encoder learns to tell characters apart that have the same bytes.
+"""Stage `glyph-order`: the glyph encoder learns to tell apart characters that have the same bytes.
 
-A Chinese character has three bytes, and one in six has the same first byte, and the same other two, as
-another: 台 (E5 8F B0) and 小 (E5 B0 8F). The encoder of the stages before hardly knew which of these came
-first, so that the decoder wrote one for the other, or something between them. Here the third byte gets ids of
-its own (`ordered` in model/glyph.py), and half of the strings are of such characters. The features of all
-others should stay as they are, since the decoder reads them already; stage `decoder-wide` trains both again.
+A Chinese character has three bytes, and one in six has the bytes of another, the last two swapped: 台
+(E5 8F B0) and 小 (E5 B0 8F). The encoder of the stages before drew such characters ten times worse than
+others, partly blended with their twins, and the decoder wrote one for the other, or something between them.
+Here the third byte gets ids of its own (`ordered` in model/glyph.py), and half of the strings are of such
+characters. The features of all others should stay as they are, since the decoder reads them already; stage
+`decoder-wide` then trains both.
 
 Shapes: B strings, each a picture of its own · S glyph tokens · D width.
 """
@@ -17,7 +18,7 @@ from dataclasses import replace
 from functools import cache
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from minglm.config import Config
 from minglm.device import Device
@@ -29,10 +30,18 @@ from minglm.training.stage_glyph import LONGEST, drawing, string, strings_to_dra
 from minglm.world.characters import han_characters
 
 APART = 0.5                                  # how far the new ids begin from those of the second byte
-KEEP = 0.2                                   # what a changed feature counts where none should change
+KEEP = 0.2                                   # the weight of the drift of features that should not change
 
 
-def bag(character: str) -> tuple:
+class Ordering(nn.Module):
+    """The encoder that learns, and a copy of it as it was, which checkpoints hold, too."""
+
+    def __init__(self, encoder: GlyphEncoder):
+        super().__init__()
+        self.glyph, self.before = encoder, frozen(encoder)
+
+
+def unordered_bytes(character: str) -> tuple:
     """The first byte of a character, and its others in no order."""
     first, *others = character.encode()
     return first, *sorted(others)
@@ -41,12 +50,12 @@ def bag(character: str) -> tuple:
 @cache
 def confusable() -> str:
     """The Chinese characters that share their bytes with another."""
-    count = Counter(map(bag, han_characters()))
-    return "".join(c for c in han_characters() if count[bag(c)] > 1)
+    count = Counter(map(unordered_bytes, han_characters()))
+    return "".join(c for c in han_characters() if count[unordered_bytes(c)] > 1)
 
 
-def mixed(index: int) -> str:
-    """String number `index`: every other one is of confusable characters."""
+def string_of_order(index: int) -> str:
+    """String number `index`: every other one is of confusable characters, the rest are stage glyph's."""
     if index % 2:
         return string(index)
     rng = random.Random(f"{SEEDS['glyph-order']}/{index}")
@@ -54,41 +63,43 @@ def mixed(index: int) -> str:
 
 
 @torch.no_grad()
-def begin(encoder: GlyphEncoder, g: torch.Generator) -> None:
-    """Ids for third bytes: near those of second bytes, so that other characters are still known, but not the
-    same, or nothing would ever tell them apart."""
+def add_third_ids(encoder: GlyphEncoder, g: torch.Generator) -> None:
+    """Embeddings of third bytes: near those of second bytes, so that other characters are still known, but
+    not the same, or the two would separate only slowly."""
     table = encoder.embed.weight
     second = table[FOLLOWING.start:FOLLOWING.stop]                               # (64, D)
     new = torch.randn(second.shape, generator=g).to(second) * second.std()
     table[FOLLOWING.start + THIRD:FOLLOWING.stop + THIRD] = (1 - APART ** 2) ** 0.5 * second + APART * new
+    encoder.config = replace(encoder.config, order=True)
 
 
 def glyph_order_stage(config: Config, device: Device, recipe: Recipe, encoder: GlyphEncoder) -> Stage:
-    """From `encoder`, which has no ids for third bytes, to one that has; if it has them, it goes on."""
-    before = frozen(encoder).to(device.device)
+    """From `encoder`, which has no ids for third bytes, to one that has; if it has them, it is trained on."""
+    # a checkpoint of the one is refused by the other: it would be compared with another `before`
+    name = "glyph-order, again" if encoder.config.order else "glyph-order"
+    model = Ordering(encoder).to(device.device)
     if not encoder.config.order:
-        begin(encoder, generator("glyph-order", 0))
-        encoder.config = replace(encoder.config, order=True)
-    model = encoder.to(device.device).requires_grad_(True)
+        add_third_ids(encoder, generator("glyph-order", 0))
+    encoder.requires_grad_(True)
 
     def batch(step: int, share: slice = WHOLE) -> dict:
-        texts = [mixed(step * recipe.batch + i) for i in range(recipe.batch)[share]]
+        texts = [string_of_order(step * recipe.batch + i) for i in range(recipe.batch)[share]]
         data = strings_to_draw(texts, config, device)
         same = torch.zeros(data["index"].shape)
         for row, text in zip(same, texts):
             kept = [c not in confusable() for c in text for _ in c.encode()]
             row[:len(kept) + 1] = torch.tensor([*kept, True])                    # and the end
         data |= device.to(dict(same=same))
-        data["sums"]["same"] = same.sum()
+        data["sums"]["same"] = data["same"].sum()
         with torch.no_grad(), device.autocast():
-            data["before"] = gather(before(data["ids"], data["mask"], data["places"]), data["index"]).float()
-        return data
+            before = model.before(data["ids"], data["mask"], data["places"])
+            return data | dict(before=gather(before, data["index"]).float())
 
     def loss(b: dict) -> tuple[Tensor, dict]:
-        features = gather(model(b["ids"], b["mask"], b["places"]), b["index"])   # (B, S, D)
-        error, stats = drawing(model, features, b)
-        apart = (features.float() - b["before"]).square().mean(-1)               # (B, S)
-        apart = (apart * b["same"]).sum() / b["sums"]["same"].clamp(min=1)
-        return error + KEEP * apart, stats | dict(apart=apart.detach())
+        features = gather(model.glyph(b["ids"], b["mask"], b["places"]), b["index"])          # (B, S, D)
+        error, stats = drawing(model.glyph, features, b)
+        drift = (features.float() - b["before"]).square().mean(-1)               # (B, S)
+        drift = (drift * b["same"]).sum() / b["sums"]["same"].clamp(min=1)
+        return error + KEEP * drift, stats | dict(drift=drift.detach())
 
-    return Stage("glyph-order", model, batch, loss, recipe, lambda name: name.startswith("blocks"))
+    return Stage(name, model, batch, loss, recipe, lambda name: name.startswith("glyph.blocks"))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from minglm.config import Config, DecoderConfig, GlyphConfig
+from minglm.config import Config, DecoderConfig
 from minglm.device import Device
 from minglm.files import read_json
 from minglm.model import editing, weights
@@ -34,7 +34,7 @@ EDITS, REWARDS = ("edit-planner", "edit-decoder"), ("grpo-planner", "grpo-decode
 AFTERWARDS = EDITS + REWARDS                 # trained by name only: `all` is what they start from
 NEEDS = {name: ("tokenizer", *PLANNERS[:i][:1]) for i, name in enumerate(PLANNERS)}
 NEEDS |= {name: ("vae", "tokenizer", "glyph", *DECODERS[:i][:1]) for i, name in enumerate(DECODERS)}
-NEEDS |= {"glyph-order": ("glyph", "decoder"), "edit-planner": ("tokenizer", "planner"),
+NEEDS |= {"glyph-order": ("glyph",), "edit-planner": ("tokenizer", "planner"),
           "edit-decoder": ("vae", "tokenizer", "glyph", "decoder"),
           "grpo-planner": ("vae", "tokenizer", "glyph", "planner", "decoder"),
           "grpo-decoder": ("vae", "tokenizer", "glyph", "decoder")}
@@ -53,8 +53,8 @@ def known(name: str) -> str:
 
 def load_glyph(folder: Path, config: Config) -> GlyphEncoder:
     """The glyph encoder as it is there, whether or not it knows the order of bytes yet."""
-    saved = GlyphConfig(**read_json(folder / "glyph" / "config.json"))
-    return weights.load_part(folder, "glyph", replace(config, glyph=saved))
+    order = bool(read_json(folder / "glyph" / "config.json").get("order"))
+    return weights.load_part(folder, "glyph", replace(config, glyph=replace(config.glyph, order=order)))
 
 
 def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Path) -> Stage:
@@ -83,7 +83,7 @@ def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Pat
         return edit_planner_stage(config, device, recipe, weights.load_text(folder, config), tokenizer,
                                   weights.load_part(folder, "planner", config))
     if name in REWARDS:
-        parts = {part: weights.load_part(folder, part, config) for part in NEEDS[name]}
+        parts = {part: weights.load_part(folder, part, config) for part in NEEDS[name] if part != "glyph"}
         parts["glyph"] = load_glyph(folder, config)
         if name == "grpo-decoder":
             return grpo_decoder_stage(config, device, recipe, parts)
@@ -100,7 +100,7 @@ def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Pat
 
 def finish(stage: Stage, config: Config, folder: Path) -> None:
     """Write what `stage` has trained as weights that a pipeline, and the next stages, can load."""
-    model, name = stage.model, stage.name
+    model, name = stage.model, stage.name.partition(",")[0]      # the rest tells checkpoints apart
     if name == "vae":
         model.normalise(pixels([draw(0, i) for i in range(512)]).to(model.mean.device))
     if name == "edit-planner":

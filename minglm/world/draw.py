@@ -65,7 +65,9 @@ def draw(seed: int | str, index: int, height: int = 128, width: int = 128, split
     language: "en" or "zh"; count: 0 to 5 texts; objects: 0 or 1 of them; random if None. full: no ground is
     left empty, which shows most per picture: text from top to bottom, or, with `objects`, a row of so many
     and text in what is left. told: how often a training caption tells everything, as the enhancer's do.
-    filled: how often a text fills a line, see `choose_text`. Raises ValueError for an invalid size or split.
+    filled: how often a text is as long as a line, see `choose_text`.
+
+    Raises ValueError for an invalid size or split.
     """
     if height % CELL or width % CELL or min(height, width) < 3 * CELL or max(height, width) > LARGEST_SIDE:
         raise ValueError(f"size {height}x{width}: both sides must be multiples of {CELL} "

@@ -15,7 +15,7 @@ from minglm.files import DATA
 from minglm.world.characters import ACCENTED, ASCII, EITHER, WIDE, han_characters
 from minglm.world.layout import PITCH, wrap
 
-LINE = 192                                   # pixels of a text that fills a line, if nothing says how many
+LINE = 192                                   # pixels that a long text fills where nothing says how many
 MIXED = "".join(c for c in ASCII[1:] if c not in "\"'`")  # marks that cannot be taken for quotation marks
 
 

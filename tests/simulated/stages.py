@@ -20,7 +20,7 @@ from minglm.__main__ import main
 from minglm.ascend import counters, simtensor, simulator
 from minglm.device import Device, pick
 from minglm.measure import rewards
-from minglm.training import stage_grpo_decoder, stage_grpo_planner
+from minglm.training import ranks, stage_grpo_decoder, stage_grpo_planner
 from minglm.training.loop import train
 from minglm.training.recipe import RECIPES
 from minglm.training.stages import REWARDS, STAGES, build
@@ -68,6 +68,14 @@ def test_losses_are_those_of_the_cpu(run, float32, name):
     (wanted, _), (found, seen) = run(name, CPU), run(name, NPU)
     assert len(found) == 20 and (found - wanted).abs().max() <= 1e-5, (found - wanted).tolist()
     assert seen.launches > 2000 and seen.syncs == BUDGET + BEGIN.get(name, 0) and seen.unfused == 0
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_batch_in_parts_is_on_the_card(config, folder, name):
+    """With what its parts share, such as the denominators of the losses."""
+    stage = build(name, config, NPU, replace(RECIPES["tiny"][name], steps=1, batch=2, warmup=1), folder)
+    parts = ranks.parts(stage.batch, 0, ranks.shares(2, 2))
+    assert len(parts) == 2 and all(value.device.type == "npu" for part in parts for value in part.get("sums", {}).values())
 
 
 @pytest.mark.parametrize("name", NAMES)
