@@ -110,7 +110,7 @@ class GlyphConfig:
     eps: float = 1e-6
     places: bool = True                      # embed where a byte stands, and learn to draw it
     raster: int = 512                        # pixels that each byte learns to draw, if `places`
-    order: bool = False                      # third and fourth bytes have ids of their own, if `places`
+    order: bool = False                      # third and fourth bytes have ids of their own
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,8 @@ class Config:
     def unpublished(self) -> list[str]:
         """What the published classes cannot represent; empty for a model of the published kind."""
         ours = {"the VAE is not an AutoencoderConfig": not isinstance(self.vae, AutoencoderConfig),
-                "glyph.places is on": self.glyph.places, "decoder.quarters is on": self.decoder.quarters,
+                "glyph.places is on": self.glyph.places, "glyph.order is on": self.glyph.order,
+                "decoder.quarters is on": self.decoder.quarters,
                 "decoder.middle is set": self.decoder.middle is not None,
                 "planner.spelled is on": self.planner.spelled}
         return [what for what, is_so in ours.items() if is_so]

@@ -258,7 +258,7 @@ def own(bpe) -> Pipeline:
     torch.manual_seed(0)
     config = preset("tiny")
     config = replace(config, vae=AutoencoderConfig(4, (4, 4, 8, 8), 1, 2, (0.1,) * 4, (2.0,) * 4), posters=False,
-                     tokenizer=replace(config.tokenizer, post_conv=True), glyph=replace(config.glyph, places=False),
+                     tokenizer=replace(config.tokenizer, post_conv=True), glyph=replace(config.glyph, places=False, order=False),
                      decoder=replace(config.decoder, channels=4, quarters=False, middle=None, aligned=None),
                      flow=preset("glm_image").flow, name="own",
                      planner=replace(config.planner, preview_tokens=256, exact=True, spelled=False))

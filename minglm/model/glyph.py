@@ -108,8 +108,7 @@ class GlyphEncoder(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor, places: Tensor | None = None) -> Tensor:
         """ids (R, L); mask (R, L), True = a byte; places (R, L, 3) -> features (R, L, D)."""
-        told = self.config.places and self.config.order
-        x = self.embed(ordered(ids) if told else ids)                            # (R, L, D)
+        x = self.embed(ordered(ids) if self.config.order else ids)               # (R, L, D)
         if self.config.places:
             tables = self.cell_place, self.character_place, self.string_place
             x = x + sum(table(place) for table, place in zip(tables, places.unbind(-1)))
