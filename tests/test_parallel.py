@@ -255,7 +255,7 @@ def test_the_shares_of_all_ranks_are_the_batch(exact, folder, monkeypatch, name)
                 assert torch.allclose(rows, whole[key].flatten(1).sum(1)), key
 
 
-PADDED = ("ids", "mask", "places", "index", "tokens", "align", "rasters")        # to the longest of each part
+PADDED = ("ids", "mask", "places", "index", "tokens", "align", "rasters", "same", "before")        # to the longest of each part
 
 
 # ---------------------------------------------------------------- refusing
