@@ -10,7 +10,8 @@ to be may gather anywhere.
 Of the plan that is chosen several paintings are begun, each from a noise of its own. After the first few
 steps the attention tells which of them will be legible: not where letters have a place, but whether they
 are told apart. So each is judged by its worst letter, and the best is painted to the end. In 47 posters of
-Chinese texts with true ids, words right rose from 0.69 to 0.78 (standard error 0.02).
+Chinese texts with true ids, words right rose from 0.69 to 0.78 (standard error 0.02), with the decoder of the
+time.
 
 Shapes: K candidates · C latent channels · h, w id grid (latents are 4 h x 4 w) · H heads · N image tokens ·
 S glyph tokens · B pictures · M noises.
