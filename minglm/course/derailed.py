@@ -83,7 +83,7 @@ def glyphs(off: str, encoder: GlyphEncoder, texts: list[list[str]]) -> tuple[Ten
 
 VELOCITIES = {
     "words": "the unconditional branch still has the texts: it should have none",
-    "ids": "the unconditional branch still has the plan: prior_keep is False for its rows",
+    "ids": "the unconditional branch still has the plan: keep is False for its rows",
     "kept": "the plan is dropped from the wrong half: the first half, the conditional one, keeps it",
     "guide": "the two predictions are exchanged: flow.guide takes the conditional one first",
     "weight": "the difference alone is no velocity: add it to the unconditional one, as flow.guide does",
