@@ -69,7 +69,7 @@ class Step:
 # stages of one model, each from the weights of the one before
 PLANNERS = "planner", "planner-large", "planner-letters", "planner-lines", "planner-guided"
 DECODERS = "decoder", "decoder-large", "decoder-letters", "decoder-lines", "decoder-wide"
-# of the decoder and its glyph encoder, which one stage trains alone
+# the same, and the stage that trains the glyph encoder alone between them
 WRITERS = *DECODERS[:4], "glyph-order", *DECODERS[4:]
 SHALLOW = DECODERS[:3]                       # the decoder's before decoder-lines, which adds a block
 
