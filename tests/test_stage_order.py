@@ -4,7 +4,6 @@ import itertools
 import random
 from dataclasses import replace
 
-import pytest
 import torch
 from parallel_worker import losses
 
@@ -16,11 +15,6 @@ from minglm.training.recipe import RECIPES
 from minglm.world.characters import han_characters
 
 CPU = pick("cpu")
-
-
-@pytest.fixture
-def config():
-    return preset("tiny")
 
 
 def test_one_character_in_six_has_the_bytes_of_another():

@@ -15,7 +15,6 @@ from minglm.device import Device
 from minglm.files import read_json
 from minglm.model import editing, weights
 from minglm.model.bpe import BPE
-from minglm.model.glyph import GlyphEncoder
 from minglm.training.batches import SEEDS, pixels
 from minglm.training.recipe import DECODERS, PLANNERS, WRITERS, Recipe, Stage
 from minglm.training.stage_decoder import decoder_stage
@@ -51,10 +50,10 @@ def known(name: str) -> str:
     return name
 
 
-def load_glyph(folder: Path, config: Config) -> GlyphEncoder:
-    """The glyph encoder as it is there, whether or not it knows the order of bytes yet."""
+def as_there(folder: Path, config: Config) -> Config:
+    """The configuration with a glyph encoder like that in `folder`, which may not know the order of bytes."""
     order = bool(read_json(folder / "glyph" / "config.json").get("order"))
-    return weights.load_part(folder, "glyph", replace(config, glyph=replace(config.glyph, order=order)))
+    return replace(config, glyph=replace(config.glyph, order=order))
 
 
 def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Path) -> Stage:
@@ -72,8 +71,10 @@ def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Pat
         return tokenizer_stage(config, device, recipe, weights.load_text(folder, config))
     if name == "glyph":
         return glyph_stage(config, device, recipe)
+    if "glyph" in NEEDS.get(name, ()):
+        config = as_there(folder, config)
     if name == "glyph-order":
-        return glyph_order_stage(config, device, recipe, load_glyph(folder, config))
+        return glyph_order_stage(config, device, recipe, weights.load_part(folder, "glyph", config))
     tokenizer = weights.load_part(folder, "tokenizer", config)
     if name in PLANNERS:
         planner = None if name == "planner" else weights.load_part(folder, "planner", config)
@@ -83,12 +84,11 @@ def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Pat
         return edit_planner_stage(config, device, recipe, weights.load_text(folder, config), tokenizer,
                                   weights.load_part(folder, "planner", config))
     if name in REWARDS:
-        parts = {part: weights.load_part(folder, part, config) for part in NEEDS[name] if part != "glyph"}
-        parts["glyph"] = load_glyph(folder, config)
+        parts = {part: weights.load_part(folder, part, config) for part in NEEDS[name]}
         if name == "grpo-decoder":
             return grpo_decoder_stage(config, device, recipe, parts)
         return grpo_planner_stage(config, device, recipe, weights.load_text(folder, config), parts)
-    vae, glyph = weights.load_part(folder, "vae", config), load_glyph(folder, config)
+    vae, glyph = (weights.load_part(folder, part, config) for part in ("vae", "glyph"))
     decoder = None
     if name != "decoder":                    # it may have fewer blocks than the stage will train
         saved = DecoderConfig(**read_json(folder / "decoder" / "config.json"))
