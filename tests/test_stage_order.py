@@ -12,7 +12,7 @@ from minglm.device import pick
 from minglm.model.glyph import GlyphEncoder, collate, gather, ordered
 from minglm.training import stage_glyph, stage_order
 from minglm.training.recipe import RECIPES
-from minglm.world.characters import han_characters
+from minglm.world.characters import confusable, han_characters
 
 CPU = pick("cpu")
 
@@ -23,13 +23,13 @@ def test_one_character_in_six_has_the_bytes_of_another():
     for c in random.Random(0).sample(sorted(every), 400):
         others = {bytes(some) for some in itertools.permutations(c.encode())} - {c.encode()}
         shared = any(other in {o.encode() for o in every if o[0] != c} for other in others)
-        assert (c in stage_order.confusable()) == shared, c
-    assert {"台", "小", "词", "药"} <= set(stage_order.confusable()) and 1 / 7 < len(stage_order.confusable()) / len(every) < 1 / 5
+        assert (c in confusable()) == shared, c
+    assert {"台", "小", "词", "药"} <= set(confusable()) and 1 / 7 < len(confusable()) / len(every) < 1 / 5
 
 
 def test_every_other_string_of_the_order_stage_is_of_confusable_characters():
     found = [stage_order.string_of_order(i) for i in range(200)]
-    assert all(set(text) <= set(stage_order.confusable()) for text in found[::2])
+    assert all(set(text) <= set(confusable()) for text in found[::2])
     assert found[1::2] == [stage_glyph.string(i) for i in range(1, 200, 2)]
 
 

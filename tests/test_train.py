@@ -37,6 +37,7 @@ from minglm.training.stages import REWARDS, STAGES, build, finish
 from minglm.world import quotes
 from minglm.world.characters import han_characters, is_han, unknown_characters
 from minglm.world.draw import draw
+from minglm.world.layout import measure
 from minglm.world.posters import CANVASES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -504,6 +505,28 @@ def test_a_careless_plan_differs_in_spelling_alone():
         all_ += len(poster.regions)
     assert 0.3 * all_ < half < 0.6 * all_
     assert batches.planned(rng, poster, share=0) == poster
+
+
+def test_some_english_texts_are_planned_too_wide():
+    """With letters at their ends that are not theirs, as planners err; never beyond their line."""
+    rng, more = random.Random(3), []
+    for i in range(60):
+        poster = draw(4, i, 128, 192, count=1)
+        (asked,), (plan,) = poster.regions, batches.planned(rng, poster, share=0, wider=0.5).regions
+        assert asked.text in plan.text and (not is_han(asked.text) or plan == asked)
+        if not is_han(asked.text):
+            more.append(len(plan.text) - len(asked.text))
+        assert measure(plan.text, plan.text) <= max(192, measure(asked.text, asked.text))
+    assert set(more) == {0, 1, 2, 3} and 0.15 < sum(map(bool, more)) / len(more) < 0.6   # some have no room
+
+
+def test_full_posters_are_as_chinese_as_a_stage_wants_them():
+    def share(stage: str) -> float:
+        texts = [r.text for p in batches.drawn(stage, 0, 120, (192, 192)) for r in p.regions]
+        return sum(map(is_han, texts)) / len(texts)
+
+    # a fifth to a half of the posters are full
+    assert share("decoder-wide") > share("planner-guided") + 0.05
 
 
 def test_the_decoder_learns_the_right_picture_from_a_careless_plan(config, monkeypatch):

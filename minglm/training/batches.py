@@ -20,8 +20,9 @@ from torch import Tensor
 from minglm.images import to_tensor
 from minglm.training.recipe import Recipe
 from minglm.world.characters import han_characters, is_han
-from minglm.world.draw import EXPLICIT, draw, has_room
-from minglm.world.posters import CANVASES, MOST_THINGS, Poster
+from minglm.world.draw import EXPLICIT, MOSTLY_HAN, draw, has_room
+from minglm.world.layout import PITCH
+from minglm.world.posters import CANVASES, MOST_THINGS, Poster, Region
 
 SMALL = ((128, 128),)
 OTHERS = ((96, 96), (96, 160), (160, 96), (160, 160), (96, 256), (256, 96), (160, 224))
@@ -44,15 +45,17 @@ SEEDS = {"vae": 1, "tokenizer": 2, "planner": 3, "decoder": 4, "glyph": 5, "deco
 # the share of posters that are full: letters and objects are learned by how often they are seen, and most of
 # an ordinary poster is empty ground. Of full ones, the share with a row of objects, else there is only text
 FULL = {"vae": 0.2, "decoder": 0.3, "decoder-large": 0.3, "decoder-letters": 0.3, "decoder-lines": 0.5,
-        "decoder-wide": 0.4, "planner-letters": 0.15, "planner-lines": 0.3, "planner-guided": 0.2,
+        "decoder-wide": 0.4, "planner-letters": 0.15, "planner-lines": 0.3, "planner-guided": 0.4,
         "finetune-decoder": 0.2}
 FULL_EARLY = {"decoder": 0.9, "decoder-large": 0.6, "decoder-letters": 0.6}
 ROWS = {"decoder": 0.5, "decoder-large": 0.5, "decoder-letters": 0.5, "decoder-lines": 0.4,
-        "decoder-wide": 0.5, "planner-guided": 0.5}
+        "decoder-wide": 0.5, "planner-guided": 0.4}
 # the share of texts as long as a line; Chinese ones have digits and letters in them, which others seldom have
-FILLED = {"decoder-wide": 0.35}
-# `share` and `again` of `planned`, where a stage's plans are not as careless as usual
-MISSPELT = dict.fromkeys(("decoder-letters", "decoder-lines", "decoder-wide"), (0.9, 0.5))
+FILLED = {"decoder-wide": 0.5, "planner-guided": 0.3}
+# the share of Chinese texts on full posters, where it is not as usual: what the planner gets wrong is English
+HAN = {"planner-guided": 0.45}
+# `share`, `again` and `wider` of `planned`, where a stage's plans are not as careless as usual
+MISSPELT = {"decoder-letters": (0.9, 0.5), "decoder-lines": (0.9, 0.5), "decoder-wide": (0.9, 0.5, 0.35)}
 # the share of captions that tell everything: nothing about their posters has to be guessed, so what each word
 # means for the ids is learned from them first, and from people's captions what may be left out, and how
 TOLD = {"planner": 0.4, "planner-large": 0.4, "planner-letters": 0.6, "planner-lines": 0.5,
@@ -95,7 +98,7 @@ def drawn(stage: str, step: int, batch: int, size: tuple[int, int], share: slice
         full = rng.random() < much
         row = full and rng.random() < ROWS.get(stage, 0.0)
         return draw(SEEDS[stage], index, *size, full=full, objects=MOST_THINGS if row else None, told=told,
-                    filled=FILLED.get(stage, 0.0))
+                    filled=FILLED.get(stage, 0.0), han=HAN.get(stage, MOSTLY_HAN))
 
     return [one(first + i) for i in range(batch)[share]]
 
@@ -145,13 +148,27 @@ def misspell(rng: random.Random, text: str, again: float = 0.3) -> str:
         text = wrong or text
 
 
-def planned(rng: random.Random, poster: Poster, share: float = 0.5, again: float = 0.3) -> Poster:
+def widen(rng: random.Random, text: str, room: int) -> str:
+    """`text` with one to three letters more at its ends, at most `room` of them."""
+    for _ in range(min(room, rng.randint(1, 3))):
+        letter = rng.choice("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+        text = letter + text if rng.random() < 0.5 else text + letter
+    return text
+
+
+def planned(rng: random.Random, poster: Poster, share: float = 0.5, again: float = 0.3, wider: float = 0.0
+            ) -> Poster:
     """The poster as an imperfect planner would plan it: each text misspelt with probability `share`, in as
     many lines as before. A person's own picture stays as it is, since where its texts stand is not known.
-    again: see `misspell`."""
+    again: see `misspell`. wider: the share of English texts that get too much room instead, see `widen`."""
     if not poster.regions:
         return poster
-    wrong = replace(poster, regions=tuple(
-        replace(r, text=misspell(rng, r.text, again)) if rng.random() < share else r for r in poster.regions))
+
+    def careless(region: Region) -> Region:
+        if wider and not is_han(region.text) and rng.random() < wider:
+            return replace(region, text=widen(rng, region.text, poster.width // PITCH - len(region.text)))
+        return replace(region, text=misspell(rng, region.text, again)) if rng.random() < share else region
+
+    wrong = replace(poster, regions=tuple(map(careless, poster.regions)))
     same = has_room(wrong) and len(wrong.lines) == len(poster.lines)
     return wrong if same else poster

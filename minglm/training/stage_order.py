@@ -13,9 +13,7 @@ Shapes: B strings, each a picture of its own · S glyph tokens · D width.
 from __future__ import annotations
 
 import random
-from collections import Counter
 from dataclasses import replace
-from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +25,7 @@ from minglm.training.batches import SEEDS, WHOLE, generator
 from minglm.training.grpo import frozen
 from minglm.training.recipe import Recipe, Stage
 from minglm.training.stage_glyph import LONGEST, drawing, string, strings_to_draw
-from minglm.world.characters import han_characters
+from minglm.world.characters import confusable
 
 APART = 0.5                                  # how far the new ids begin from those of the second byte
 KEEP = 0.2                                   # the weight of the drift of features that should not change
@@ -39,19 +37,6 @@ class Ordering(nn.Module):
     def __init__(self, encoder: GlyphEncoder):
         super().__init__()
         self.glyph, self.before = encoder, frozen(encoder)
-
-
-def unordered_bytes(character: str) -> tuple:
-    """The first byte of a character, and its others in no order."""
-    first, *others = character.encode()
-    return first, *sorted(others)
-
-
-@cache
-def confusable() -> str:
-    """The Chinese characters that share their bytes with another."""
-    count = Counter(map(unordered_bytes, han_characters()))
-    return "".join(c for c in han_characters() if count[unordered_bytes(c)] > 1)
 
 
 def string_of_order(index: int) -> str:

@@ -7,6 +7,7 @@ such as “ and …, take the width of the text they are in.
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from functools import cache
 
 from minglm.files import DATA
@@ -77,3 +78,16 @@ def explain(character: str) -> str:
         return f"{character} (in simplified form {simplified()[character]})"
     # what is not seen, such as a zero-width space, is named by its code: \u200b
     return character if character.isprintable() else repr(character).strip("'")
+
+
+def unordered_bytes(character: str) -> tuple:
+    """The first byte of a character, and its others in no order."""
+    first, *others = character.encode()
+    return first, *sorted(others)
+
+
+@cache
+def confusable() -> str:
+    """The Chinese characters that share their bytes with another."""
+    count = Counter(map(unordered_bytes, han_characters()))
+    return "".join(c for c in han_characters() if count[unordered_bytes(c)] > 1)

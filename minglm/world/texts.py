@@ -12,7 +12,7 @@ import zlib
 from functools import cache
 
 from minglm.files import DATA
-from minglm.world.characters import ACCENTED, ASCII, EITHER, WIDE, han_characters
+from minglm.world.characters import ACCENTED, ASCII, EITHER, WIDE, confusable, han_characters
 from minglm.world.layout import PITCH, wrap
 
 LINE = 192                                   # pixels that a long text fills where nothing says how many
@@ -197,7 +197,7 @@ def mixed_han(rng: random.Random, cells: int) -> str:
     """Chinese characters with a number, digits or letters among them, in a line of `cells` narrow characters.
     What follows an odd number of these stands elsewhere on the grids of tokens and ids than Chinese alone."""
     parts = []
-    for _ in range(rng.choice((1, 1, 2))):
+    for _ in range(rng.choice((0, 1, 1, 2))):
         kind = rng.random()
         if kind < 0.3:
             parts.append(number(rng))
@@ -206,7 +206,7 @@ def mixed_han(rng: random.Random, cells: int) -> str:
         else:
             parts.append("".join(rng.choices(ASCII[33:59] + ASCII[65:91], k=rng.randint(1, 4))))
     count = max(1, (cells - sum(map(len, parts))) // 2 - rng.choice((0, 0, 1, 2)))
-    text = rng.choices(han_characters(), k=count)
+    text = [rng.choice(confusable() if rng.random() < 0.5 else han_characters()) for _ in range(count)]
     for part in parts:
         text.insert(rng.randint(0, len(text)), part)
     return "".join(text)
