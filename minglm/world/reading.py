@@ -16,6 +16,7 @@ from minglm.world.asked import Asked, Request, between, joined
 from minglm.world.characters import is_han
 from minglm.world.chinese import plain
 from minglm.world.counting import adds, how_many, is_measure
+from minglm.world.likened import likened
 from minglm.world.mentions import Mention, mentions
 from minglm.world.posters import MOST_THINGS, Group
 from minglm.world.quotes import unquoted
@@ -65,8 +66,8 @@ WEAK = ("shop", "hospital", "school", "door", "window", "toilet")  # more often 
 def read(prompt: str) -> Request:
     """What a prompt asks for."""
     prompt = plain(prompt)
-    found = mentions(prompt)
-    said = [m for m in fruit(prompt, found) if m.kind != "aside" and not is_measure(prompt, m)]
+    found = likened(prompt, mentions(prompt))
+    said = [m for m in fruit(prompt, found) if m.kind not in ("aside", "noun") and not is_measure(prompt, m)]
     request = Request(language="zh" if is_han(unquoted(prompt)) else "en")
     request.texts = [Asked(m.value) for m in said if m.kind == "text"]
     colours(prompt, said, request)
@@ -166,4 +167,4 @@ def unknown(prompt: str, found: list[Mention]) -> tuple[str, ...]:
     looks = ("colour", "size", "number", "aside")        # may stand before an unknown noun, but be none
     return tuple(told[2] for told in WANTED.finditer(prompt)
                  if not any(m.start < told.end() and m.end > told.start(2 if m.kind in looks else 0)
-                            for m in found))
+                            for m in found if m.kind != "noun"))
