@@ -15,7 +15,9 @@ from dataclasses import replace
 from minglm.world.asked import Asked, Request, between, joined
 from minglm.world.characters import is_han
 from minglm.world.chinese import plain
+from minglm.world.corrected import corrected
 from minglm.world.counting import adds, how_many, is_measure
+from minglm.world.declined import declined
 from minglm.world.likened import likened
 from minglm.world.mentions import Mention, mentions
 from minglm.world.posters import MOST_THINGS, Group
@@ -35,10 +37,6 @@ WORN = re.compile(
     r"\b(wearing|wears?|dressed in) (an? |his |her |the |its )?((?!and\b)[a-z]+ ){0,2}$|"
     "([戴穿披系]|围(?!绕))(?!过|越|列|统)[着了]?([一两][顶条双件副个只])?"
     "([深浅]?[红橙黄绿蓝紫粉棕黑白灰青]色?的?)?[大小厚新]?$", re.IGNORECASE
-)
-NOT = re.compile(
-    r"(\b(no|without|not an?|never an?)( any)? $)|((不要|没有|不用|别|无需)(画|放|加|有|出现)?$)",
-    re.IGNORECASE,
 )
 LIKE = re.compile(r"\blike (an? |the |on |in )[^,.]{0,24}$", re.IGNORECASE)
 EXCEPT = re.compile(r"除了?$")                 # 除了猫, but not 除了猫还有狗
@@ -66,7 +64,7 @@ WEAK = ("shop", "hospital", "school", "door", "window", "toilet")  # more often 
 def read(prompt: str) -> Request:
     """What a prompt asks for."""
     prompt = plain(prompt)
-    found = likened(prompt, mentions(prompt))
+    found = corrected(prompt, declined(prompt, likened(prompt, mentions(prompt))))
     said = [m for m in fruit(prompt, found) if m.kind not in ("aside", "noun") and not is_measure(prompt, m)]
     request = Request(language="zh" if is_han(unquoted(prompt)) else "en")
     request.texts = [Asked(m.value) for m in said if m.kind == "text"]
@@ -118,7 +116,7 @@ def objects(prompt: str, said: list[Mention], request: Request) -> list[Mention]
     shown, counts, sure, unsure = [], {}, set(), []
     for i, m in enumerate(said):
         before, after = prompt[:m.start], prompt[m.end:]
-        if m.kind != "thing" or any(way.search(before) for way in (CHATTER, NOT, LIKE)):
+        if m.kind != "thing" or any(way.search(before) for way in (CHATTER, LIKE)):
             continue
         if CHATTER_ZH.search(before) and not (THERE_ZH.search(before) and BESIDE_ZH.match(after)):
             continue

@@ -34,8 +34,8 @@ ALSO = {
             "蓝灰, 烟灰色, 高级灰",
     "cyan": "aquamarine, cyan blue, 青蓝, 蓝绿, 青绿, 湖青, 青碧",
 }
-# nouns before a colour, 砖红 and brick red, which also lend it: brick-coloured, 砖块的颜色. Of the objects only
-# those that a shade is known by: frog green is none, so that "frog, green" may do without its comma
+# nouns before a colour, 砖红 and brick red, which also lend it: brick-coloured, 砖块的颜色. Of the objects
+# only those that a shade is known by: frog green is none, so that "frog, green" may do without its comma
 NOUNS = {
     "red": "brick, blood, wine, cherry, tomato, ruby, poppy, chili, chilli, rust, cranberry, raspberry, "
            "beetroot, flame, 国旗, 中国, 砖, 砖块, 砖头, 红砖, 酒, 枣, 红枣, 玫瑰, 玫, 樱桃, 番茄, 火, "
