@@ -15,7 +15,7 @@ FULL = dict(zip(",:;!?", "，：；！？"))
 DIGITS = "一二三四五六七八九"
 NUMERAL = r"(?:[一两二三四五六七八九十]+|[俩仨几]|[1-9]\d?)"
 MEASURES = ("个只条张块片颗朵本棵把枚件头匹架辆艘座栋瓶杯碗盘串"
-            "根双对份支盏束粒枝位台副幅轮道株尾顶桶罐袋盒箱篮")
+            "根双对份支盏束粒枝位台副幅轮道株尾顶桶罐袋盒箱篮列滴捧团")
 # before a name that is counted: 两个苹果绿底 has two apples, but 一个苹果绿的底 none
 COUNTS = re.compile(rf"({NUMERAL}(?![个张款种幅份])[{MEASURES}]|[两二三四五六七八九俩仨2-9]个)$")
 OBJECT = ("thing", "sheet", "letters", "size")

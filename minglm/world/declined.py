@@ -21,8 +21,9 @@ NOT = re.compile(
     r"(draw|paint|add|include|put|do|show|have))( in| an?| any| the| more| another)* $|"
     rf"({NO_ZH}|不是)(那|这|任何|什么|啥)?[{MEASURES}]?$", re.IGNORECASE)
 GONE = re.compile(
-    r"(?<!n't )(?<!not )(?<!never )\b(skip|drop|omit|forget( about)?|leave out|lose|remove|delete|"
-    rf"ditch|minus)( the| that| those| these| any)+ $|{TAKE_ZH}(那|这|所有|全部)?[{MEASURES}]?$", re.IGNORECASE)
+    r"(?<!n't )(?<!not )(?<!never )\b(skip|drop|omit|forget( about)?|leave out|lose|remove|delete|ditch|minus)"
+    r"( the| that| those| these| any)+ $|"
+    rf"{TAKE_ZH}(那|这|所有|全部)?[{MEASURES}]?$", re.IGNORECASE)
 # after it: 蜡烛就不要了, 闪电、乌云都别画
 LEFT_OUT = re.compile(
     rf"(的|我|咱|我们|咱们|那[{MEASURES}]|[一半][{MEASURES}])?[都全就也可先统通千万]*"

@@ -140,7 +140,7 @@ def objects(prompt: str, said: list[Mention], request: Request) -> list[Mention]
         elif m.value not in counts or known and m.value not in sure:
             counts[m.value] = count          # mentioned again without a number: beside the cat
             shown.append(m)
-        elif known and adds(prompt, next(x for x in reversed(shown) if x.value == m.value), m, counts):
+        elif adds(prompt, next(x for x in reversed(shown) if x.value == m.value), m, counts, known):
             counts[m.value] += count
             shown.append(m)
         else:
