@@ -25,7 +25,7 @@ BEFORE_COLOUR = re.compile(
     # an unknown word before it in what tells the background's: 背景用天青石蓝
     "(?:背景|底色|底子|颜色)[^，。；：！？…、写画字放有在上下个只条张和]{0,5}$")
 AFTER_COLOUR = re.compile(
-    r"[的和与跟或配加做为打当色底字]|背景|得[像发跟如]|[里中][透带泛]|([\u4e00-\u9fff])\1")
+    r"[的和与跟或配加做为打当色底字吧呀呗嘛呢]|背景|得[像发跟如]|[里中][透带泛]|([\u4e00-\u9fff])\1")
 # what may stand before and after an object of one character: 一只猫, 小猫, 猫在
 BEFORE_THING = re.compile(f"[{MEASURES}{DIGITS}两小大老这那的和与跟及或有是在画加配要着了上里中旁群]$")
 AFTER_THING = re.compile("[的和与跟及或在从是有要上下里中旁边加配年飞跑游站坐走睡吃喝趴躺蹲跳爬抱玩看笑]")

@@ -21,7 +21,7 @@ NOT = re.compile(
     r"(draw|paint|add|include|put|do|show|have))( in| an?| any| the| more| another)* $|"
     rf"({NO_ZH}|不是)(那|这|任何|什么|啥)?[{MEASURES}]?$", re.IGNORECASE)
 GONE = re.compile(
-    r"(?<!n't )(?<!not )(?<!never )\b(skip|drop|omit|forget( about)?|leave out|lose|remove|delete|ditch|minus)"
+    r"(?<!n't )(?<!not )(?<!never )\b(skip|drop|omit|forget( about)?|leave out|lose|remove|delete|minus)"
     r"( the| that| those| these| any)+ $|"
     rf"{TAKE_ZH}(那|这|所有|全部)?[{MEASURES}]?$", re.IGNORECASE)
 # after it: 蜡烛就不要了, 闪电、乌云都别画

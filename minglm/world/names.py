@@ -53,6 +53,8 @@ SHEETS = ("poster, background, backdrop, sign, card, flyer, flier, banner, pictu
           "illustration, invitation, leaflet, page, paper, sheet, canvas, board, bg, placard, brochure, "
           "ad, advert, print, drawing, pic, photo, invite, tag, plate, badge, logo, bookmark, screen, "
           "menu, ground, square, colour scheme, color scheme, whole thing, backround, meme, thumbnail, "
+          "back, behind, wall, everything else, the rest, surroundings, surface, 背后, 背面, 墙, 墙面, 墙壁, "
+          "后墙, 其余, 其余地方, 其他地方, 其它地方, 四周, 周围, "
           "海报, 色调, 主色调, 主色, 调的, 色系, 底图, 背景, 背景色, 底色, 底, 底子, 卡片, 贺卡, 牌子, "
           "图片, 图, 画, 横幅, 封面, 传单, 贴纸, 标牌, 招牌, 壁纸, 明信片, 告示, 告示牌, 纸, 画面, "
           "请柬, 请帖, 邀请函, 广告, 宣传单, 宣传画, 宣传页, 板报, 黑板报, 头像, 插画, 插图, 标签, "
@@ -75,7 +77,10 @@ ASIDES = ("花纹, 花哨, 太花, 花边, 敲门, 部门, 出门, 上门, 进�
           "on the fridge, on my phone, phone wallpaper, for the kitchen door, for the window, "
           "for the door, star of, in the style of, cartoon style, watercolor, watch out, keep, "
           "rock 'n' roll, rock ’n’ roll, rock 'n roll, rock n roll, rock and roll, rock & roll, rock band, "
-          "rock concert, rock music, rock star")
+          "rock concert, rock music, rock star, welcome back, come back, coming back, go back, going back, "
+          "get back, look back, give back, back to, back in, back at, back home, back from, back door, "
+          "back soon, be back, i'm back, we're back, are back, is back, its back, his back, her back, their back, "
+          "back and forth, wall clock, great wall, wall street")
 
 
 def spellings(colour: str) -> set[str]:
