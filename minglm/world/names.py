@@ -63,7 +63,8 @@ SHEETS = ("poster, background, backdrop, sign, card, flyer, flier, banner, pictu
           "画布, 版面, 路牌, 奖状, 牌")
 LETTERS = ("words, word, text, letters, letter, lettering, font, title, headline, writing, caption, "
            "slogan, heading, characters, type, typography, ink, script, message, inscription, 字, 文字, "
-           "大字, 字体, 标题, 标语, 文案, 字样, 大标题, 小字, 汉字, 口号, 美术字, 粗体字, 粗体, 艺术字")
+           "大字, 字体, 标题, 标语, 文案, 字样, 大标题, 小字, 汉字, 口号, 美术字, 粗体字, 粗体, 艺术字, "
+           "粉笔字, 毛笔字, 钢笔字, 铅笔字")
 # words that contain or look like a name and mean none
 ASIDES = ("花纹, 花哨, 太花, 花边, 敲门, 部门, 出门, 上门, 进门, 专门, 热门, light, dark, bright, pale, "
           "deep, plain, 浅, 深, 淡, 亮, 暗, for my shop, for our shop, for the shop, ice cream shop, "
@@ -73,14 +74,15 @@ ASIDES = ("花纹, 花哨, 太花, 花边, 敲门, 部门, 出门, 上门, 进�
           "墙上, 画一, 画个, 画张, 画上, 画着, 画一张, 画一幅, 手机壁纸, 电脑桌面, 朋友圈, 小红书, "
           "黄山, 黄河, 青海, 青岛, 红海, 黑海, 黑龙江, 白云山, 长白山, 红楼梦, 白酒, 马卡龙, "
           "五颜六色, 五彩, 七彩, "
-          "车上, 门外, 烟灰缸, 图书馆, 书法, 花样, 花里胡哨, on the door, on my door, on the window, "
+          "车上, 门外, 门头, 烟灰缸, 下雨天, 雨天, 下雪天, 雪天, at dawn, at sunrise, at sunset, "
+          "before dawn,  图书馆, 书法, 花样, 花里胡哨, on the door, on my door, on the window, "
           "on the fridge, on my phone, phone wallpaper, for the kitchen door, for the window, "
           "for the door, star of, in the style of, cartoon style, watercolor, watch out, keep, "
           "rock 'n' roll, rock ’n’ roll, rock 'n roll, rock n roll, rock and roll, rock & roll, rock band, "
           "rock concert, rock music, rock star, welcome back, come back, coming back, go back, going back, "
           "get back, look back, give back, back to, back in, back at, back home, back from, back door, "
-          "back soon, be back, i'm back, we're back, are back, is back, its back, his back, her back, their back, "
-          "back and forth, wall clock, great wall, wall street")
+          "back soon, be back, i'm back, we're back, are back, is back, its back, his back, her back, "
+          "their back, back and forth, wall clock, great wall, wall street")
 
 
 def spellings(colour: str) -> set[str]:

@@ -23,6 +23,7 @@ from minglm.world.mentions import Mention, mentions
 from minglm.world.posters import MOST_THINGS, Group
 from minglm.world.quotes import unquoted
 from minglm.world.setting import GROUND, format_, scene
+from minglm.world.together import together
 from minglm.world.whose_colour import colours, shade
 from minglm.world.whose_place import places
 
@@ -38,7 +39,13 @@ WORN = re.compile(
     "([戴穿披系]|围(?!绕))(?!过|越|列|统)[着了]?([一两][顶条双件副个只])?"
     "([深浅]?[红橙黄绿蓝紫粉棕黑白灰青]色?的?)?[大小厚新]?$", re.IGNORECASE
 )
-LIKE = re.compile(r"\blike (an? |the |on |in )[^,.]{0,24}$", re.IGNORECASE)
+LIKE = re.compile(r"(?<!, )\blike (an? |the |on |in )[^,.]{0,24}$", re.IGNORECASE)     # but: cute, like a bee
+GREETED = re.compile(r"(^|[.!?\n])\s*(hi|hello|hey|dear|good morning),? $", re.IGNORECASE)
+NAME = re.compile(r"\s*[,.!]")                # hello robot!
+# what is followed by a quotation or digits only says what they are: phone "555-0199", 电话：“110”
+LABELS = ("phone", "smartphone", "envelope")
+LABEL = re.compile(r"( ?numbers?|号码?)?( is|是|为)?[ ：:]*[\d+“\"「『]", re.IGNORECASE)
+SOLD = re.compile(r"\b(sell|sells|selling) ([a-z]+ )?$", re.IGNORECASE)
 EXCEPT = re.compile(r"除了?$")                 # 除了猫, but not 除了猫还有狗
 BESIDES = re.compile(r"[^。；]*?(还|也要|另)")
 FORM = re.compile(r"(一样|似的|样子|形状|造型|的颜色(?![是要为])|色调)")
@@ -47,8 +54,8 @@ VESSEL = re.compile(r" of (an? |the |some |hot |fresh )?$", re.IGNORECASE)
 TRADE = re.compile(
     r" ?(shops?|stores?|bars?|clubs?|class(es)?|part(y|ies)|fairs?|contests?|competitions?|lessons?|"
     r"festivals?|"
-    r"seasons?|sales?|shows?|museums?|stands?|stalls?|lovers?|week|day)\b|"
-    r"(店|馆|厅|铺|酒吧|大赛|比赛|节|班|课|社|协会|俱乐部|主题|行|培训|专卖)",
+    r"seasons?|sales?|shows?|museums?|stands?|stalls?|lovers?|week|day|covers?)\b|"
+    r"(店|馆|厅|铺|摊|酒吧|大赛|比赛|节|班|课|社|协会|俱乐部|主题|行|培训|专卖|封面|封皮|的?感觉|的?氛围|的?气氛)",
     re.IGNORECASE,
 )
 # what may be an object: its nouns end a clause or stand before the next word of another
@@ -68,7 +75,7 @@ def read(prompt: str) -> Request:
     said = [m for m in fruit(prompt, found) if m.kind not in ("aside", "noun") and not is_measure(prompt, m)]
     request = Request(language="zh" if is_han(unquoted(prompt)) else "en")
     request.texts = [Asked(m.value) for m in said if m.kind == "text"]
-    colours(prompt, said, request)
+    colours(prompt, together(prompt, said, request), request)
     request.shade = shade(prompt, found)
     request.scene = scene(unquoted(prompt))
     request.shape, request.canvas, request.refused = format_(unquoted(prompt))
@@ -106,8 +113,9 @@ def fruit(prompt: str, found: list[Mention]) -> list[Mention]:
                 and " on " not in gap
                 and " and " not in gap
             )
-            if re.search(r"\b(an|one|the|1|single|and) $", prompt[:m.start].lower()) and not named:
-                out[i] = m if noun else replace(m, kind="thing", value="orange")
+            if re.match(r"\W{1,3}(the |a |as a )?fruit\b", prompt[m.end:].lower()) or re.search(
+                    r"\b(an|one|the|1|single|and) $", prompt[:m.start].lower()) and not named and not noun:
+                out[i] = replace(m, kind="thing", value="orange")
     return out
 
 
@@ -117,6 +125,8 @@ def objects(prompt: str, said: list[Mention], request: Request) -> list[Mention]
     for i, m in enumerate(said):
         before, after = prompt[:m.start], prompt[m.end:]
         if m.kind != "thing" or any(way.search(before) for way in (CHATTER, LIKE)):
+            continue
+        if GREETED.search(before) and NAME.match(after):
             continue
         if CHATTER_ZH.search(before) and not (THERE_ZH.search(before) and BESIDE_ZH.match(after)):
             continue
@@ -135,7 +145,10 @@ def objects(prompt: str, said: list[Mention], request: Request) -> list[Mention]
             continue                         # 0 cats
         article = re.search(r"\b(an?|the|my)\s+(\w+\s+)?$", before, re.IGNORECASE)
         worn = WORN.search(before) is not None
-        if TRADE.match(after) and not known or m.value in WEAK and not (known or article) or worn:
+        if m.value in LABELS and not (known or article) and LABEL.match(after):
+            continue
+        weak = m.value in WEAK or SOLD.search(before)
+        if TRADE.match(after) and not known or weak and not (known or article) or worn:
             unsure.append((m, count, worn))  # a coffee shop, a hat worn; for want of anything else, coffee
         elif m.value not in counts or known and m.value not in sure:
             counts[m.value] = count          # mentioned again without a number: beside the cat

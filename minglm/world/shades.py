@@ -10,28 +10,30 @@ from functools import cache
 # names of one shade; a Chinese one also with 色
 ALSO = {
     "red": "reddish, ruby, blood red, fire-engine red, fire engine red, strawberry red, vermilion, cerise, "
-           "carmine, oxblood, garnet, claret, 大红, 红红火火, 红艳艳, 喜庆红, 通红, 绛红, 嫣红, 殷红, "
-           "绯红, 赤红",
+           "carmine, oxblood, garnet, claret, 大红, 红红火火, 红艳艳, 红彤彤, 红通通, 喜庆红, 通红, 绛红, "
+           "嫣红, 殷红, 绯红, 赤红",
     "orange": "tangerine, apricot, terracotta, 杏色, 橘, 橘红, 橙红, 橙黄, 橘黄, 红橙",
     "yellow": "canary yellow, sunny yellow, lemon-yellow, sunflower yellow, banana yellow, saffron, ochre, "
-              "ocher, 米黄, 枯黄, 焦黄, 蜡黄, 金灿灿, 金闪闪, 金光闪闪, 金晃晃, 烫金, 香槟色, 香槟金",
+              "ocher, 米黄, 枯黄, 焦黄, 蜡黄, 金灿灿, 金闪闪, 金光闪闪, 金晃晃, 黄灿灿, 黄澄澄, 烫金, "
+              "香槟色, 香槟金",
     "green": "greenish, olive, sage, jade, viridian, chartreuse, sea green, seafoam, bottle green, 大绿, "
-             "青草色, 翠绿, 碧绿, 豆沙绿, 护眼绿, 黄绿, 水绿, 灰绿",
+             "青草色, 翠绿, 绿油油, 绿莹莹, 碧绿, 豆沙绿, 护眼绿, 黄绿, 水绿, 灰绿",
     "blue": "bluish, ice blue, egg blue, robin's egg blue, robin egg blue, cobalt, azure, teal blue, "
             "cerulean, ultramarine, sapphire, periwinkle, prussian blue, powder blue, electric blue, "
-            "steel blue, slate blue, 藏青, 藏蓝, 靛青, 克莱因蓝, 蒂芙尼蓝, 普鲁士蓝, 蔚蓝, 湛蓝, 靛蓝, "
-            "碧蓝, 灰蓝, 群青",
-    "purple": "purplish, lilac, mauve, amethyst, violet purple, 大紫, 雪青, 青紫, 绛紫, 黛紫, 蓝紫, 灰紫, "
-              "紫红, 香芋色",
-    "pink": "pinkish, rosy, bubblegum, magenta, fuchsia, blush, peach pink, 粉嫩, 粉嫩嫩, 粉粉嫩嫩, 洋红, "
-            "玫粉, 桃粉, 桃红, 水红, 裸粉, 肉粉, 藕荷色",
+            "steel blue, slate blue, 藏青, 藏蓝, 靛青, 克莱因蓝, 蒂芙尼蓝, 普鲁士蓝, 蔚蓝, 蓝莹莹, 蓝盈盈, "
+            "蓝汪汪, 湛蓝, 靛蓝, 碧蓝, 灰蓝, 群青",
+    "purple": "purplish, lilac, mauve, amethyst, violet purple, 大紫, 雪青, 紫莹莹, 青紫, 绛紫, 黛紫, "
+              "蓝紫, 灰紫, 紫红, 香芋色",
+    "pink": "pinkish, rosy, bubblegum, magenta, fuchsia, blush, peach pink, 粉嫩, 粉嫩嫩, 粉嘟嘟, 粉扑扑, "
+            "粉粉嫩嫩, 洋红, 玫粉, 桃粉, 桃红, 水红, 裸粉, 肉粉, 藕荷色",
     "brown": "brownish, tan, khaki, umber, sienna, sepia, taupe, 驼色, 卡其, 焦糖色, 褐, 咖, 赭石色, "
              "古铜色, 黄褐, 红棕, 黄棕, 红褐, 茶褐",
-    "black": "blackish, ebony, 黑乎乎, 漆黑, 乌黑, 黝黑, 黑咕隆咚, 乌漆嘛黑, 乌漆麻黑, 乌漆墨黑",
-    "white": "cream, beige, eggshell, snow-white, alabaster, ecru, 米色, 奶油色, 白花花, 月白, 本白, 煞白, "
-             "亮白, 灰白, 银白",
-    "gray": "greyish, grayish, slate, charcoal, gunmetal, pewter, graphite, 灰蒙蒙, 灰不溜秋, 银, 青灰, "
-            "蓝灰, 烟灰色, 高级灰",
+    "black": "blackish, ebony, 黑乎乎, 黑漆漆, 黑黝黝, 黑压压, 漆黑, 乌黑, 黝黑, 黑咕隆咚, 乌漆嘛黑, "
+             "乌漆麻黑, 乌漆墨黑",
+    "white": "cream, beige, eggshell, snow-white, alabaster, ecru, 米色, 奶油色, 白花花, 白茫茫, 白皑皑, "
+             "白晃晃, 月白, 本白, 煞白, 亮白, 灰白, 银白",
+    "gray": "greyish, grayish, slate, charcoal, gunmetal, pewter, graphite, 灰蒙蒙, 灰扑扑, 银闪闪, "
+            "灰不溜秋, 银, 青灰, 蓝灰, 烟灰色, 高级灰",
     "cyan": "aquamarine, cyan blue, 青蓝, 蓝绿, 青绿, 湖青, 青碧",
 }
 # nouns before a colour, 砖红 and brick red, which also lend it: brick-coloured, 砖块的颜色. Of the objects
