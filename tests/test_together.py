@@ -17,7 +17,7 @@ def things(prompt):
 @pytest.mark.parametrize("prompt, background, wanted", [
     ('"A" and "B", both in white, green card', "green", ["white", "white"]), ('"A" and "B" all in yellow', None, ["yellow", "yellow"]),
     ('"A", "B", "C" each in red on white', "white", ["red", "red", "red"]), ("“甲”“乙”都用白色，黑底", "black", ["white", "white"]),
-    ("“甲”“乙”，字都要黄的，蓝底", "blue", ["yellow", "yellow"]), ('"A", all white card', "white", [None]), ("猫和狗都是黑的，“甲”", None, [None]),
+    ("“甲”“乙”，字都要黄的，蓝底", "blue", ["yellow", "yellow"]), ('"A", all white card', "white", [None]), ("猫和狗都是黑的，“甲”", None, [None]), ('"A" in white, "B" in white. All red.', "red", ["white", "white"]),
 ])
 def test_a_colour_of_all_texts_is_each_ones(prompt, background, wanted):
     assert colours(prompt) == (background, wanted)
@@ -53,10 +53,11 @@ def test_what_is_behind_has_many_names(prompt, background, wanted):
 
 @pytest.mark.parametrize("prompt, wanted", [
     ("hello robot, please draw a cake on blue", ["cake"]), ("hi, dog poster please", ["dog"]), ("we sell pizza, sign with a bike", ["bicycle"]),
-    ("we sell pizza, a red sign", ["pizza"]), ('phone "555-0199", a pizza', ["pizza"]), ('a phone "Call me"', ["phone"]),
+    ("Hello, tiger.", ["tiger"]), ("we sell pizza, a red sign", ["pizza"]), ('phone "555-0199", a pizza', ["pizza"]), ('a phone "Call me"', ["phone"]),
     ("电话“110”，一辆警车", ["police car"]), ("画一部电话“110”", ["phone"]), ("a lion at sunset", ["lion"]), ("a sunset", ["sunrise"]),
     ("orange, the fruit, on white", ["orange"]), ("an orange fox on white", ["fox"]), ("notebook cover, a star", ["star"]),
-    ("something cute, like a bee", ["bee"]), ("blue, like the sea, a boat", ["boat"]), ("课本封面，一支铅笔", ["pencil"]), ("雨天，一把伞", ["umbrella"]),
+    ("something cute, like a bee", ["bee"]), ("blue, like the sea, a boat", ["boat"]), ("I would like a violin", ["violin"]),
+    ("a shape like a star, a cat", ["cat"]), ("Hello computer. Draw a drum.", ["drum"]), ("课本封面，一支铅笔", ["pencil"]), ("雨天，一把伞", ["umbrella"]),
     ("毛笔字“福”，红底", []), ("毛笔一支，“书法”", ["paintbrush"]), ("门头，“小吃”", []),
 ])
 def test_a_name_within_other_words_may_mean_no_object(prompt, wanted):

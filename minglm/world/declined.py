@@ -32,7 +32,8 @@ LEFT_OUT = re.compile(
 ALL = re.compile("[我咱们]*[都全统通也]")
 NOT_COLOUR = re.compile(
     r"\b(not|no|anything but|except|isn't|avoid|never|instead of|rather than) (an? |too |the )?$|"
-    r"(不要|不用|不想要|不是|(?<![特区个分性送告离])别(给我)?[用弄要]?)$|[得里中](发|透|带|泛)着?$", re.IGNORECASE)
+    r"(不要|不用|不想要|不是|(?<![特区个分性送告离])别(给我)?[用弄要]?)$|"
+    r"[得里中](发|透|带|泛)着?$", re.IGNORECASE)
 BAD_COLOUR = re.compile(
     rf"色?的?(那个|那种|底色?|背景)?[就也都太有点]*({NO_ZH}|不好看|不行|不合适|不吉利|难看|算了|免了|"
     rf"太[暗亮艳丑俗土深浅]){END}|"

@@ -39,7 +39,9 @@ WORN = re.compile(
     "([戴穿披系]|围(?!绕))(?!过|越|列|统)[着了]?([一两][顶条双件副个只])?"
     "([深浅]?[红橙黄绿蓝紫粉棕黑白灰青]色?的?)?[大小厚新]?$", re.IGNORECASE
 )
-LIKE = re.compile(r"(?<!, )\blike (an? |the |on |in )[^,.]{0,24}$", re.IGNORECASE)     # but: cute, like a bee
+# not: I would like a bee; something cute, like a bee
+LIKE = re.compile(
+    r"(?<!, )(?<!would )(?<!['’]d )(?<!\bi )(?<!\bwe )\blike (an? |the |on |in )[^,.]{0,24}$", re.IGNORECASE)
 GREETED = re.compile(r"(^|[.!?\n])\s*(hi|hello|hey|dear|good morning),? $", re.IGNORECASE)
 NAME = re.compile(r"\s*[,.!]")                # hello robot!
 # what is followed by a quotation or digits only says what they are: phone "555-0199", 电话：“110”
@@ -126,8 +128,6 @@ def objects(prompt: str, said: list[Mention], request: Request) -> list[Mention]
         before, after = prompt[:m.start], prompt[m.end:]
         if m.kind != "thing" or any(way.search(before) for way in (CHATTER, LIKE)):
             continue
-        if GREETED.search(before) and NAME.match(after):
-            continue
         if CHATTER_ZH.search(before) and not (THERE_ZH.search(before) and BESIDE_ZH.match(after)):
             continue
         following = said[i + 1] if i + 1 < len(said) else None
@@ -147,8 +147,9 @@ def objects(prompt: str, said: list[Mention], request: Request) -> list[Mention]
         worn = WORN.search(before) is not None
         if m.value in LABELS and not (known or article) and LABEL.match(after):
             continue
-        weak = m.value in WEAK or SOLD.search(before)
-        if TRADE.match(after) and not known or weak and not (known or article) or worn:
+        weak = m.value in WEAK and not article or GREETED.search(before) and NAME.match(after)
+        weak = weak or SOLD.search(before) or TRADE.match(after)
+        if weak and not known or worn:
             unsure.append((m, count, worn))  # a coffee shop, a hat worn; for want of anything else, coffee
         elif m.value not in counts or known and m.value not in sure:
             counts[m.value] = count          # mentioned again without a number: beside the cat

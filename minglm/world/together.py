@@ -49,7 +49,8 @@ def whose(prompt: str, said: list[Mention], i: int, texts: list[Mention]) -> lis
     last, following = beside(said, i)
     so_far = [j for j, text in enumerate(texts) if text.end <= m.start]
     of_sheet = following and following.kind == "sheet" and between(prompt, m, following) in ("", " ", "的")
-    if ALL.search(before) and last and last.kind in ("text", "letters") and not of_sheet:
+    if (ALL.search(before) and last and last.kind in ("text", "letters") and len(texts) > 1 and not of_sheet
+            and not CLAUSE.search(between(prompt, last, m))):
         return so_far or list(range(len(texts)))
     if len(so_far) > 1 and FIRST.search(before):
         return so_far[-2:-1]
