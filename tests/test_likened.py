@@ -22,7 +22,7 @@ def test_every_shade_is_one_of_the_twelve_colours():
     ("moss-green card with a frog", "green", {"frog": 1}), ("an orange cat on coal black", "black", {"cat": 1}),
     ("bg: lilac, a cat", "purple", {"cat": 1}), ("tomato red, a pizza", "red", {"pizza": 1}),
     ("a horse on a barn-red page", "red", {"horse": 1}), ("frog, green background", "green", {"frog": 1}),
-    ("frog green background", "green", {"frog": 1}), ("a rose on black", "black", {"rose": 1}),
+    ("rose gold card", "pink", {}), ("frog green background", "green", {"frog": 1}), ("a rose on black", "black", {"rose": 1}),
     ("背景用莫兰迪蓝，一把锁", "blue", {"lock": 1}), ("背景是冰川蓝的，一只企鹅", "blue", {"penguin": 1}),
     ("底要雾霾蓝，一只猫", "blue", {"cat": 1}), ("蓝宝石蓝的底，一枚戒指", "blue", {"ring": 1}),
     ("玫瑰红的底，一个蛋糕", "red", {"cake": 1}), ("来点绿，一只羊", "green", {"sheep": 1}),

@@ -67,8 +67,11 @@ def test_a_text_may_be_declined(prompt, wanted):
     ("a lion and a bear, no, a tiger", None, {"lion": 1, "tiger": 1}), ("a cat on red, no, on blue, with a dog", "blue", {"cat": 1, "dog": 1}),
     ("an owl. oops, I meant an eagle. brown", "brown", {"eagle": 1}), ("purple background... hmm, no, green instead", "green", {}),
     ("a dog. never mind. a rabbit on pink", "pink", {"rabbit": 1}), ("a balloon, no wait, add a cake too", None, {"balloon": 1, "cake": 1}),
+    ("a bear in a tent, no wait, on a bed", None, {"bear": 1, "tent": 1, "bed": 1}), ("a red card, a key. Change it to blue", "blue", {"key": 1}),
+    ("purple. nope, green. a bell", "green", {"bell": 1}), ("blue paper (or rather white), a duck", "white", {"duck": 1}),
     ("一头牛，不，一匹马，黄底", "yellow", {"horse": 1}), ("还是粉色好，一只兔子", "pink", {"rabbit": 1}),
     ("蓝底……就绿底吧，一只青蛙", "green", {"frog": 1}), ("把背景从白色改成灰色，一把锁", "gray", {"lock": 1}),
+    ("一只狗和一只猫，算了，一只熊", None, {"bear": 1}), ("一只狗和一只猫，不，一只熊", None, {"dog": 1, "bear": 1}),
     ("三个苹果太多了，两个苹果", None, {"apple": 2}), ("一只熊，再加一只狗", None, {"bear": 1, "dog": 1}),
     ("苹果、梨等等，红底", "red", {"apple": 1, "pear": 1}), ("背景用红色还是蓝色都行，一只猫", "red", {"cat": 1}),
 ])

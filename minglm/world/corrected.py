@@ -22,15 +22,17 @@ MARK = re.compile(
     rf"{ALL.pattern}|{NEW}(no,? wait|wait,? no|wait(?=[,.!…—–-])|hmm+,? no|no(?=\s?[,:!.…—–-])|nah|nope|"
     r"or rather|sorry,|oops|actually|on second thoughts?|come to think of it|"
     r"(?=[^,.;!?\n]*\binstead\b(?! of)))|"
-    r"\b(i mean|i meant|change(d my)? mind)\b|"
+    r"\b(i mean|i meant|changed? my mind|(change|switch|turn) (it|that|this) (in)?to)\b|"
     rf"{NEW_ZH}(不对|不不+|不行|说?错了|等等|等一下|应该是|不如|我是说|更正|干脆|不(?=[，！…])|"
     r"还是(?=[^，。；！？]*[吧好])|就(?=[^，。；！？]{1,6}吧))|改成|改为|改用|换成|换为|改主意了?|太[多少]了?",
     re.IGNORECASE)
+# objects named anew are more, or where the others are: no wait, add a bee; no wait, on a beach
 MORE = re.compile(
-    r"[\s,，]*[^,.;!?，。；！？]*?(\b(add|also|too|as well|plus|another|with)\b|再|加|还有|还要|也)",
-    re.IGNORECASE)
+    r"[\s,，]*((on|in|at|against|behind|over)\b|"
+    r"[^,.;!?，。；！？]*?(\b(add|also|too|as well|plus|another|with)\b|再|加|还有|还要|也))", re.IGNORECASE)
 CLAUSE = re.compile(r"[.;!?，。；！？…\n]|,\s")
 SENTENCE = re.compile(r"[.;!?。；！？\n]")
+FAR = 40                                     # characters, after which it is something else that is told
 CONTENT = ("colour", "thing", "text")
 
 
@@ -40,9 +42,9 @@ def corrected(prompt: str, found: list[Mention]) -> list[Mention]:
     for mark in MARK.finditer(words):
         old = [i for i, m in enumerate(out) if m.end <= mark.start()]
         first = next((m for m in out if m.kind in CONTENT and m.start >= mark.end()), None)
-        if not old or first is None:
+        if not old or first is None or first.start - mark.end() > FAR:
             continue
-        everything = ALL.fullmatch(mark[0]) is not None
+        everything = ALL.fullmatch(words, mark.start(), mark.end()) is not None
         stop = (SENTENCE if everything else CLAUSE).search(words, first.end)
         new = [i for i, m in enumerate(out)
                if mark.end() <= m.start < (stop.start() if stop else len(words)) and m.kind in CONTENT]
@@ -55,7 +57,7 @@ def replaced(prompt: str, found: list[Mention], old: list[int], new: list[int], 
              ) -> set[int]:
     """The old mentions in whose place the new ones stand: colours of the same, objects, a text.
 
-    everything: all of the sentence before, not only as many as are named anew. more: objects are added.
+    everything: all of the sentence before, not only as many as are named anew. more: the objects stay.
     """
     gone = set()
     for whose in {owner(prompt, found, i) for i in new if found[i].kind == "colour"}:

@@ -24,8 +24,8 @@ ALSO = {
             "蓝汪汪, 湛蓝, 靛蓝, 碧蓝, 灰蓝, 群青",
     "purple": "purplish, lilac, mauve, amethyst, violet purple, 大紫, 雪青, 紫莹莹, 青紫, 绛紫, 黛紫, "
               "蓝紫, 灰紫, 紫红, 香芋色",
-    "pink": "pinkish, rosy, bubblegum, magenta, fuchsia, blush, peach pink, 粉嫩, 粉嫩嫩, 粉嘟嘟, 粉扑扑, "
-            "粉粉嫩嫩, 洋红, 玫粉, 桃粉, 桃红, 水红, 裸粉, 肉粉, 藕荷色",
+    "pink": "pinkish, rosy, rose gold, 玫瑰金, bubblegum, magenta, fuchsia, blush, peach pink, 粉嫩, "
+            "粉嫩嫩, 粉嘟嘟, 粉扑扑, 粉粉嫩嫩, 洋红, 玫粉, 桃粉, 桃红, 水红, 裸粉, 肉粉, 藕荷色",
     "brown": "brownish, tan, khaki, umber, sienna, sepia, taupe, 驼色, 卡其, 焦糖色, 褐, 咖, 赭石色, "
              "古铜色, 黄褐, 红棕, 黄棕, 红褐, 茶褐",
     "black": "blackish, ebony, 黑乎乎, 黑漆漆, 黑黝黝, 黑压压, 漆黑, 乌黑, 黝黑, 黑咕隆咚, 乌漆嘛黑, "
