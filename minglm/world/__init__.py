@@ -1,9 +1,9 @@
 """The training data: posters, the captions that ask for them, edits, and what is held out for evaluation.
 
 Reading order: characters, colours, objects, layout, posters, texts, quotes, explicit, phrases_en,
-captions_en, captions_zh, draw, masks, lettering; then how prompts are understood: chinese, names, mentions,
-untold, setting, asked, whose_colour, whose_place, counting, reading, enhancer; prompts; and a person's own
-pictures: folder.
+captions_en, captions_zh, draw, masks, lettering; then how prompts are understood: chinese, shades, names,
+mentions, likened, declined, corrected, untold, setting, asked, whose_colour, together, whose_place,
+counted_apart, counting, reading, enhancer; prompts; and a person's own pictures: folder.
 
 Of pictures that are edited: looks, styles, scenes, translations, changes, combine; what people say to have
 it done: wording, edit_phrases_en, naming_en, instructions_en, edit_phrases_zh, naming_zh, instructions_zh,

@@ -15,11 +15,17 @@ FULL = dict(zip(",:;!?", "，：；！？"))
 DIGITS = "一二三四五六七八九"
 NUMERAL = r"(?:[一两二三四五六七八九十]+|[俩仨几]|[1-9]\d?)"
 MEASURES = ("个只条张块片颗朵本棵把枚件头匹架辆艘座栋瓶杯碗盘串"
-            "根双对份支盏束粒枝位台副幅轮道株尾顶桶罐袋盒箱篮")
+            "根双对份支盏束粒枝位台副幅轮道株尾顶桶罐袋盒箱篮列滴捧团")
+# before a name that is counted: 两个苹果绿底 has two apples, but 一个苹果绿的底 none
+COUNTS = re.compile(rf"({NUMERAL}(?![个张款种幅份])[{MEASURES}]|[两二三四五六七八九俩仨2-9]个)$")
 OBJECT = ("thing", "sheet", "letters", "size")
 # what may stand before and after a colour of one character: 用红, 很红, 红的, 红配绿, 红彤彤
-BEFORE_COLOUR = re.compile("[用是为要成选换配涂刷染做变和与跟或加很最太偏大正鲜通亮纯全又上下左右的有就]$")
-AFTER_COLOUR = re.compile(r"[的和与跟或配加做为打当色底字]|背景|([\u4e00-\u9fff])\1")
+BEFORE_COLOUR = re.compile(
+    "[用是为要成选换配涂刷染做变和与跟或加很最太偏大正鲜通亮纯全又上下左右的有就种么样般得发色还更]$|[给来用要][个点]$|"
+    # an unknown word before it in what tells the background's: 背景用天青石蓝
+    "(?:背景|底色|底子|颜色)[^，。；：！？…、写画字放有在上下个只条张和]{0,5}$")
+AFTER_COLOUR = re.compile(
+    r"[的和与跟或配加做为打当色底字吧呀呗嘛呢]|背景|得[像发跟如]|[里中][透带泛]|([\u4e00-\u9fff])\1")
 # what may stand before and after an object of one character: 一只猫, 小猫, 猫在
 BEFORE_THING = re.compile(f"[{MEASURES}{DIGITS}两小大老这那的和与跟及或有是在画加配要着了上里中旁群]$")
 AFTER_THING = re.compile("[的和与跟及或在从是有要上下里中旁边加配年飞跑游站坐走睡吃喝趴躺蹲跳爬抱玩看笑]")

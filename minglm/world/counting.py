@@ -7,16 +7,16 @@ import re
 from minglm.world.asked import between, joined
 from minglm.world.characters import is_han
 from minglm.world.chinese import DIGITS, MEASURES, NUMERAL
+from minglm.world.counted_apart import SHEETS, paired, repeated, told_later, value
 from minglm.world.mentions import Mention
-from minglm.world.names import vocabulary
 from minglm.world.objects import things
 
-AFTER = re.compile(r" ?[x×*] ?([1-9]\d*)\b")  # kiwi x3
+TIMES = re.compile(r"(?<![\w.])([1-9]\d?) ?[x×*] ?$")  # 3x kiwi
+AFTER = re.compile(r" ?[x×*] ?([1-9]\d*)\b|\s?[(（]([1-9]\d?)[)）]")  # kiwi x3, kiwi (3)
 COUNTED = re.compile(rf"\s?(?:来|要|放|画)?({NUMERAL})([{MEASURES}])(?![的大小])")      # 灯笼两个
 OWN = re.compile(rf"{NUMERAL}[{MEASURES}][^，。、；,\s]{{0,6}}$")                         # 两个灯笼
 # 苹果和梨各一个
 EACH = re.compile(rf"[^，。；{DIGITS}两]{{0,24}}?各(?:有|来|要|放|画)?({NUMERAL})[{MEASURES}]")
-SHEETS = tuple("张幅份面")
 AGAIN = re.compile("(这|那|其中)[^，。；]*$")  # the same once more, no other
 OTHER = re.compile("(另|还|再)[^，。；]*$")
 TIGHT = re.compile(
@@ -28,13 +28,15 @@ VAGUE = re.compile(r"(some|several|a few|many|lots of)\W*$", re.IGNORECASE)
 def how_many(prompt: str, said: list[Mention], i: int) -> tuple[int, bool]:
     """(the number of the object that mention number `i` names, whether it is told)."""
     m = said[i]
-    if told := AFTER.match(prompt[m.end:]):
-        return int(told[1]), True
-    told, following = COUNTED.match(prompt[m.end:]), said[i + 2] if i + 2 < len(said) else None
-    if told and following and following.kind == "thing" and OWN.search(prompt[:m.start]):
+    if told := AFTER.match(prompt, m.end) or TIMES.search(prompt[:m.start]):
+        return int(told[told.lastindex]), True
+    if count := told_later(prompt, said, i):
+        return count, True
+    told, after = COUNTED.match(prompt, m.end), said[i + 1:i + 3]
+    if told and OWN.search(prompt[:m.start]) and any(x.kind == "thing" for x in after):
         told = None                          # 两个灯笼一个月亮
-    if told or (told := EACH.match(prompt[m.end:])):
-        return value(told[1]), True
+    if told or (told := EACH.match(prompt, m.end)):
+        return value(told[1]) * paired(m, told[0]), True
     for j in range(i - 1, -1, -1):           # a number before it, over colours and sizes
         if not joined(prompt, said[j], said[j + 1], 24):
             break
@@ -56,11 +58,6 @@ def how_many(prompt: str, said: list[Mention], i: int) -> tuple[int, bool]:
         if said[j].kind not in ("colour", "size"):
             break
     return (2 if m.plural else 1), False
-
-
-def value(numeral: str) -> int:
-    """The number that a numeral is, Chinese or in digits."""
-    return int(numeral) if numeral.isdigit() else int(vocabulary().get(numeral, ("number", 1, False))[1])
 
 
 def is_measure(prompt: str, m: Mention) -> bool:
@@ -88,11 +85,13 @@ def counts(prompt: str, number: Mention, following: Mention, m: Mention) -> bool
     return several and TIGHT.fullmatch(between(prompt, number, following)) is not None
 
 
-def adds(prompt: str, last: Mention, m: Mention, counts: dict[str, int]) -> bool:
-    """Whether a Chinese number before an object already named counts others: 两条红鱼和一条蓝鱼.
+def adds(prompt: str, last: Mention, m: Mention, counts: dict[str, int], known: bool) -> bool:
+    """Whether an object named again is another one: a kiwi and a kiwi; with a number, 两条红鱼和一条蓝鱼.
 
     After two, one of another clause may be one of them: 两只猫，一只猫在睡觉.
     """
-    if not is_han(prompt[m.start:m.end]) or AGAIN.search(prompt[:m.start]):
+    if repeated(prompt, last, m):
+        return True
+    if not known or not is_han(prompt[m.start:m.end]) or AGAIN.search(prompt[:m.start]):
         return False
     return counts[m.value] == 1 or joined(prompt, last, m, 45) or OTHER.search(prompt[:m.start]) is not None

@@ -11,19 +11,18 @@ from dataclasses import dataclass
 from functools import cache
 
 from minglm.world.characters import is_han
+from minglm.world.chinese import COUNTS, free
 from minglm.world.chinese import DIGITS as ONES
-from minglm.world.chinese import free
 from minglm.world.colours import nearest
 from minglm.world.names import vocabulary
-from minglm.world.objects import things
 from minglm.world.quotes import quotations
 from minglm.world.texts import words
 
 
 @dataclass(frozen=True)
 class Mention:
-    """One thing that a prompt says. kind: text, thing, colour, place, number, size, sheet, letters or
-    aside; value: the text itself, an English name, a number."""
+    """One thing that a prompt says. kind: text, thing, colour, place, number, size, sheet, letters, noun or
+    aside; value: the text itself, an English name, a number, the colour that a noun is known for."""
 
     kind: str
     value: str | int
@@ -35,8 +34,6 @@ class Mention:
 HEX = re.compile(r"#([0-9a-f]{6}|[0-9a-f]{3})(?![0-9a-z])")
 DIGITS = re.compile(r"(?<![.,:/$£€#-])[0-9]{1,4}(?![.,:]?[0-9])")
 WORD = re.compile(r"[a-z]{4,}")              # not a name, which begins with a capital
-# the colour of an object: 大海的颜色, but not 大海的颜色是
-COLOUR_OF = re.compile("的?(颜色|色调|色)(?![是要为])")
 DRAW = re.compile(f"画(?=[{ONES}两几十])")         # the verb, not a sheet: 画两只猫
 
 
@@ -59,11 +56,11 @@ def mentions(prompt: str) -> list[Mention]:
         limit = min([a for a in quotes if a > at], default=len(prompt))
         size = longest_at(lower, at, limit)
         kind, value, plural = vocabulary()[lower[at:at + size]] if size else ("", "", False)
-        colour = COLOUR_OF.match(prompt, at + size) if kind == "thing" else None
+        if kind == "colour" and COUNTS.search(prompt[:at]) and (inner := thing_at(lower, at, at + size)):
+            size = inner
+            kind, value, plural = vocabulary()[lower[at:at + size]]
         if size < 3 and DRAW.match(lower, at) and kind in ("sheet", "aside"):
             kind, value, size = "aside", "画", 1
-        elif colour and things()[value].colours:
-            kind, value, size = "colour", things()[value].colours[0], colour.end() - at
         elif size == 1 and kind in ("colour", "thing"):
             next_ = longest_at(lower, at + 1, limit)
             following = vocabulary()[lower[at + 1:at + 1 + next_]][0] if next_ else ""
@@ -82,6 +79,12 @@ def longest_at(lower: str, at: int, limit: int) -> int:
     """The length of the longest name that stands at index `at` and ends by `limit`; 0: there is none."""
     return next((n for n in range(min(longest(), limit - at), 0, -1)
                  if lower[at:at + n] in vocabulary() and apart(lower, at, at + n)), 0)
+
+
+def thing_at(lower: str, at: int, limit: int) -> int:
+    """The length of the name of an object with which the one from `at` to `limit` begins; 0: with none."""
+    size = longest_at(lower, at, limit - 1)
+    return size if size and vocabulary()[lower[at:at + size]][0] == "thing" else 0
 
 
 def code(lower: str, at: int) -> Mention | None:

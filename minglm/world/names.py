@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
+from minglm.world.characters import is_han
 from minglm.world.chinese import numerals
 from minglm.world.colours import CALLED_EN, CALLED_ZH, COLOURS
 from minglm.world.objects import things
+from minglm.world.shades import HUES, lenders, shades, split
 
 PLACES = {
     "left": "left, left side, left-hand side, left hand side, left half, left corner, 左边, 左侧, 左面, "
@@ -22,27 +25,6 @@ PLACES = {
               "bottom right, lower left, lower right, footer, at the foot, bottom corner, bottom edge, "
               "底部, 下方, 下面, 下边, 底下, 底端, 最下面, 最下方, 下部, 正下方, 脚下, 右下方, 左下方, "
               "下半部分, 下头",
-}
-# colours people name that training captions do not use
-ALSO = {
-    "red": "reddish, ruby, brick red, blood red, fire-engine red, fire engine red, tomato red, "
-           "strawberry red, 朱砂红, 砖红色",
-    "orange": "pumpkin orange, tangerine, 杏色",
-    "yellow": "canary yellow, sunny yellow, lemon-yellow, sunflower yellow, banana yellow, 土黄色",
-    "green": "greenish, olive, grass green, mint-green, apple green, sage, jade, 青草色, 军绿色, 草绿, "
-             "墨绿, 翠绿",
-    "blue": "bluish, ice blue, egg blue, robin's egg blue, sea blue, ocean-blue, cobalt, azure, "
-            "teal blue, denim blue, cornflower blue, 天蓝, 海蓝, 宝蓝, 冰蓝色, 浅蓝, 深蓝, 克莱因蓝",
-    "purple": "purplish, lilac, mauve, grape purple, violet purple, 丁香紫, 葡萄紫",
-    "pink": "pinkish, rosy, bubblegum pink, magenta, fuchsia, peach pink, 桃粉色, 樱花粉, 少女粉, 粉嫩, "
-            "洋红色",
-    "brown": "brownish, tan, khaki, chocolate coloured, chocolate colored, coffee coloured, "
-             "coffee colored, caramel, 驼色, 卡其色, 焦糖色, 褐",
-    "black": "blackish, coal black, 黑乎乎, 漆黑, 纯黑",
-    "white": "cream, beige, cream coloured, cream colored, eggshell, milk white, snow-white, 米色, "
-             "奶油色, 象牙白, 乳白, 奶白, 纯白, 白花花",
-    "gray": "greyish, grayish, ash grey, slate, charcoal, 灰蒙蒙, 银灰, 烟灰色",
-    "cyan": "aquamarine, cyan blue, 青蓝色",
 }
 NUMBERS = {
     1: "one, 1, single, a single, 一, 1只, 单",
@@ -71,6 +53,8 @@ SHEETS = ("poster, background, backdrop, sign, card, flyer, flier, banner, pictu
           "illustration, invitation, leaflet, page, paper, sheet, canvas, board, bg, placard, brochure, "
           "ad, advert, print, drawing, pic, photo, invite, tag, plate, badge, logo, bookmark, screen, "
           "menu, ground, square, colour scheme, color scheme, whole thing, backround, meme, thumbnail, "
+          "back, behind, wall, everything else, the rest, surroundings, surface, 背后, 背面, 墙, 墙面, 墙壁, "
+          "后墙, 其余, 其余地方, 其他地方, 其它地方, 四周, 周围, "
           "海报, 色调, 主色调, 主色, 调的, 色系, 底图, 背景, 背景色, 底色, 底, 底子, 卡片, 贺卡, 牌子, "
           "图片, 图, 画, 横幅, 封面, 传单, 贴纸, 标牌, 招牌, 壁纸, 明信片, 告示, 告示牌, 纸, 画面, "
           "请柬, 请帖, 邀请函, 广告, 宣传单, 宣传画, 宣传页, 板报, 黑板报, 头像, 插画, 插图, 标签, "
@@ -79,7 +63,8 @@ SHEETS = ("poster, background, backdrop, sign, card, flyer, flier, banner, pictu
           "画布, 版面, 路牌, 奖状, 牌")
 LETTERS = ("words, word, text, letters, letter, lettering, font, title, headline, writing, caption, "
            "slogan, heading, characters, type, typography, ink, script, message, inscription, 字, 文字, "
-           "大字, 字体, 标题, 标语, 文案, 字样, 大标题, 小字, 汉字, 口号, 美术字, 粗体字, 粗体, 艺术字")
+           "大字, 字体, 标题, 标语, 文案, 字样, 大标题, 小字, 汉字, 口号, 美术字, 粗体字, 粗体, 艺术字, "
+           "粉笔字, 毛笔字, 钢笔字, 铅笔字")
 # words that contain or look like a name and mean none
 ASIDES = ("花纹, 花哨, 太花, 花边, 敲门, 部门, 出门, 上门, 进门, 专门, 热门, light, dark, bright, pale, "
           "deep, plain, 浅, 深, 淡, 亮, 暗, for my shop, for our shop, for the shop, ice cream shop, "
@@ -89,15 +74,23 @@ ASIDES = ("花纹, 花哨, 太花, 花边, 敲门, 部门, 出门, 上门, 进�
           "墙上, 画一, 画个, 画张, 画上, 画着, 画一张, 画一幅, 手机壁纸, 电脑桌面, 朋友圈, 小红书, "
           "黄山, 黄河, 青海, 青岛, 红海, 黑海, 黑龙江, 白云山, 长白山, 红楼梦, 白酒, 马卡龙, "
           "五颜六色, 五彩, 七彩, "
-          "车上, 门外, 图书馆, 书法, 花样, 花里胡哨, on the door, on my door, on the window, "
+          "车上, 门外, 门头, 烟灰缸, 下雨天, 雨天, 下雪天, 雪天, at dawn, at sunrise, at sunset, "
+          "before dawn,  图书馆, 书法, 花样, 花里胡哨, on the door, on my door, on the window, "
           "on the fridge, on my phone, phone wallpaper, for the kitchen door, for the window, "
           "for the door, star of, in the style of, cartoon style, watercolor, watch out, keep, "
           "rock 'n' roll, rock ’n’ roll, rock 'n roll, rock n roll, rock and roll, rock & roll, rock band, "
-          "rock concert, rock music, rock star")
+          "rock concert, rock music, rock star, welcome back, come back, coming back, go back, going back, "
+          "get back, look back, give back, back to, back in, back at, back home, back from, back door, "
+          "back soon, be back, i'm back, we're back, are back, is back, its back, his back, her back, "
+          "their back, back and forth, wall clock, great wall, wall street")
 
 
-def split(names: str) -> list[str]:
-    return [name.strip() for name in names.split(",")]
+def spellings(colour: str) -> set[str]:
+    """A colour as it may be written: sky blue, sky-blue; 酒红, 酒红色, but 咖啡色 and not 咖啡."""
+    if colour.isascii():
+        return {colour, colour.replace(" ", "-")}
+    short = re.fullmatch(f"(.+[{HUES}]|[{HUES}])色?", colour)
+    return {short[1], short[1] + "色"} if short else {colour}
 
 
 @cache
@@ -124,16 +117,14 @@ def vocabulary() -> dict[str, tuple[str, str | int, bool]]:
                 table[plural.lower()] = ("thing", thing.en, True)
             table.setdefault(plural.lower(), ("thing", thing.en, True))
             table.setdefault(name.lower() + "s", ("thing", thing.en, True))      # two beers
-    for colour, (_, zh) in COLOURS.items():
-        names = (colour, *CALLED_EN[colour], zh, *CALLED_ZH[colour])
-        # orange is a colour unless it stands like a fruit: see `fruit` in reading.py
-        for name in (*names, *split(ALSO.get(colour, ""))):
-            table[name] = table[name.replace(" ", "-")] = ("colour", colour, False)  # sky blue, sky-blue
-        table |= {
-            f"{shade}{zh[0]}{end}": ("colour", colour, False)
-            for shade in "深浅淡亮暗鲜纯嫩艳"
-            for end in ("", "色")
-        }
-        table.setdefault(f"{colour}ish", ("colour", colour, False))
+    # orange is a colour unless it stands like a fruit: see `fruit` in reading.py
+    called = shades() | {name: colour for colour, (_, zh) in COLOURS.items()
+                         for name in (colour, f"{colour}ish", *CALLED_EN[colour], zh, *CALLED_ZH[colour])}
+    for name, colour in called.items():
+        for spelt in spellings(name):
+            table[spelt] = ("colour", colour, False)
+    for noun, colour in lenders().items():
+        if not is_han(noun) or len(noun) > 1:
+            table.setdefault(noun, ("noun", colour, False))
     table |= {name: ("aside", name, False) for name in split(ASIDES)}
     return table

@@ -97,6 +97,14 @@ def unquoted(prompt: str) -> str:
     return out + prompt[end:]
 
 
+def masked(prompt: str) -> str:
+    """The prompt with its quotations blanked out, as long as before."""
+    out = list(prompt)
+    for a, b in quotations(prompt):
+        out[a + 1:b - 1] = "\0" * (b - a - 2)
+    return "".join(out)
+
+
 def quote(text: str, rng: random.Random | None = None, language: str = "en") -> str:
     """A text in quotation marks: straight double ones, or any pair with `rng`. Never in marks it contains."""
     pairs = [rng.choice(QUOTES[language])] if rng else []

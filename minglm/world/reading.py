@@ -15,11 +15,15 @@ from dataclasses import replace
 from minglm.world.asked import Asked, Request, between, joined
 from minglm.world.characters import is_han
 from minglm.world.chinese import plain
+from minglm.world.corrected import corrected
 from minglm.world.counting import adds, how_many, is_measure
+from minglm.world.declined import declined
+from minglm.world.likened import likened
 from minglm.world.mentions import Mention, mentions
 from minglm.world.posters import MOST_THINGS, Group
 from minglm.world.quotes import unquoted
 from minglm.world.setting import GROUND, format_, scene
+from minglm.world.together import together
 from minglm.world.whose_colour import colours, shade
 from minglm.world.whose_place import places
 
@@ -35,11 +39,15 @@ WORN = re.compile(
     "([戴穿披系]|围(?!绕))(?!过|越|列|统)[着了]?([一两][顶条双件副个只])?"
     "([深浅]?[红橙黄绿蓝紫粉棕黑白灰青]色?的?)?[大小厚新]?$", re.IGNORECASE
 )
-NOT = re.compile(
-    r"(\b(no|without|not an?|never an?)( any)? $)|((不要|没有|不用|别|无需)(画|放|加|有|出现)?$)",
-    re.IGNORECASE,
-)
-LIKE = re.compile(r"\blike (an? |the |on |in )[^,.]{0,24}$", re.IGNORECASE)
+# not: I would like a bee; something cute, like a bee
+LIKE = re.compile(
+    r"(?<!, )(?<!would )(?<!['’]d )(?<!\bi )(?<!\bwe )\blike (an? |the |on |in )[^,.]{0,24}$", re.IGNORECASE)
+GREETED = re.compile(r"(^|[.!?\n])\s*(hi|hello|hey|dear|good morning),? $", re.IGNORECASE)
+NAME = re.compile(r"\s*[,.!]")                # hello robot!
+# what is followed by a quotation or digits only says what they are: phone "555-0199", 电话：“110”
+LABELS = ("phone", "smartphone", "envelope")
+LABEL = re.compile(r"( ?numbers?|号码?)?( is|是|为)?[ ：:]*[\d+“\"「『]", re.IGNORECASE)
+SOLD = re.compile(r"\b(sell|sells|selling) ([a-z]+ )?$", re.IGNORECASE)
 EXCEPT = re.compile(r"除了?$")                 # 除了猫, but not 除了猫还有狗
 BESIDES = re.compile(r"[^。；]*?(还|也要|另)")
 FORM = re.compile(r"(一样|似的|样子|形状|造型|的颜色(?![是要为])|色调)")
@@ -48,8 +56,8 @@ VESSEL = re.compile(r" of (an? |the |some |hot |fresh )?$", re.IGNORECASE)
 TRADE = re.compile(
     r" ?(shops?|stores?|bars?|clubs?|class(es)?|part(y|ies)|fairs?|contests?|competitions?|lessons?|"
     r"festivals?|"
-    r"seasons?|sales?|shows?|museums?|stands?|stalls?|lovers?|week|day)\b|"
-    r"(店|馆|厅|铺|酒吧|大赛|比赛|节|班|课|社|协会|俱乐部|主题|行|培训|专卖)",
+    r"seasons?|sales?|shows?|museums?|stands?|stalls?|lovers?|week|day|covers?)\b|"
+    r"(店|馆|厅|铺|摊|酒吧|大赛|比赛|节|班|课|社|协会|俱乐部|主题|行|培训|专卖|封面|封皮|的?感觉|的?氛围|的?气氛)",
     re.IGNORECASE,
 )
 # what may be an object: its nouns end a clause or stand before the next word of another
@@ -65,11 +73,11 @@ WEAK = ("shop", "hospital", "school", "door", "window", "toilet")  # more often 
 def read(prompt: str) -> Request:
     """What a prompt asks for."""
     prompt = plain(prompt)
-    found = mentions(prompt)
-    said = [m for m in fruit(prompt, found) if m.kind != "aside" and not is_measure(prompt, m)]
+    found = corrected(prompt, declined(prompt, likened(prompt, mentions(prompt))))
+    said = [m for m in fruit(prompt, found) if m.kind not in ("aside", "noun") and not is_measure(prompt, m)]
     request = Request(language="zh" if is_han(unquoted(prompt)) else "en")
     request.texts = [Asked(m.value) for m in said if m.kind == "text"]
-    colours(prompt, said, request)
+    colours(prompt, together(prompt, said, request), request)
     request.shade = shade(prompt, found)
     request.scene = scene(unquoted(prompt))
     request.shape, request.canvas, request.refused = format_(unquoted(prompt))
@@ -107,8 +115,9 @@ def fruit(prompt: str, found: list[Mention]) -> list[Mention]:
                 and " on " not in gap
                 and " and " not in gap
             )
-            if re.search(r"\b(an|one|the|1|single|and) $", prompt[:m.start].lower()) and not named:
-                out[i] = m if noun else replace(m, kind="thing", value="orange")
+            if re.match(r"\W{1,3}(the |a |as a )?fruit\b", prompt[m.end:].lower()) or re.search(
+                    r"\b(an|one|the|1|single|and) $", prompt[:m.start].lower()) and not named and not noun:
+                out[i] = replace(m, kind="thing", value="orange")
     return out
 
 
@@ -117,7 +126,7 @@ def objects(prompt: str, said: list[Mention], request: Request) -> list[Mention]
     shown, counts, sure, unsure = [], {}, set(), []
     for i, m in enumerate(said):
         before, after = prompt[:m.start], prompt[m.end:]
-        if m.kind != "thing" or any(way.search(before) for way in (CHATTER, NOT, LIKE)):
+        if m.kind != "thing" or any(way.search(before) for way in (CHATTER, LIKE)):
             continue
         if CHATTER_ZH.search(before) and not (THERE_ZH.search(before) and BESIDE_ZH.match(after)):
             continue
@@ -136,12 +145,16 @@ def objects(prompt: str, said: list[Mention], request: Request) -> list[Mention]
             continue                         # 0 cats
         article = re.search(r"\b(an?|the|my)\s+(\w+\s+)?$", before, re.IGNORECASE)
         worn = WORN.search(before) is not None
-        if TRADE.match(after) and not known or m.value in WEAK and not (known or article) or worn:
+        if m.value in LABELS and not (known or article) and LABEL.match(after):
+            continue
+        weak = m.value in WEAK and not article or GREETED.search(before) and NAME.match(after)
+        weak = weak or SOLD.search(before) or TRADE.match(after)
+        if weak and not known or worn:
             unsure.append((m, count, worn))  # a coffee shop, a hat worn; for want of anything else, coffee
         elif m.value not in counts or known and m.value not in sure:
             counts[m.value] = count          # mentioned again without a number: beside the cat
             shown.append(m)
-        elif known and adds(prompt, next(x for x in reversed(shown) if x.value == m.value), m, counts):
+        elif adds(prompt, next(x for x in reversed(shown) if x.value == m.value), m, counts, known):
             counts[m.value] += count
             shown.append(m)
         else:
@@ -166,4 +179,4 @@ def unknown(prompt: str, found: list[Mention]) -> tuple[str, ...]:
     looks = ("colour", "size", "number", "aside")        # may stand before an unknown noun, but be none
     return tuple(told[2] for told in WANTED.finditer(prompt)
                  if not any(m.start < told.end() and m.end > told.start(2 if m.kind in looks else 0)
-                            for m in found))
+                            for m in found if m.kind != "noun"))

@@ -69,4 +69,4 @@ def is_text(prompt: str) -> bool:
     chinese = re.search("[\u4e00-\u9fff]", words)
     shouted = words.upper() == words and re.search("[A-Z]{2}", words)
     return bool(words and len(words) <= MOST and (chinese or shouted) and not ASKING.search(words)
-                and not any(m.kind not in ("aside", "number") for m in mentions(words)))
+                and not any(m.kind not in ("aside", "noun", "number") for m in mentions(words)))

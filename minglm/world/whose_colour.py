@@ -39,12 +39,6 @@ MAKE = re.compile(
     r"\bcolou?r(,| is| should be|:)? $|\b(all|everything|entirely) (in )?$",
     re.IGNORECASE,
 )
-NOT_COLOUR = re.compile(
-    r"\b(not|no|anything but|except|isn't|avoid|never) (an? |too )?$|"
-    r"(不要|别|不用|别用|不想要|别给我弄|别弄|不是)$",
-    re.IGNORECASE,
-)
-
 HOLDS = re.compile(r"\b(with|of) (an? |the |some )?(big |large |small |bright |\w+ly )*$", re.IGNORECASE)
 # between a place and the colour of what stands there
 IN = re.compile(
@@ -80,7 +74,7 @@ def colours(prompt: str, said: list[Mention], request: Request) -> None:
             request.texts[i] = replace(request.texts[i], colour=colour)
 
     for i, m in enumerate(said):
-        if m.kind != "colour" or NOT_COLOUR.search(prompt[:m.start]):
+        if m.kind != "colour":
             continue
         chinese = is_han(prompt[m.start:m.end])
         before, after = beside(said, i)
