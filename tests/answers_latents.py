@@ -255,7 +255,7 @@ WRONG = [
     ("psnr", lambda a, b: -psnr(a, b), "sign"),
     ("psnr", lambda a, b: psnr(a, b) * math.log(10), "natural logarithm"),
     ("psnr", lambda a, b: torch.stack([psnr(*pair) for pair in zip(a, b)]), "one number for all"),
-    ("psnr", lambda a, b: psnr(a, b).item(), "a tensor is wanted"),
+    ("psnr", lambda a, b: psnr(a, b).item() / 10, "a tenth of a bel"),
     ("components", lambda rows, k: components(rows, k, ascending=True), "ascending"),
     ("components", lambda rows, k: [part if not i else part.flip(0) for i, part in enumerate(components(rows, k))],
      "largest variance comes first"),

@@ -231,8 +231,8 @@ def odd_objective(tokenizer: Tokenizer, alignment: Alignment, b: dict, rarity: T
     return sum(factor * found[name] for name, factor in factors.items()), found, z, ids
 
 
-def scalar_quantised(z: Tensor, levels: tuple[int, ...], off: str = "") -> tuple[Tensor, Tensor]:
-    """Finite scalar quantisation, with one thing wrong if `off` is one: values and ids."""
+def scalar_quantised(z: Tensor, levels: tuple[int, ...], off: str) -> tuple[Tensor, Tensor]:
+    """Finite scalar quantisation with one thing wrong: values and ids."""
     sizes = torch.tensor(levels)
     half = sizes / 2 if off == "half" else (sizes - 1) / 2
     bounded = half * (z.clamp(-1, 1) if off == "clamp" else torch.tanh(z))
