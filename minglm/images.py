@@ -5,6 +5,7 @@ Shapes: B pictures · H, W height and width.
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -100,3 +101,13 @@ def save_image(image: Image.Image, path: Path) -> None:
     kind = image_kind(path)
     with whole_file(path) as temporary:
         image.save(temporary, format=kind)
+
+
+def with_palette(png: str | bytes, colours: int = 128) -> str | bytes:
+    """A PNG, or one in base64, with a palette: of a chart a third of the size, and no other to the eye."""
+    raw = b64decode(png) if isinstance(png, str) else png
+    out = BytesIO()
+    image = Image.open(BytesIO(raw)).convert("RGB")
+    image = image.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    image.save(out, "png", optimize=True)
+    return b64encode(out.getvalue()).decode() if isinstance(png, str) else out.getvalue()

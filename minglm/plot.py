@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import time
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import matplotlib
 import numpy as np
 from matplotlib import font_manager, patches
-from PIL import Image
 
-from minglm.files import DATA, whole_file
+from minglm.files import DATA
+from minglm.images import with_palette
 
 HAN = DATA / "fonts" / "MiniGLMSansSC-Bold.ttf"
 BLUE, ORANGE, GREEN, PINK, SKY, RED = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00"
@@ -81,16 +79,6 @@ def show(figure, alt: str, chart: bool = False) -> None:
     else:
         display(figure, metadata=about)
     pyplot().close(figure)
-
-
-def with_palette(png: str | bytes, colours: int = 128) -> str | bytes:
-    """A PNG, or one in base64, with a palette: of a chart a third of the size, and no other to the eye."""
-    raw = b64decode(png) if isinstance(png, str) else png
-    out = io.BytesIO()
-    image = Image.open(io.BytesIO(raw)).convert("RGB")
-    image = image.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    image.save(out, "png", optimize=True)
-    return b64encode(out.getvalue()).decode() if isinstance(png, str) else out.getvalue()
 
 
 @cache
@@ -166,6 +154,31 @@ def boxes_over(axis, image, boxes: dict[str, tuple[float, float, float, float]],
                   color=colour)
 
 
+def tokens(axis, y: float, parts: Sequence[bytes], colours: Sequence[str] = (SKY, ORANGE)) -> None:
+    """Tokens, which are bytes, as a row of boxes at height y, and their number; hexadecimal where a token
+    ends inside a character. colours: taken in turn."""
+    x, fonts = 0.0, ["DejaVu Sans Mono", han_family()]
+    for i, token in enumerate(parts):
+        label = readable(token)
+        width = sum(1.75 if ord(c) > 0x2fff else 1 for c in label) + 0.5
+        axis.add_patch(patches.Rectangle((x, y), width - 0.15, 0.7, color=colours[i % len(colours)],
+                                         alpha=0.45, lw=0))
+        axis.text(x + width / 2 - 0.07, y + 0.33, label, ha="center", va="center", fontsize=7.5,
+                  family=fonts)
+        x += width
+    axis.text(x + 0.6, y + 0.33, f"{len(parts)}", va="center", fontsize=9, weight="bold")
+    axis.set(xlim=(0, max(axis.get_xlim()[1], x + 4)), ylim=(-0.2, max(axis.get_ylim()[1], y + 1)))
+    axis.axis("off")
+
+
+def readable(token: bytes) -> str:
+    """A token as a label: with a dot for a space, or in hexadecimal if it is not valid text."""
+    try:
+        return token.decode().replace(" ", "·")
+    except UnicodeDecodeError:
+        return token.hex()
+
+
 def mark_readings(axis, found: list, colour: str = RED) -> None:
     """A box around each line that an OCR found in the picture drawn on `axis`, labelled with what it read."""
     for line in found:
@@ -177,14 +190,16 @@ def mark_readings(axis, found: list, colour: str = RED) -> None:
                   bbox=dict(facecolor=colour, pad=1, lw=0), **side)
 
 
-def live(run: Iterable, names: tuple[str, ...] = ("loss",), every: float = 1.0) -> Iterator:
+def live(run: Iterable, names: tuple[str, ...] = ("loss",), every: float = 1.0, alt: str = "") -> Iterator:
     """Yields the steps of a training run while plotting their statistics in a notebook.
 
     One small figure is updated in place every `every` seconds; its title shows step, samples/s and time left.
-    names: which of `step.stats` to plot.
+    names: which of `step.stats` to plot. alt: what is to be seen at the end, in words.
     """
     from IPython.display import display
 
+    alt = alt or f"Curves over the steps of the training run: {', '.join(names)}."
+    about = {kind: {"alt": alt} for kind in ("image/png", "image/jpeg")}
     plt, shown, steps, values = pyplot(), None, [], {name: [] for name in names}
     figure, axes = plt.subplots(1, len(names), figsize=(1.4 + 2.8 * len(names), 2.2), squeeze=False)
     began = drawn = time.monotonic()
@@ -203,34 +218,11 @@ def live(run: Iterable, names: tuple[str, ...] = ("loss",), every: float = 1.0) 
                 axis.plot(steps, values[name], lw=1)
                 axis.set(title=name, xlabel="step", xlim=(0, step.steps))
             figure.tight_layout()
-            shown = shown or display(figure, display_id=True)
-            shown.update(figure)
+            shown = shown or display(figure, display_id=True, metadata=about)
+            shown.update(figure, metadata=about)
             drawn = now
         yield step
     plt.close(figure)
-
-
-def loss_curve(log: str | Path, out: str | Path) -> None:
-    """Plot the columns of a training log (log.csv) over the steps, into a PNG."""
-    plt = pyplot()
-    with Path(log).open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    names = [n for n in (rows[0] if rows else {}) if n not in ("step", "seconds")]
-    if not names:
-        return
-    figure, axes = plt.subplots(1, len(names), figsize=(2.6 * len(names), 2.2), squeeze=False)
-    for axis, name in zip(axes.flat, names):
-        told = [row for row in rows if row[name]]            # edits, for instance, have no preview
-        points = [(int(row["step"]), float(row[name])) for row in told]
-        axis.plot(*zip(*points), lw=1)
-        axis.set_title(name.replace("_", " "))
-        axis.set_xlabel("step")
-    figure.tight_layout()
-    try:
-        with whole_file(out) as temporary:
-            figure.savefig(temporary, format="png")
-    finally:
-        plt.close(figure)
 
 
 def errors(axis, names: Sequence[str], series: dict[str, list[tuple[float, int]]],

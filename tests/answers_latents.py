@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -47,6 +48,42 @@ class Block(nn.Module):
     def forward(self, x):
         h = F.conv2d(self.act(x), self.conv1.weight, self.conv1.bias, padding=1)
         return F.conv2d(self.act(h), self.conv2.weight, self.conv2.bias, padding=1) + self.skip * x
+
+
+class Autoencoder(nn.Module):
+    """The autoencoder, in loops and lists of layers."""
+
+    def __init__(self, config, end=True, shift=0.0, undo=True, correct=True):
+        super().__init__()
+        c, (narrow, wide) = config.channels, config.widths
+        self.pca_in, self.pca_out = nn.Conv2d(3, c, 8, stride=8), nn.ConvTranspose2d(c, 3, 8, stride=8)
+        last = nn.Conv2d(wide, c, 3, padding="same"), nn.Conv2d(narrow, 48, 3, padding="same")
+        self.down = nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(48, narrow, 3, padding="same"), Block(narrow),
+                                  nn.PixelUnshuffle(2), nn.Conv2d(4 * narrow, wide, 1), Block(wide), nn.SiLU(), last[0])
+        up = [nn.Conv2d(c, wide, 3, padding="same")]
+        for _ in range(config.blocks):
+            up.append(Block(wide))
+        up += [nn.Conv2d(wide, 4 * narrow, 1), nn.PixelShuffle(2)]
+        for _ in range(config.blocks):
+            up.append(Block(narrow))
+        self.up = nn.Sequential(*up, nn.SiLU(), last[1], nn.PixelShuffle(4))
+        self.register_buffer("mean", torch.zeros(c))
+        self.register_buffer("std", torch.ones(c))
+        self.shift, self.undo, self.correct = shift, undo, correct
+        if end:
+            last[1].weight.data *= 0
+            last[1].bias.data *= 0
+
+    def each(self, numbers):
+        return numbers.view(1, -1, 1, 1)
+
+    def encode(self, images):
+        z = self.pca_in(images) + self.down(images) * self.correct
+        return (z - self.each(self.mean)) / self.each(self.std) + self.shift
+
+    def decode(self, latents):
+        z = latents * self.each(self.std) + self.each(self.mean) if self.undo else latents
+        return self.up(z) + self.pca_out(z)
 
 
 def reconstruction_loss(vae, images, weight, noise, edge=0.1, shake=1.0, detach=True):
@@ -180,7 +217,7 @@ def fsq(z, levels, gradient=True, scale=True, rounds=torch.round, reverse=False)
 
 RIGHT = dict(quantiser=Quantiser, codebook=codebook, straight_through=Through.apply, perplexity=perplexity,
              objective=objective, chance=chance, fsq=fsq, patches=patches,
-             psnr=psnr, components=components, res_block=Block, reconstruction_loss=reconstruction_loss,
+             psnr=psnr, components=components, res_block=Block, autoencoder=Autoencoder, reconstruction_loss=reconstruction_loss,
              training_loop=training_loop, elbo=elbo)
 
 
@@ -218,7 +255,7 @@ WRONG = [
     ("psnr", lambda a, b: -psnr(a, b), "sign"),
     ("psnr", lambda a, b: psnr(a, b) * math.log(10), "natural logarithm"),
     ("psnr", lambda a, b: torch.stack([psnr(*pair) for pair in zip(a, b)]), "one number for all"),
-    ("psnr", lambda a, b: psnr(a, b).item(), "a tensor is wanted"),
+    ("psnr", lambda a, b: psnr(a, b).item() / 10, "a tenth of a bel"),
     ("components", lambda rows, k: components(rows, k, ascending=True), "ascending"),
     ("components", lambda rows, k: [part if not i else part.flip(0) for i, part in enumerate(components(rows, k))],
      "largest variance comes first"),
@@ -234,6 +271,12 @@ WRONG = [
     ("res_block", lambda width: Block(width, act=F.relu), "not relu"),
     ("res_block", lambda width: nn.Sequential(nn.Conv2d(width, width, 3, padding=1)), "named conv1"),
     ("res_block", lambda width: Block(width + 1), "should have"),
+    ("autoencoder", partial(Autoencoder, end=False), "before training up must add nothing"),
+    ("autoencoder", partial(Autoencoder, undo=False), "first undo the normalisation"),
+    ("autoencoder", partial(Autoencoder, correct=False), "encode: the network is missing"),
+    ("autoencoder", partial(Autoencoder, shift=1.0), "in entry 1: .* the numbers are off"),
+    ("autoencoder", lambda config: Autoencoder(replace(config, blocks=3)), "the order of the task"),
+    ("autoencoder", lambda config: Autoencoder(replace(config, widths=config.widths[::-1])), "has the shape"),
     ("reconstruction_loss", lambda v, x, w, n: reconstruction_loss(v, x, w, n, shake=0), "noise is not added"),
     ("reconstruction_loss", lambda v, x, w, n: reconstruction_loss(v, x, torch.ones_like(w), n), "weight is not used"),
     ("reconstruction_loss", lambda v, x, w, n: reconstruction_loss(v, x, w, n, edge=0), "between neighbours is missing"),

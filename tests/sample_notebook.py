@@ -59,8 +59,9 @@ def printed(text: str, name: str = "stdout") -> dict:
     return dict(output_type="stream", name=name, text=text)
 
 
-def picture(kind: str = "image/png") -> dict:
-    return dict(output_type="display_data", data={kind: "iVBORw0KGgo=", "text/plain": "<Figure>"}, metadata={})
+def picture(kind: str = "image/png", alt: str = "A black square on white.") -> dict:
+    return dict(output_type="display_data", data={kind: "iVBORw0KGgo=", "text/plain": "<Figure>"},
+                metadata={kind: dict(alt=alt)} if alt else {})
 
 
 def notebook(*cells: dict) -> dict:
@@ -80,7 +81,7 @@ def sample() -> dict:
     return notebook(
         markdown(HEAD), code(f"{imports}{inspect.getsource(double)}\ncheck.double = double"),
         code("print(math.pi)", picture()),
-        markdown("*A black square on white.* It stands for a picture.\n\n> **In the real GLM-Image** it is larger."),
+        markdown("It stands for a picture.\n\n> **In the real GLM-Image** it is larger."),
         markdown(TASK), code(SOLVED, printed("double: right, 1 case\n"), tags=("nbval-ignore-output",)),
         markdown("## Summary\n\n[The web](https://example.org/x)\n\n## References"), code("print(math.tau)"))
 

@@ -48,3 +48,8 @@ def test_a_wrong_answer_is_told_what_is_wrong(name, answer, words):
 def test_every_check_has_two_wrong_answers_here():
     count = Counter(name for name, _, _ in WRONG)
     assert set(RIGHT) == set(count) and min(count.values()) >= 2
+
+
+def test_decibels_may_be_a_float(capsys):
+    CHECKS["psnr"](lambda a, b: float(RIGHT["psnr"](a, b)))
+    assert capsys.readouterr().out == "psnr: right, 2 cases\n"

@@ -74,10 +74,10 @@ from minglm.images import save_image
 from minglm.model import weights
 from minglm.model.bpe import BPE
 from minglm.model.vae import VAE
-from minglm.plot import loss_curve
 from minglm.published import tensor_files
 from minglm.training import checkpoint
 from minglm.training.loop import Log
+from minglm.training.run import loss_curve
 
 folder, limit = Path(sys.argv[1]), int(sys.argv[2])
 os.umask(0o027)

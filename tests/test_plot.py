@@ -11,7 +11,9 @@ import torch
 from PIL import Image
 
 from minglm import plot
+from minglm.images import with_palette
 from minglm.measure.ocr import Found
+from minglm.training.run import loss_curve
 
 
 @pytest.fixture
@@ -27,7 +29,7 @@ def plt():
 def test_a_log_may_have_gaps(tmp_path, plt):
     """As that of stage edit-planner, which has a preview at every third step only."""
     (tmp_path / "log.csv").write_text("step,loss,preview,seconds\n20,3.0,,1\n40,2.0,5.0,2\n60,1.0,,3\n")
-    plot.loss_curve(tmp_path / "log.csv", tmp_path / "loss.png")
+    loss_curve(tmp_path / "log.csv", tmp_path / "loss.png")
     assert Image.open(tmp_path / "loss.png").size[0] > 100
 
 
@@ -49,10 +51,10 @@ def test_a_palette_keeps_a_chart_and_makes_it_small(plt):
     axis.plot([1, 2, 1], color=plot.BLUE)
     whole = io.BytesIO()
     figure.savefig(whole, format="png")
-    small = plot.with_palette(whole.getvalue())
+    small = with_palette(whole.getvalue())
     pictures = [np.int16(Image.open(io.BytesIO(png)).convert("RGB")) for png in (whole.getvalue(), small)]
     assert np.abs(pictures[0] - pictures[1]).max() <= 24 and len(small) < len(whole.getvalue()) / 1.5
-    assert plot.with_palette(b64encode(whole.getvalue()).decode()) == b64encode(small).decode()
+    assert with_palette(b64encode(whole.getvalue()).decode()) == b64encode(small).decode()
 
 
 def test_a_chart_is_shown_as_png_even_where_figures_are_jpeg(plt, monkeypatch):
@@ -64,6 +66,22 @@ def test_a_chart_is_shown_as_png_even_where_figures_are_jpeg(plt, monkeypatch):
     plot.show(figure, "An empty chart.", chart=True)
     assert [sorted(data) for data, _ in shown] == [["image/jpeg", "text/plain"], ["image/png", "text/plain"]]
     assert shown[1][1]["image/png"] == {"alt": "An empty chart."}
+
+
+def test_a_live_curve_has_words_from_its_first_drawing_to_its_last(plt, monkeypatch):
+    seen, steps = [], [SimpleNamespace(number=i, steps=3, stats=dict(loss=1 / i), samples_per_second=9) for i in (1, 2, 3)]
+
+    def display(figure, display_id, metadata):
+        told(figure, metadata)
+        return SimpleNamespace(update=told)
+
+    def told(figure, metadata):
+        seen.append(metadata["image/png"]["alt"])
+
+    monkeypatch.setattr("IPython.display.display", display)
+    assert [*plot.live(steps, every=0, alt="A loss that falls.")] == steps
+    assert len(seen) == 4 and {*seen} == {"A loss that falls."}
+    assert [*plot.live(steps)] == steps and "loss" in seen[-1]
 
 
 def test_errors_are_points_between_the_ends_of_their_intervals(plt):
@@ -92,3 +110,15 @@ def test_readings_stay_beside_their_boxes(plt):
     top, low = figure.axes[0].texts
     assert (top.get_text(), low.get_text()) == ("TOP", "月\u25a1") and len(figure.axes[0].patches) == 2
     assert top.get_position()[1] > 20 and low.get_position()[1] < 40               # below, and above
+
+
+def test_tokens_stand_in_boxes_one_after_the_other(plt):
+    axis = plt.subplots()[1]
+    plot.tokens(axis, 0, [b"a", b" cat", "月".encode(), b"\xe6\x9c"])
+    labels = [text.get_text() for text in axis.texts]
+    assert labels == ["a", "·cat", "月", "e69c", "4"]
+    boxes = axis.patches
+    assert all(one.get_x() + one.get_width() < other.get_x() for one, other in zip(boxes, boxes[1:]))
+    assert axis.get_xlim()[1] > boxes[-1].get_x() + boxes[-1].get_width()
+    plot.tokens(axis, 1, [b"b"], colours=[plot.PINK])                    # a second row leaves room for the first
+    assert axis.get_ylim()[1] >= 2 and len(axis.patches) == 5

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minglm.config import TokenizerConfig
+from minglm.config import TokenizerConfig, VAEConfig
 from minglm.course.answers import normal
 from minglm.model import vae
 from minglm.model.tokenizer import Tokenizer, VectorQuantiser
@@ -41,6 +41,28 @@ class OddBlock(vae.ResBlock):
             return x + self.conv2(F.relu(self.conv1(F.relu(x))))
         out = self.conv2(first if self.off == "second" else F.silu(first))
         return {"skip": out, "last": F.silu(x + out), "twice": F.silu(x) + out}.get(self.off, x + out)
+
+
+class OddAutoencoder(vae.VAE):
+    """The library's autoencoder with one thing wrong: the one called `off`."""
+
+    def __init__(self, config: VAEConfig, off: str):
+        super().__init__(config)
+        self.off = off
+        if off == "start":
+            nn.init.ones_(self.up[-2].weight)
+
+    def encode(self, images: Tensor) -> Tensor:
+        mean, std, linear = self.mean[:, None, None], self.std[:, None, None], self.pca_in(images)
+        z = linear if self.off == "no down" else linear + self.down(images)
+        return {"raw": z, "divided first": z / std - mean,
+                "one normalised": (linear - mean) / std + self.down(images)}.get(self.off, (z - mean) / std)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        mean, std = self.mean[:, None, None], self.std[:, None, None]
+        z = {"latents": latents, "added first": (latents + mean) * std}.get(self.off, latents * std + mean)
+        more = self.up(latents if self.off == "up of latents" else z)
+        return self.pca_out(z) + (0 if self.off == "no up" else more)
 
 
 def odd_reconstruction(model: nn.Module, images: Tensor, weight: Tensor, noise: Tensor,
@@ -209,8 +231,8 @@ def odd_objective(tokenizer: Tokenizer, alignment: Alignment, b: dict, rarity: T
     return sum(factor * found[name] for name, factor in factors.items()), found, z, ids
 
 
-def scalar_quantised(z: Tensor, levels: tuple[int, ...], off: str = "") -> tuple[Tensor, Tensor]:
-    """Finite scalar quantisation, with one thing wrong if `off` is one: values and ids."""
+def scalar_quantised(z: Tensor, levels: tuple[int, ...], off: str) -> tuple[Tensor, Tensor]:
+    """Finite scalar quantisation with one thing wrong: values and ids."""
     sizes = torch.tensor(levels)
     half = sizes / 2 if off == "half" else (sizes - 1) / 2
     bounded = half * (z.clamp(-1, 1) if off == "clamp" else torch.tanh(z))

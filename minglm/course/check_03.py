@@ -16,7 +16,14 @@ from torch import Tensor, nn
 
 from minglm.config import VAEConfig
 from minglm.course.answers import Case, Wrong, normal, run
-from minglm.course.astray import OddBlock, loop_gone_wrong, odd_elbo, odd_reconstruction, toy_stage
+from minglm.course.astray import (
+    OddAutoencoder,
+    OddBlock,
+    loop_gone_wrong,
+    odd_elbo,
+    odd_reconstruction,
+    toy_stage,
+)
 from minglm.course.twins import elbo_loss
 from minglm.device import pick
 from minglm.model import vae
@@ -25,8 +32,8 @@ from minglm.training.loop import train
 
 
 def psnr(learner: Callable) -> None:
-    """Two tensors of pictures in [-1, 1] -> the peak signal-to-noise ratio in decibels, a tensor without
-    dimensions."""
+    """Two tensors of pictures in [-1, 1] -> the peak signal-to-noise ratio in decibels, a number or a tensor
+    without dimensions."""
     def case(a: Tensor, b: Tensor) -> Case:
         error, distance = (a - b).square().mean(), (a - b).abs().mean()
         right = stage_vae.psnr(a, b)
@@ -42,8 +49,12 @@ def psnr(learner: Callable) -> None:
             "the absolute difference was averaged; PSNR averages its square":
                 10 * torch.log10(4 / distance)})
 
+    def asked(*args: Tensor) -> Any:
+        got = learner(*args)
+        return torch.tensor(got) if isinstance(got, float) else got
+
     a = normal(2, 3, 8, 8).clamp(-1, 1)
-    run("psnr", learner, case(a, (a + 0.1 * normal(2, 3, 8, 8, seed=1)).clamp(-1, 1)),
+    run("psnr", asked, case(a, (a + 0.1 * normal(2, 3, 8, 8, seed=1)).clamp(-1, 1)),
         case(a, torch.zeros_like(a)))
 
 
@@ -109,18 +120,24 @@ def components(learner: Callable) -> None:
     run("components", lambda *args: signless(parts(*args)), case(64, 6, 2), case(200, 12, 5), tolerance=1e-3)
 
 
+def fits(name: str, module: Any, weights: dict, wanted: str) -> None:
+    """Raise Wrong unless these weights can be loaded into a learner's module; `wanted` says what it holds."""
+    if not isinstance(module, nn.Module):
+        raise Wrong(f"{name}: a class that is an nn.Module is wanted")
+    shapes = {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    if {*shapes} != {*weights}:
+        raise Wrong(f"{name}: {wanted}")
+    for key, shape in shapes.items():
+        if shape != tuple(weights[key].shape):
+            raise Wrong(f"{name}: {key} has the shape {shape}, and should have {tuple(weights[key].shape)}")
+
+
 def res_block(learner: Callable) -> None:
     """ResBlock(width): x + conv2(silu(conv1(silu(x)))), 3 x 3 convolutions; conv2 starts at zero."""
     def drive(make: Callable, width: int, weights: dict, x: Tensor) -> list[Tensor]:
         block = make(width)
-        if not isinstance(block, nn.Module):
-            raise Wrong("res_block: a class that is an nn.Module is wanted")
-        if {*block.state_dict()} != {*weights}:
-            raise Wrong("res_block: it should hold two nn.Conv2d named conv1 and conv2, and no other weights")
-        for name, value in block.state_dict().items():
-            if value.shape != weights[name].shape:
-                raise Wrong(f"res_block: {name} has the shape {tuple(value.shape)}, and should have "
-                            f"{tuple(weights[name].shape)}")
+        fits("res_block", block, weights,
+             "it should hold two nn.Conv2d named conv1 and conv2, and no other weights")
         with torch.no_grad():
             unchanged = float(torch.allclose(block(x), x))       # how it starts is random, unless it is x
             block.load_state_dict(weights)
@@ -144,6 +161,40 @@ def res_block(learner: Callable) -> None:
     run("res_block", partial(drive, learner), case(4, 0), case(6, 20))
 
 
+def autoencoder(learner: Callable) -> None:
+    """Autoencoder(config): pca_in, down, pca_out and up; encode(images) and decode(latents)."""
+    def drive(make: Callable, config: VAEConfig, weights: dict, images: Tensor, z: Tensor) -> list:
+        model = make(config)
+        fits("autoencoder", model, weights, "it should hold pca_in, down, pca_out, up, mean and std, and the "
+             "layers of up in the order of the task, in one nn.Sequential")
+        with torch.no_grad():
+            added = float(model.up(z).any())                     # nothing, before training
+            model.load_state_dict(weights)
+            return [added, model.encode(images), model.decode(z)]
+
+    mistakes = {"start": "before training up must add nothing: it ends in zero_conv and a shuffle",
+                "no down": "encode: the network is missing: pca_in(images) + down(images)",
+                "raw": "encode: subtract mean and divide by std, channel by channel",
+                "divided first": "encode: subtract mean first, then divide by std",
+                "one normalised": "encode: normalise the sum, not pca_in alone",
+                "no up": "decode: the network is missing: pca_out(z) + up(z)",
+                "latents": "decode: first undo the normalisation: latents * std + mean",
+                "added first": "decode: undo the division first: latents * std, then + mean",
+                "up of latents": "decode: up gets the same z as pca_out, times std and plus mean"}
+
+    def case(config: VAEConfig, seed: int) -> Case:
+        weights = {name: 0.2 * normal(*value.shape, seed=seed + i)
+                   for i, (name, value) in enumerate(vae.VAE(config).state_dict().items())}
+        weights["std"] = weights["std"].abs() + 0.5
+        images, z = normal(2, 3, 16, 24, seed=seed), normal(2, config.channels, 2, 3, seed=seed + 1)
+        args = config, weights, images, z
+        return Case(args, drive(vae.VAE, *args),
+                    {why: drive(partial(OddAutoencoder, off=off), *args) for off, why in mistakes.items()})
+
+    run("autoencoder", partial(drive, learner), case(VAEConfig(channels=4, widths=(4, 6), blocks=1), 0),
+        case(VAEConfig(channels=3, widths=(6, 4), blocks=2), 50))
+
+
 def reconstruction_loss(learner: Callable) -> None:
     """vae, images (B, 3, H, W), weight (B, 1, H, W), noise (B, C, h, w) -> (loss, dict(psnr=...))."""
     def both(vae_: nn.Module, *args: Tensor) -> list:
@@ -151,6 +202,7 @@ def reconstruction_loss(learner: Callable) -> None:
         if not isinstance(got, tuple) or len(got) != 2 or "psnr" not in got[1]:
             raise Wrong("reconstruction_loss: return two things: the loss, and dict(psnr=...)")
         value, decibels = got[0], got[1]["psnr"]
+        decibels = torch.tensor(decibels) if isinstance(decibels, float) else decibels
         if isinstance(value, Tensor) and not value.requires_grad:
             raise Wrong("reconstruction_loss: the loss carries no gradient: leave out detach, item and float")
         if isinstance(decibels, Tensor) and decibels.requires_grad:

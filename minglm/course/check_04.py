@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from minglm.config import TokenizerConfig
+from minglm.course import twins
 from minglm.course.answers import Case, Wrong, normal, run
 from minglm.course.astray import OddQuantiser, odd_objective, odd_revision, scalar_quantised, unit
-from minglm.course.twins import chance_level
 from minglm.measure import probe
 from minglm.model.tokenizer import Tokenizer, VectorQuantiser
 from minglm.training import stage_tokenizer
@@ -187,7 +187,7 @@ def objective(learner: Callable) -> None:
 def chance(learner: Callable) -> None:
     """Answers learned from and answers asked for, class numbers -> the accuracy of the commonest answer."""
     def case(learned: Tensor, asked: Tensor) -> Case:
-        return Case((learned, asked), chance_level(learned, asked), {
+        return Case((learned, asked), twins.chance_level(learned, asked), {
             "that is 1 / number of answers; answers are not equally frequent": 1 / len(asked.unique()),
             "look for the commonest answer in `learned`; whoever guesses has not seen `asked`":
                 float(torch.bincount(asked).max() / len(asked)),
@@ -224,7 +224,7 @@ def fsq(learner: Callable) -> None:
 
     def case(n: int, levels: tuple[int, ...], seed: int) -> Case:
         args = 1.5 * normal(n, len(levels), seed=seed), levels
-        return Case(args, drive(scalar_quantised, *args),
+        return Case(args, drive(twins.fsq, *args),
                     {why: drive(partial(scalar_quantised, off=off), *args) for off, why in mistakes.items()})
 
     run("fsq", partial(drive, learner), case(9, (7, 5, 3), 0), case(6, (5, 5, 9, 3), 5))

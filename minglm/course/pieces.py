@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 PIECES = {
     "02": ("model.bpe.BPE.piece", "model.prompt.prompt_ids"),
-    "03": ("model.vae.ResBlock",),
+    "03": ("model.vae.ResBlock", "model.vae.VAE"),
     "04": ("model.tokenizer.VectorQuantiser",),
     "05": ("model.ops.attention", "model.layers.RMSNorm", "model.rotary.rotate", "model.planner.positions",
            "model.planner.PlannerBlock", "model.layers.KVCache"),

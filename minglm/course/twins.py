@@ -57,6 +57,17 @@ def elbo_loss(x: Tensor, mean: Tensor, logvar: Tensor, decode: Callable[[Tensor]
     return (error + divergence.sum(-1)).mean(), divergence.mean(0)
 
 
+def fsq(z: Tensor, levels: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Finite scalar quantisation: z (N, d), odd levels -> values (N, d) in [-1, 1] with a straight-through
+    gradient, and ids (N,), whose first digit counts ones."""
+    sizes = torch.tensor(levels)
+    half = (sizes - 1) / 2
+    bounded = half * torch.tanh(z)
+    digits = bounded.detach().round() + half
+    place = torch.cumprod(torch.cat([sizes.new_ones(1), sizes[:-1]]), 0)
+    return (bounded + (bounded.round() - bounded).detach()) / half, (digits * place).sum(-1).long()
+
+
 def chance_level(learned: Tensor, asked: Tensor) -> float:
     """The share of `asked` answered right by whoever always gives the commonest answer of `learned`."""
     return float((asked == torch.bincount(learned).argmax()).float().mean())

@@ -63,7 +63,8 @@ class Step:
 
     @cached_property
     def stats(self) -> dict[str, float]:
-        return dict(zip(self.values, torch.stack([value.float() for value in self.values.values()]).tolist()))
+        numbers = [torch.as_tensor(value).float() for value in self.values.values()]
+        return dict(zip(self.values, torch.stack(numbers).tolist()))
 
 
 # stages of one model, each from the weights of the one before

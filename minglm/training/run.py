@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import itertools
 import signal
 import sys
@@ -18,7 +19,8 @@ from tqdm import tqdm
 
 from minglm.config import preset
 from minglm.device import Device, cores, set_threads
-from minglm.plot import loss_curve
+from minglm.files import whole_file
+from minglm.plot import pyplot
 from minglm.training import checkpoint, lanes, ranks
 from minglm.training.loop import train as loop
 from minglm.training.recipe import RECIPES, Recipe, Stage, staged
@@ -190,3 +192,26 @@ def train_stage(name: str, make: Callable[[], Stage], done: Callable[[Stage], No
             print(f"{name}: weights and logs in {folder}, {spent}, "
                   f"peak memory {device.peak_memory() / 2**30:.1f} GiB")
     return True
+
+
+def loss_curve(log: str | Path, out: str | Path) -> None:
+    """Plot the columns of a training log (log.csv) over the steps, into a PNG."""
+    plt = pyplot()
+    with Path(log).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = [n for n in (rows[0] if rows else {}) if n not in ("step", "seconds")]
+    if not names:
+        return
+    figure, axes = plt.subplots(1, len(names), figsize=(2.6 * len(names), 2.2), squeeze=False)
+    for axis, name in zip(axes.flat, names):
+        told = [row for row in rows if row[name]]            # edits, for instance, have no preview
+        points = [(int(row["step"]), float(row[name])) for row in told]
+        axis.plot(*zip(*points), lw=1)
+        axis.set_title(name.replace("_", " "))
+        axis.set_xlabel("step")
+    figure.tight_layout()
+    try:
+        with whole_file(out) as temporary:
+            figure.savefig(temporary, format="png")
+    finally:
+        plt.close(figure)
