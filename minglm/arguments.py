@@ -202,6 +202,8 @@ def command_line() -> argparse.ArgumentParser:
     one.add_argument("--force", action="store_true",
                      help="also into a folder that is not empty; files that would change are renamed")
     one.add_argument("--nbgrader", action="store_true", help="and a course for nbgrader, in nbgrader/")
+    one.add_argument("--students-only", action="store_true",
+                     help="without the teacher's page, which has all solutions")
     one.add_argument("--through", type=int, metavar="NUMBER",
                      help="only the notebooks up to this one; a higher number later adds the new ones and "
                           "changes nothing else")

@@ -165,6 +165,28 @@ def test_the_teacher_s_page(course):
     assert "SOLUTION" not in page
 
 
+def test_the_task_on_the_teacher_s_page_ends_where_the_code_begins(course):
+    """What follows the exercise's cell may discuss the answer, or ask about the next cell."""
+    notebook = sample()
+    notebook["cells"].insert(6, sample_notebook.markdown("As you have found, it is 2x. **Predict first.** Which is larger?"))
+    (course / NAME).write_bytes(notebooks.dump(notebook))
+    task, = notebooks.exercises(notebooks.read(course / NAME))
+    assert task.text.rstrip().endswith("</details>") and task.cells == [SOLVED]
+    main(["classroom", "out"])
+    page = Path("out/teacher.md").read_text(encoding="utf-8")
+    assert "Double a number." in page and "Predict first" not in page and "As you have found" not in page
+
+
+def test_a_learner_s_folder_has_no_solutions(course, capsys):
+    """That of `make lab`."""
+    assert main(["classroom", "out", "--students-only"]) == 0
+    assert capsys.readouterr().out == "out: 1 student copies in students/ to hand out\n"
+    made = [path for path in Path("out").rglob("*") if path.is_file()]
+    assert len(made) == 3 and not any("return 2" in path.read_text(encoding="utf-8") for path in made)
+    assert main(["classroom", "other", "--students-only", "--nbgrader"]) == 2 and not Path("other").exists()
+    assert "leave out --students-only" in capsys.readouterr().err
+
+
 def test_a_folder_with_something_in_it_is_refused(course, capsys):
     Path("out").mkdir()
     assert main(["classroom", "out"]) == 0                                          # an empty one is not
@@ -396,8 +418,9 @@ def test_run_all_goes_on_past_what_is_not_solved(tmp_path):
     run_all(notebooks.student(sample()), tmp_path)
 
 
-@pytest.mark.skipif("MINGLM_RUN_ALL" not in os.environ, reason="minutes; MINGLM_RUN_ALL=1 runs each student copy whole")
-@pytest.mark.parametrize("copy", [notebooks.student, lambda notebook: half_solved(notebook, 1)], ids=["unsolved", "half"])
+@pytest.mark.skipif("MINGLM_RUN_ALL" not in os.environ, reason="an hour: make classroom-test")
+@pytest.mark.parametrize("copy", [notebooks.student, lambda notebook: half_solved(notebook, 0),
+                                  lambda notebook: half_solved(notebook, 1)], ids=["unsolved", "odd", "even"])
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_whole_student_copies(path, copy, tmp_path):
     run_all(copy(notebooks.read(path)), tmp_path)

@@ -31,7 +31,8 @@ TIME = re.compile(r"^\* \*Time:\* (\d+) minutes", re.M)
 
 @dataclass
 class Exercise:
-    """What stands under one exercise's heading: its text, and the source of its code cells."""
+    """What stands under one exercise's heading: the task, which ends with the first code cell, and the source
+    of its code cells."""
 
     number: str
     name: str
@@ -76,7 +77,7 @@ def exercises(notebook: dict) -> list[Exercise]:
                 raise ValueError(f"{line!r} should read '### Exercise 05.2: name (★★, 10 minutes)'")
             elif line.startswith(("# ", "## ", "### ")) and not MARKER.search(line):
                 current = None
-            elif current:
+            elif current and not current.cells:
                 current.text += line + "\n"
     return found
 
