@@ -177,14 +177,16 @@ def mark_readings(axis, found: list, colour: str = RED) -> None:
                   bbox=dict(facecolor=colour, pad=1, lw=0), **side)
 
 
-def live(run: Iterable, names: tuple[str, ...] = ("loss",), every: float = 1.0) -> Iterator:
+def live(run: Iterable, names: tuple[str, ...] = ("loss",), every: float = 1.0, alt: str = "") -> Iterator:
     """Yields the steps of a training run while plotting their statistics in a notebook.
 
     One small figure is updated in place every `every` seconds; its title shows step, samples/s and time left.
-    names: which of `step.stats` to plot.
+    names: which of `step.stats` to plot. alt: what is to be seen at the end, in words.
     """
     from IPython.display import display
 
+    alt = alt or f"Curves over the steps of the training run: {', '.join(names)}."
+    about = {kind: {"alt": alt} for kind in ("image/png", "image/jpeg")}
     plt, shown, steps, values = pyplot(), None, [], {name: [] for name in names}
     figure, axes = plt.subplots(1, len(names), figsize=(1.4 + 2.8 * len(names), 2.2), squeeze=False)
     began = drawn = time.monotonic()
@@ -203,8 +205,8 @@ def live(run: Iterable, names: tuple[str, ...] = ("loss",), every: float = 1.0) 
                 axis.plot(steps, values[name], lw=1)
                 axis.set(title=name, xlabel="step", xlim=(0, step.steps))
             figure.tight_layout()
-            shown = shown or display(figure, display_id=True)
-            shown.update(figure)
+            shown = shown or display(figure, display_id=True, metadata=about)
+            shown.update(figure, metadata=about)
             drawn = now
         yield step
     plt.close(figure)

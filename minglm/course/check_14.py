@@ -15,13 +15,18 @@ from minglm.model.planner import Planner
 from minglm.published import snapshot
 
 
+def built_size(c: PlannerConfig) -> int:
+    """The parameters of a planner of this configuration, counted on the meta device."""
+    with torch.device("meta"):
+        return count(Planner(c))
+
+
 def planner_size(learner: Callable[[PlannerConfig], int]) -> None:
     """The number of parameters of a planner of this configuration."""
     cases = []
     for name in ("mini", "tiny", "glm_image"):
         c = preset(name).planner
-        with torch.device("meta"):
-            right = count(Planner(c))
+        right = built_size(c)
         q, kv = c.heads * c.head_dim, c.kv_heads * c.head_dim
         cases.append(Case((c,), right, {
             "q, k and v have biases, one number per output": right - c.depth * (q + 2 * kv),
