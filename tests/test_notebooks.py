@@ -5,6 +5,7 @@ import inspect
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -209,26 +210,77 @@ def solutions(notebook: dict) -> Iterator[tuple[int, list[str]]]:
             yield n, lines
 
 
-def given_away(notebook: dict) -> Iterator[str]:
-    """Solutions that can be read in the next cells up to the check's, or in an earlier one, of a student copy."""
+SHARED = 0.6                                                                        # of a solution's phrases
+
+
+@cache
+def phrases(source: str) -> set[tuple[str, ...]]:
+    """Runs of four words and signs of a text. Of a name with dots only the last part counts: self.embed and
+    pipe.decoder.embed are the same."""
+    source = re.sub(r"\b[A-Za-z_][\w.]*\.(?=\w)", "", re.sub(r"#.*", "", source))
+    words = re.findall(r"\w+|[^\w\s]", source)
+    return {tuple(words[i:i + 4]) for i in range(len(words) - 3)}
+
+
+def given_away(notebook: dict, earlier: list[dict] = ()) -> Iterator[str]:
+    """Solutions that can be read elsewhere in a student copy, hints included, or in the code of an earlier notebook's:
+    literally in an earlier cell or the two next ones, or most of their phrases anywhere."""
     copy = notebooks.student(notebook)
+    before = [cell["source"] for one in earlier for _, cell in cells(notebooks.student(one), "code")]
     for n, lines in solutions(notebook):
         for m, cell in cells(copy, "code"):
             text = "\n".join(re.sub(r"\s+#.*", "", line.strip()) for line in cell["source"].splitlines())
             if m <= n + 2 and m != n and "\n".join(lines) in text and len("".join(lines)) > 20:
                 yield f"cell {m} shows the solution of cell {n}: {lines[0]}"
+        mine, others = phrases("\n".join(lines)), [each["source"] for m, each in enumerate(copy["cells"], 1) if m != n]
+        for source in [*others, *before]:
+            if len(mine) >= 15 and len(mine & phrases(source)) > SHARED * len(mine):
+                yield f"most of the solution of cell {n} stands in the cell {source.splitlines()[0]}"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_no_student_copy_gives_a_solution_away(path):
     notebook = notebooks.read(path)
-    assert not [*given_away(notebook)]
+    assert not [*given_away(notebook, [notebooks.read(other) for other in NOTEBOOKS if other < path])]
     # and it would be seen
     lines = next((lines for _, lines in solutions(notebook) if len("".join(lines)) > 20), None)
     if lines is None:                                    # 15 has no exercises
         return
     notebook["cells"].insert(0, dict(cell_type="code", source="\n".join(lines), metadata={}, outputs=[], execution_count=None))
     assert [*given_away(notebook)]
+
+
+def test_a_solution_in_other_words_is_seen():
+    solution = "x = self.embed(latents, ids)\nfor block in self.blocks:\n    x, c, (_, k, v) = block(x, c, m, rotary, None)\n    kept.append((k, v))"
+    task = code(f"def remember(self, latents, ids):\n    {notebooks.BEGIN}\n    " + solution.replace("\n", "\n    ") + f"\n    {notebooks.END}")
+    other = solution.replace("self.", "pipe.decoder.").replace("ids", "plan").replace("kept.append((k, v))", "seen += [k]")
+    for cell in (code(other), markdown(f"Like this:\n\n```python\n{other}\n```")):
+        assert [*given_away(sample_notebook.notebook(task, *sample()["cells"], cell))]
+        assert [*given_away(sample_notebook.notebook(task), [sample_notebook.notebook(cell)])] == (
+            [*given_away(sample_notebook.notebook(task, code(other)))] if cell["cell_type"] == "code" else [])
+    assert not [*given_away(sample_notebook.notebook(task, code("x = self.embed(latents, ids)\nprint(x.shape)")))]
+
+
+def test_what_is_solved_is_used():
+    """Every answer that its check accepts takes the library's place in its notebook."""
+    for path in NOTEBOOKS:
+        notebook = notebooks.read(path)
+        used = {*re.findall(r"own\.use\((\w+)", "\n".join(cell["source"] for _, cell in cells(notebook, "code")))}
+        for task in notebooks.exercises(notebook):
+            answers = re.findall(r"(?<![\w.])check\.\w+\((\w+)", "\n".join(task.cells))
+            assert used & {*answers}, f"{task.number}: own.use({answers[0]}, ...)"
+
+
+def test_the_capstone_is_short_and_stands_alone():
+    """Notebook 15: at most 320 lines that are not blank, and nothing of minglm's model in them."""
+    notebook, = (notebooks.read(path) for path in NOTEBOOKS if path.name.startswith("15_"))
+    source = "\n".join(cell["source"] for _, cell in cells(notebook, "code"))
+    assert sum(bool(line.strip()) for line in source.splitlines()) <= 320
+    nodes = [*ast.walk(ast.parse(source))]
+    taken = {f"{node.module}.{name.name}" for node in nodes if isinstance(node, ast.ImportFrom) for name in node.names}
+    taken |= {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
+    assert {name for name in taken if name.startswith("minglm")} == {
+        "minglm.plot", "minglm.files.DATA", "minglm.measure.ocr.Judge"}
 
 
 def test_notebooks_are_numbered_and_each_has_its_week():
