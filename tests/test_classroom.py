@@ -129,12 +129,13 @@ def test_a_student_copy_has_neither_solutions_nor_outputs():
 
 def test_exercises_are_read_from_their_headings():
     task, = notebooks.exercises(sample())
-    assert (task.number, task.name, task.stars, task.minutes) == ("05.1", "twice", "★★", 10)
+    assert (task.number, task.name, task.stars, task.grade, task.minutes) == ("05.1", "twice", "★★", "build", 10)
     assert task.checks == ["double"] and task.cells == [SOLVED] and "<summary>Hint</summary>" in task.text
 
 
 @pytest.mark.parametrize("heading", [
-    "5.1: x  (★, 5 minutes)", "05.1: x", "05.1 x (★, 5 minutes)", "05.1: x (●○, 5 minutes)", "05.1: x (★, 5 min)"])
+    "5.1: x  (★ warm-up, 5 minutes)", "05.1: x", "05.1 x (★ warm-up, 5 minutes)", "05.1: x (●○ build, 5 minutes)",
+    "05.1: x (★ warm-up, 5 min)", "05.1: x (★, 5 minutes)", "05.1: x (★ easy, 5 minutes)"])
 def test_malformed_headings_are_refused(heading, course, capsys):
     replace_cell(course, 4, source="### Exercise " + heading)
     assert main(["classroom", "out"]) == 2 and "should read '### Exercise" in capsys.readouterr().err
@@ -156,7 +157,7 @@ def test_the_teacher_s_page(course):
     main(["classroom", "out"])
     page = Path("out/teacher.md").read_text(encoding="utf-8")
     for words in ("| **3** | **A planner writes** | | **0.6 hours in all** |",
-                  "| | 05 Try a sample | 25 min | 1, 10 min |", "### 05.1 twice (★★, 10 minutes)",
+                  "| | 05 Try a sample | 25 min | 1, 10 min |", "### 05.1 twice (★★ build, 10 minutes)",
                   "`check.double`: Twice a number.", "* that is the square, 3 \\* 3\n* that is half",
                   "<summary>Task</summary>\n\nDouble a number. See [the notes](students/source/docs/notes.md#top), [here](#top), "
                   "[05](students/05_try_a_sample.ipynb) and `a[0](b)`.",

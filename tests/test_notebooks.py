@@ -150,6 +150,8 @@ def exercised(notebook: dict, path: Path) -> Iterator[str]:
     if not tasks or numbers != [f"{path.name[:2]}.{n}" for n in range(1, len(tasks) + 1)]:
         yield f"the exercises are {numbers or 'missing'}"
     for task in tasks:
+        if (task.grade == "warm-up") != (task.stars == "★"):
+            yield f"exercise {task.number}: a warm-up has one star"
         if not re.search(r"<summary>Hint( 1: [^<]+)?</summary>", task.text):
             yield f"exercise {task.number} has no hint"
         solved = [cell for cell in task.cells if notebooks.BEGIN in cell]
@@ -349,7 +351,7 @@ WIDGET = dict(output_type="display_data", data={"application/vnd.jupyter.widget-
     (replaced(0, "# 05", "# 5"), "the title"), (replaced(0, "*You need:*", "Need"), "no *You need:*"),
     (replaced(0, "25 minutes", "half an hour"), "no time"), (replaced(3, "the real", "a"), "'n the real GLM-Image'"),
     (replaced(6, "## Summary", ""), "Summary"), (replaced(6, "## References", ""), "References"),
-    (replaced(4, "★★, ", ""), "should read"), (replaced(4, ", 10 minutes", ""), "should read"),
+    (replaced(4, "★★ build, ", ""), "should read"), (replaced(4, " build", ""), "should read"), (replaced(4, "build", "built"), "should read"), (replaced(4, ", 10 minutes", ""), "should read"),
     (replaced(4, "05.1", "05.2"), "exercises are ['05.2']"), (replaced(4, "05.1", "06.1"), "exercises are ['06.1']"),
     (replaced(4, "### Exercise", "### Task"), "the exercises are missing"), (replaced(4, "Hint", "More"), "no hint"),
     (replaced(5, "check.double(double)", ""), "one solution and its check"),

@@ -90,7 +90,7 @@ def teacher(course: dict[str, dict]) -> str:
         if not tasks:
             page.append(CAPSTONE)
         for task in tasks:
-            page.append(f"### {task.number} {task.name} ({task.stars}, {task.minutes} minutes)")
+            page.append(f"### {task.number} {task.name} ({task.stars} {task.grade}, {task.minutes} minutes)")
             scheme = "\n".join(line for line, kind, end in marked(task.text) if kind and not end)
             text = "\n".join(line for line, kind, _ in marked(task.text) if not kind).strip()
             page.append(f"<details><summary>Task</summary>\n\n{text}\n\n</details>")
@@ -131,7 +131,9 @@ too. Figures use colours that can be told apart with any colour vision, and all 
 ## Timetable
 
 Eight weeks, at five to six hours a week; the last one, with the capstone, takes longer. Stars say how hard
-an exercise is: ★ warms up, ★★ builds a piece, ★★★ takes longer.
+an exercise is, from ★ to ★★★, and a word says of what kind: a *warm-up* (★, always) is a first step, a *build*
+makes a piece of the system, an *experiment* computes or measures an answer, and a *stretch* goes beyond the
+model of this course and may be left out.
 
 **How honest are the minutes?** Those of 02, 05 and 08 rest on three trial readers, who solved these
 notebooks by hand; all others are the authors' estimates, scaled from these. No class has been timed, so plan
