@@ -19,6 +19,7 @@ from minglm.course import check_05, classroom, notebooks, teacher
 NOTEBOOKS = sorted((classroom.REPOSITORY / "notebooks").glob("*.ipynb"))
 ALT = re.compile(r"\*[^*\s][^*\n]{10,}\*")                                          # *A cat on red.*
 MACHINE = re.compile(r"(?<![\w.~])/(home|root|work|tmp|Users|mnt|opt|usr|farm)/\w|\b[A-Z]:\\+Users")
+OWNERS = "karpathy|dqbd|huggingface|KellerJordan|cloneofsimo|black-forest-labs|pytorch|Ascend|zai-org"     # on GitHub
 PARTS = ("**", "*You will do:*", "*You will learn:*", "*You need:*", "*Time:*")
 
 
@@ -123,6 +124,17 @@ def linked(notebook: dict, path: Path) -> Iterator[str]:
             yield str(error)
 
 
+def sourced(notebook: dict, path: Path) -> Iterator[str]:
+    """Papers and repositories are links that lead to them."""
+    for n, cell in cells(notebook, "markdown"):
+        text = re.sub(r"```.*?```|`[^`\n]*`", "", cell["source"], flags=re.S)
+        papers = re.findall(r"\[arXiv:([\d.]+)\]\(https://arxiv\.org/abs/([\d.]+)\)", text)
+        if len(papers) < len(re.findall(r"arXiv:\d", text)) or any(one != other for one, other in papers):
+            yield f"cell {n} names a paper of arXiv without a link to it"
+        yield from (f"cell {n} names {name} without a link" for name in re.findall(
+            rf"(?<![\w/.\[])(?:{OWNERS})/[\w-]+", text))
+
+
 def whole(notebook: dict, path: Path) -> Iterator[str]:
     """The parts that every notebook of the course has."""
     first = notebook["cells"][0]["source"]
@@ -164,7 +176,7 @@ def exercised(notebook: dict, path: Path) -> Iterator[str]:
         yield "a solution outside an exercise"
 
 
-RULES = (valid, run_in_order, portable, small, quiet, plain_python, pictures_in_words, linked, whole, exercised)
+RULES = (valid, run_in_order, portable, small, quiet, plain_python, pictures_in_words, linked, sourced, whole, exercised)
 
 
 def problems(notebook: dict, path: Path) -> list[str]:
@@ -348,6 +360,8 @@ WIDGET = dict(output_type="display_data", data={"application/vnd.jupyter.widget-
     (replaced(3, "It stands", "![](../docs/notes.md)"), "an image"),
     (replaced(3, "It stands", '<img src="../docs/notes.md">'), "an image"),
     (replaced(4, "notes.md", "note.md"), "no file"), (replaced(4, "05_try", "06_try"), "no file"),
+    (replaced(6, "## References", "## References\n\narXiv:1706.03762"), "a paper"), (replaced(6, "[The web]", "karpathy/minbpe [The web]"), "names karpathy"),
+    (replaced(6, "## References", "## References\n\n[arXiv:1706.03762](https://arxiv.org/abs/1706.03761)"), "a paper"),
     (replaced(0, "# 05", "# 5"), "the title"), (replaced(0, "*You need:*", "Need"), "no *You need:*"),
     (replaced(0, "25 minutes", "half an hour"), "no time"), (replaced(3, "the real", "a"), "'n the real GLM-Image'"),
     (replaced(6, "## Summary", ""), "Summary"), (replaced(6, "## References", ""), "References"),

@@ -131,9 +131,9 @@ too. Figures use colours that can be told apart with any colour vision, and all 
 ## Timetable
 
 Eight weeks, at five to six hours a week; the last one, with the capstone, takes longer. Stars say how hard
-an exercise is, from ★ to ★★★, and a word says of what kind: a *warm-up* (★, always) is a first step, a *build*
-makes a piece of the system, an *experiment* computes or measures an answer, and a *stretch* goes beyond the
-model of this course and may be left out.
+an exercise is, from ★ to ★★★, and a word says of what kind: a *warm-up* (★, always) is a first step, a
+*build* makes a piece of the system, an *experiment* computes or measures an answer, and a *stretch* goes
+beyond the model of this course and may be left out.
 
 **How honest are the minutes?** Those of 02, 05 and 08 rest on three trial readers, who solved these
 notebooks by hand; all others are the authors' estimates, scaled from these. No class has been timed, so plan
