@@ -15,7 +15,7 @@ ifeq ($(shell uname -s; command -v nvidia-smi || true),Linux)
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 endif
 
-.PHONY: help demo lint test lab lab-solved train evaluate bench other-machines clean
+.PHONY: help demo lint test classroom-test lab lab-solved train evaluate bench other-machines clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## */  make \1	/p' Makefile
@@ -35,8 +35,14 @@ test: .venv/.with-test  ## everything CI runs: unit tests, then the notebooks ag
 	$(BIN)/pytest --durations=10 tests
 	$(BIN)/pytest --durations=10 --nbval --nbval-current-env --nbval-sanitize-with=tests/sanitize.cfg --nbval-cell-timeout=300 notebooks
 
+classroom-test: export MINGLM_RUN_ALL = 1
+classroom-test: export MINGLM_DEVICE = cpu
+classroom-test: export TORCH_DEVICE_BACKEND_AUTOLOAD = 0
+classroom-test: .venv/.with-test  ## run every student copy whole: unsolved, and half solved both ways (about an hour)
+	$(BIN)/pytest tests/test_classroom.py -k whole_student_copies
+
 lab: .venv/.with-notebooks,ocr  ## the course in JupyterLab: your own copies, without solutions (made on first use)
-	@test -d my_course || $(BIN)/minglm classroom my_course
+	@test -d my_course || $(BIN)/minglm classroom my_course --students-only
 	$(BIN)/jupyter lab my_course/students/00_meet_minglm.ipynb
 
 lab-solved: .venv/.with-notebooks,ocr  ## the notebooks of the repository in JupyterLab, solved

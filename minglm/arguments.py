@@ -102,8 +102,8 @@ def command_line() -> argparse.ArgumentParser:
     one.add_argument("stage", nargs="+",
                      help="vae, tokenizer, glyph, planner, planner-large, planner-letters, planner-lines, "
                           "planner-guided, planner-wide, decoder, decoder-large, decoder-letters, "
-                          "decoder-lines, glyph-order, decoder-wide, several of them, or all; and, from their weights, "
-                          "edit-planner, edit-decoder, grpo-planner, grpo-decoder")
+                          "decoder-lines, glyph-order, decoder-wide, several of them, or all; and, from "
+                          "their weights, edit-planner, edit-decoder, grpo-planner, grpo-decoder")
     one.add_argument("--config", default="mini", help="tiny or mini")
     one.add_argument("--out", type=Path, help="folder for weights and logs (default: under runs/)")
     one.add_argument("--steps", type=count, help="steps of the recipe, instead of its own")
@@ -202,6 +202,8 @@ def command_line() -> argparse.ArgumentParser:
     one.add_argument("--force", action="store_true",
                      help="also into a folder that is not empty; files that would change are renamed")
     one.add_argument("--nbgrader", action="store_true", help="and a course for nbgrader, in nbgrader/")
+    one.add_argument("--students-only", action="store_true",
+                     help="without the teacher's page, which has all solutions")
     one.add_argument("--through", type=int, metavar="NUMBER",
                      help="only the notebooks up to this one; a higher number later adds the new ones and "
                           "changes nothing else")

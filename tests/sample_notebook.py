@@ -22,7 +22,7 @@ STUB = "def double(x):\n    # YOUR CODE HERE\n    raise NotImplementedError\n\nc
 TASK = """\
 ## Exercises
 
-### Exercise 05.1: twice  (★★, 10 minutes)
+### Exercise 05.1: twice  (★★ build, 10 minutes)
 
 Double a number. See [the notes](../docs/notes.md#top), [here](#top), [05](05_try_a_sample.ipynb) and `a[0](b)`.
 

@@ -1,5 +1,6 @@
 """The checks of notebook 14 accept right answers, and say what is wrong with others."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -47,6 +48,22 @@ def test_roofline_accepts_the_longer_of_both(capsys):
     check_14.roofline(lambda n, tokens, flops, bandwidth: 2 * n * (tokens / flops if tokens / flops > 1 / bandwidth
                                                                 else 1 / bandwidth))
     assert capsys.readouterr().out == "roofline: right, 4 cases\n"
+
+
+@pytest.mark.parametrize("number", [np.float32, torch.tensor], ids=["numpy", "torch"])
+def test_numbers_in_single_precision_are_precise_enough(number, capsys):
+    def seconds(n, tokens, flops, bandwidth):
+        n, flops, bandwidth = map(number, (n, flops, bandwidth))
+        return max(2 * n * tokens / flops, 2 * n / bandwidth)
+
+    def batch(n, bits, cache, flops, bandwidth):
+        n, cache, flops, bandwidth = map(number, (n, cache, flops, bandwidth))
+        surplus = 2 * n / flops - cache / bandwidth
+        return n * bits / 8 / bandwidth / surplus if surplus > 0 else number(float("inf"))
+
+    check_14.roofline(seconds)
+    check_14.break_even(batch)
+    assert capsys.readouterr().out == "roofline: right, 4 cases\nbreak_even: right, 4 cases\n"
 
 
 @pytest.mark.parametrize("learner, words", [

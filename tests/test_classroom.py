@@ -129,12 +129,13 @@ def test_a_student_copy_has_neither_solutions_nor_outputs():
 
 def test_exercises_are_read_from_their_headings():
     task, = notebooks.exercises(sample())
-    assert (task.number, task.name, task.stars, task.minutes) == ("05.1", "twice", "★★", 10)
+    assert (task.number, task.name, task.stars, task.grade, task.minutes) == ("05.1", "twice", "★★", "build", 10)
     assert task.checks == ["double"] and task.cells == [SOLVED] and "<summary>Hint</summary>" in task.text
 
 
 @pytest.mark.parametrize("heading", [
-    "5.1: x  (★, 5 minutes)", "05.1: x", "05.1 x (★, 5 minutes)", "05.1: x (●○, 5 minutes)", "05.1: x (★, 5 min)"])
+    "5.1: x  (★ warm-up, 5 minutes)", "05.1: x", "05.1 x (★ warm-up, 5 minutes)", "05.1: x (●○ build, 5 minutes)",
+    "05.1: x (★ warm-up, 5 min)", "05.1: x (★, 5 minutes)", "05.1: x (★ easy, 5 minutes)"])
 def test_malformed_headings_are_refused(heading, course, capsys):
     replace_cell(course, 4, source="### Exercise " + heading)
     assert main(["classroom", "out"]) == 2 and "should read '### Exercise" in capsys.readouterr().err
@@ -156,13 +157,35 @@ def test_the_teacher_s_page(course):
     main(["classroom", "out"])
     page = Path("out/teacher.md").read_text(encoding="utf-8")
     for words in ("| **3** | **A planner writes** | | **0.6 hours in all** |",
-                  "| | 05 Try a sample | 25 min | 1, 10 min |", "### 05.1 twice (★★, 10 minutes)",
+                  "| | 05 Try a sample | 25 min | 1, 10 min |", "### 05.1 twice (★★ build, 10 minutes)",
                   "`check.double`: Twice a number.", "* that is the square, 3 \\* 3\n* that is half",
                   "<summary>Task</summary>\n\nDouble a number. See [the notes](students/source/docs/notes.md#top), [here](#top), "
                   "[05](students/05_try_a_sample.ipynb) and `a[0](b)`.",
                   "<summary>Solution</summary>\n\n```python\ndef double(x):\n    y = x\n    return 2 * y\n\ncheck"):
         assert words in page, words
     assert "SOLUTION" not in page
+
+
+def test_the_task_on_the_teacher_s_page_ends_where_the_code_begins(course):
+    """What follows the exercise's cell may discuss the answer, or ask about the next cell."""
+    notebook = sample()
+    notebook["cells"].insert(6, sample_notebook.markdown("As you have found, it is 2x. **Predict first.** Which is larger?"))
+    (course / NAME).write_bytes(notebooks.dump(notebook))
+    task, = notebooks.exercises(notebooks.read(course / NAME))
+    assert task.text.rstrip().endswith("</details>") and task.cells == [SOLVED]
+    main(["classroom", "out"])
+    page = Path("out/teacher.md").read_text(encoding="utf-8")
+    assert "Double a number." in page and "Predict first" not in page and "As you have found" not in page
+
+
+def test_a_learner_s_folder_has_no_solutions(course, capsys):
+    """That of `make lab`."""
+    assert main(["classroom", "out", "--students-only"]) == 0
+    assert capsys.readouterr().out == "out: 1 student copies in students/ to hand out\n"
+    made = [path for path in Path("out").rglob("*") if path.is_file()]
+    assert len(made) == 3 and not any("return 2" in path.read_text(encoding="utf-8") for path in made)
+    assert main(["classroom", "other", "--students-only", "--nbgrader"]) == 2 and not Path("other").exists()
+    assert "leave out --students-only" in capsys.readouterr().err
 
 
 def test_a_folder_with_something_in_it_is_refused(course, capsys):
@@ -396,8 +419,9 @@ def test_run_all_goes_on_past_what_is_not_solved(tmp_path):
     run_all(notebooks.student(sample()), tmp_path)
 
 
-@pytest.mark.skipif("MINGLM_RUN_ALL" not in os.environ, reason="minutes; MINGLM_RUN_ALL=1 runs each student copy whole")
-@pytest.mark.parametrize("copy", [notebooks.student, lambda notebook: half_solved(notebook, 1)], ids=["unsolved", "half"])
+@pytest.mark.skipif("MINGLM_RUN_ALL" not in os.environ, reason="an hour: make classroom-test")
+@pytest.mark.parametrize("copy", [notebooks.student, lambda notebook: half_solved(notebook, 0),
+                                  lambda notebook: half_solved(notebook, 1)], ids=["unsolved", "odd", "even"])
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_whole_student_copies(path, copy, tmp_path):
     run_all(copy(notebooks.read(path)), tmp_path)

@@ -153,6 +153,18 @@ def test_each_mistake_fails_its_own_check(judge, target, picture, check):
     assert not scores["checks"][check] and not scores["made"], scores
 
 
+def test_the_same_object_elsewhere_has_to_be_there(judge):
+    """Also if it stands where it stood, so that source and target have it in common."""
+    source = changed(looks=(("cat", LOOK),), regions=())
+    one = Edit("identity", "en", (source,), replace(source, background="red"))
+    assert score_edit(judge, one.target.image, one)["made"]
+    for groups in ((), (Group("dog"),)):
+        checks = score_edit(judge, replace(one.target, groups=groups).image, one)["checks"]
+        assert checks["background"] and not checks["object"] and not checks["place"]
+    usual = score_edit(judge, replace(one.target, looks=()).image, one)["checks"]
+    assert usual["background"] and not usual["object"]
+
+
 def test_a_text_that_is_not_there_has_no_colour(judge):
     alone = changed(groups=(), place="centre")           # in a cat the judge sees an "e"
     one = Edit("", "en", (alone,), replace(alone, regions=(Region("top", "GOODBYE", "white"),)))

@@ -5,6 +5,7 @@ import inspect
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from minglm.course import check_05, classroom, notebooks, teacher
 
 NOTEBOOKS = sorted((classroom.REPOSITORY / "notebooks").glob("*.ipynb"))
 MACHINE = re.compile(r"(?<![\w.~])/(home|root|work|tmp|Users|mnt|opt|usr|farm)/\w|\b[A-Z]:\\+Users")
+OWNERS = "karpathy|dqbd|huggingface|KellerJordan|cloneofsimo|black-forest-labs|pytorch|Ascend|zai-org"     # on GitHub
 PARTS = ("**", "*You will do:*", "*You will learn:*", "*You need:*", "*Time:*")
 
 
@@ -121,6 +123,17 @@ def linked(notebook: dict, path: Path) -> Iterator[str]:
             yield str(error)
 
 
+def sourced(notebook: dict, path: Path) -> Iterator[str]:
+    """Papers and repositories are links that lead to them."""
+    for n, cell in cells(notebook, "markdown"):
+        text = re.sub(r"```.*?```|`[^`\n]*`", "", cell["source"], flags=re.S)
+        papers = re.findall(r"\[arXiv:([\d.]+)\]\(https://arxiv\.org/abs/([\d.]+)\)", text)
+        if len(papers) < len(re.findall(r"arXiv:\d", text)) or any(one != other for one, other in papers):
+            yield f"cell {n} names a paper of arXiv without a link to it"
+        yield from (f"cell {n} names {name} without a link" for name in re.findall(
+            rf"(?<![\w/.\[])(?:{OWNERS})/[\w-]+", text))
+
+
 def whole(notebook: dict, path: Path) -> Iterator[str]:
     """The parts that every notebook of the course has."""
     first = notebook["cells"][0]["source"]
@@ -148,6 +161,8 @@ def exercised(notebook: dict, path: Path) -> Iterator[str]:
     if not tasks or numbers != [f"{path.name[:2]}.{n}" for n in range(1, len(tasks) + 1)]:
         yield f"the exercises are {numbers or 'missing'}"
     for task in tasks:
+        if (task.grade == "warm-up") != (task.stars == "★"):
+            yield f"exercise {task.number}: a warm-up has one star"
         if not re.search(r"<summary>Hint( 1: [^<]+)?</summary>", task.text):
             yield f"exercise {task.number} has no hint"
         solved = [cell for cell in task.cells if notebooks.BEGIN in cell]
@@ -160,7 +175,7 @@ def exercised(notebook: dict, path: Path) -> Iterator[str]:
         yield "a solution outside an exercise"
 
 
-RULES = (valid, run_in_order, portable, small, quiet, plain_python, pictures_in_words, linked, whole, exercised)
+RULES = (valid, run_in_order, portable, small, quiet, plain_python, pictures_in_words, linked, sourced, whole, exercised)
 
 
 def problems(notebook: dict, path: Path) -> list[str]:
@@ -208,26 +223,77 @@ def solutions(notebook: dict) -> Iterator[tuple[int, list[str]]]:
             yield n, lines
 
 
-def given_away(notebook: dict) -> Iterator[str]:
-    """Solutions that can be read in the next cells up to the check's, or in an earlier one, of a student copy."""
+SHARED = 0.6                                                                        # of a solution's phrases
+
+
+@cache
+def phrases(source: str) -> set[tuple[str, ...]]:
+    """Runs of four words and signs of a text. Of a name with dots only the last part counts: self.embed and
+    pipe.decoder.embed are the same."""
+    source = re.sub(r"\b[A-Za-z_][\w.]*\.(?=\w)", "", re.sub(r"#.*", "", source))
+    words = re.findall(r"\w+|[^\w\s]", source)
+    return {tuple(words[i:i + 4]) for i in range(len(words) - 3)}
+
+
+def given_away(notebook: dict, earlier: list[dict] = ()) -> Iterator[str]:
+    """Solutions that can be read elsewhere in a student copy, hints included, or in the code of an earlier notebook's:
+    literally in an earlier cell or the two next ones, or most of their phrases anywhere."""
     copy = notebooks.student(notebook)
+    before = [cell["source"] for one in earlier for _, cell in cells(notebooks.student(one), "code")]
     for n, lines in solutions(notebook):
         for m, cell in cells(copy, "code"):
             text = "\n".join(re.sub(r"\s+#.*", "", line.strip()) for line in cell["source"].splitlines())
             if m <= n + 2 and m != n and "\n".join(lines) in text and len("".join(lines)) > 20:
                 yield f"cell {m} shows the solution of cell {n}: {lines[0]}"
+        mine, others = phrases("\n".join(lines)), [each["source"] for m, each in enumerate(copy["cells"], 1) if m != n]
+        for source in [*others, *before]:
+            if len(mine) >= 15 and len(mine & phrases(source)) > SHARED * len(mine):
+                yield f"most of the solution of cell {n} stands in the cell {source.splitlines()[0]}"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_no_student_copy_gives_a_solution_away(path):
     notebook = notebooks.read(path)
-    assert not [*given_away(notebook)]
+    assert not [*given_away(notebook, [notebooks.read(other) for other in NOTEBOOKS if other < path])]
     # and it would be seen
     lines = next((lines for _, lines in solutions(notebook) if len("".join(lines)) > 20), None)
     if lines is None:                                    # 15 has no exercises
         return
     notebook["cells"].insert(0, dict(cell_type="code", source="\n".join(lines), metadata={}, outputs=[], execution_count=None))
     assert [*given_away(notebook)]
+
+
+def test_a_solution_in_other_words_is_seen():
+    solution = "x = self.embed(latents, ids)\nfor block in self.blocks:\n    x, c, (_, k, v) = block(x, c, m, rotary, None)\n    kept.append((k, v))"
+    task = code(f"def remember(self, latents, ids):\n    {notebooks.BEGIN}\n    " + solution.replace("\n", "\n    ") + f"\n    {notebooks.END}")
+    other = solution.replace("self.", "pipe.decoder.").replace("ids", "plan").replace("kept.append((k, v))", "seen += [k]")
+    for cell in (code(other), markdown(f"Like this:\n\n```python\n{other}\n```")):
+        assert [*given_away(sample_notebook.notebook(task, *sample()["cells"], cell))]
+        assert [*given_away(sample_notebook.notebook(task), [sample_notebook.notebook(cell)])] == (
+            [*given_away(sample_notebook.notebook(task, code(other)))] if cell["cell_type"] == "code" else [])
+    assert not [*given_away(sample_notebook.notebook(task, code("x = self.embed(latents, ids)\nprint(x.shape)")))]
+
+
+def test_what_is_solved_is_used():
+    """Every answer that its check accepts takes the library's place in its notebook."""
+    for path in NOTEBOOKS:
+        notebook = notebooks.read(path)
+        used = {*re.findall(r"own\.use\((\w+)", "\n".join(cell["source"] for _, cell in cells(notebook, "code")))}
+        for task in notebooks.exercises(notebook):
+            answers = re.findall(r"(?<![\w.])check\.\w+\((\w+)", "\n".join(task.cells))
+            assert used & {*answers}, f"{task.number}: own.use({answers[0]}, ...)"
+
+
+def test_the_capstone_is_short_and_stands_alone():
+    """Notebook 15: at most 320 lines that are not blank, and nothing of minglm's model in them."""
+    notebook, = (notebooks.read(path) for path in NOTEBOOKS if path.name.startswith("15_"))
+    source = "\n".join(cell["source"] for _, cell in cells(notebook, "code"))
+    assert sum(bool(line.strip()) for line in source.splitlines()) <= 320
+    nodes = [*ast.walk(ast.parse(source))]
+    taken = {f"{node.module}.{name.name}" for node in nodes if isinstance(node, ast.ImportFrom) for name in node.names}
+    taken |= {name.name for node in nodes if isinstance(node, ast.Import) for name in node.names}
+    assert {name for name in taken if name.startswith("minglm")} == {
+        "minglm.plot", "minglm.files.DATA", "minglm.measure.ocr.Judge"}
 
 
 def test_notebooks_are_numbered_and_each_has_its_week():
@@ -293,10 +359,12 @@ WIDGET = dict(output_type="display_data", data={"application/vnd.jupyter.widget-
     (replaced(3, "It stands", "![](../docs/notes.md)"), "an image"),
     (replaced(3, "It stands", '<img src="../docs/notes.md">'), "an image"),
     (replaced(4, "notes.md", "note.md"), "no file"), (replaced(4, "05_try", "06_try"), "no file"),
+    (replaced(6, "## References", "## References\n\narXiv:1706.03762"), "a paper"), (replaced(6, "[The web]", "karpathy/minbpe [The web]"), "names karpathy"),
+    (replaced(6, "## References", "## References\n\n[arXiv:1706.03762](https://arxiv.org/abs/1706.03761)"), "a paper"),
     (replaced(0, "# 05", "# 5"), "the title"), (replaced(0, "*You need:*", "Need"), "no *You need:*"),
     (replaced(0, "25 minutes", "half an hour"), "no time"), (replaced(3, "the real", "a"), "'n the real GLM-Image'"),
     (replaced(6, "## Summary", ""), "Summary"), (replaced(6, "## References", ""), "References"),
-    (replaced(4, "★★, ", ""), "should read"), (replaced(4, ", 10 minutes", ""), "should read"),
+    (replaced(4, "★★ build, ", ""), "should read"), (replaced(4, " build", ""), "should read"), (replaced(4, "build", "built"), "should read"), (replaced(4, ", 10 minutes", ""), "should read"),
     (replaced(4, "05.1", "05.2"), "exercises are ['05.2']"), (replaced(4, "05.1", "06.1"), "exercises are ['06.1']"),
     (replaced(4, "### Exercise", "### Task"), "the exercises are missing"), (replaced(4, "Hint", "More"), "no hint"),
     (replaced(5, "check.double(double)", ""), "one solution and its check"),

@@ -15,13 +15,18 @@ from minglm.model.planner import Planner
 from minglm.published import snapshot
 
 
+def built_size(c: PlannerConfig) -> int:
+    """The parameters of a planner of this configuration, counted on the meta device."""
+    with torch.device("meta"):
+        return count(Planner(c))
+
+
 def planner_size(learner: Callable[[PlannerConfig], int]) -> None:
     """The number of parameters of a planner of this configuration."""
     cases = []
     for name in ("mini", "tiny", "glm_image"):
         c = preset(name).planner
-        with torch.device("meta"):
-            right = count(Planner(c))
+        right = built_size(c)
         q, kv = c.heads * c.head_dim, c.kv_heads * c.head_dim
         cases.append(Case((c,), right, {
             "q, k and v have biases, one number per output": right - c.depth * (q + 2 * kv),
@@ -77,7 +82,7 @@ def roofline(learner: Callable[[float, float, float, float], float]) -> None:
             "a weight takes a multiplication and an addition per token: 2 operations": max(work / 2, read),
             "a bfloat16 number has 2 bytes": max(work, read / 2),
             "the weights are read once for all tokens of the pass": max(work, read * tokens)}))
-    run("roofline", learner, *cases, tolerance=1e-9)
+    run("roofline", learner, *cases, tolerance=1e-6)
 
 
 def kept_bytes(c: PlannerConfig, positions: int) -> int:
@@ -127,4 +132,4 @@ def break_even(learner: Callable[[float, float, float, float, float], float]) ->
                 read / (parameters / flops - cache / bandwidth),
             "reading the caches grows faster than the arithmetic: there is no such batch, so math.inf":
                 read / surplus}))
-    run("break_even", learner, *cases, tolerance=1e-9)
+    run("break_even", learner, *cases, tolerance=1e-5)

@@ -45,9 +45,10 @@ def linked_file(link: str, folder: Path) -> Path:
     return path
 
 
-def build(folder: Path, nbgrader: bool = False) -> dict[str, bytes]:
-    """Every file of the class by its name: student copies, what they link to, the syllabus, and the teacher's
-    page; nbgrader: a course for nbgrader, too, whose assignments are the notebooks."""
+def build(folder: Path, nbgrader: bool = False, students_only: bool = False) -> dict[str, bytes]:
+    """Every file of the class by its name: student copies, what they link to, the syllabus, and, unless
+    students_only, the teacher's page; nbgrader: a course for nbgrader, too, whose assignments are the
+    notebooks."""
     files, notebooks = {}, {path.stem: path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
     if not notebooks:
         raise ValueError(f"no notebooks in {folder}: run from a clone, installed with pip install -e .")
@@ -84,23 +85,28 @@ def build(folder: Path, nbgrader: bool = False) -> dict[str, bytes]:
     if nbgrader:
         files["nbgrader/nbgrader_config.py"] = SETTINGS.encode()
     files["students/syllabus.md"] = syllabus(course).encode()
+    if students_only:
+        return files
     course = {name: relinked(notebook, "students", "students/") for name, notebook in course.items()}
     return files | {"teacher.md": teacher(course).encode()}
 
 
-def write(out: Path, force: bool = False, nbgrader: bool = False, through: int | None = None) -> str:
+def write(out: Path, force: bool = False, nbgrader: bool = False, through: int | None = None,
+          students_only: bool = False) -> str:
     """Make a class in the folder `out`; says in one line what was made.
 
     Nothing is lost: a folder with something in it needs `force`, and a file that differs from the new one is
     renamed. through: the number of the last notebook to hand out yet; to a class that is there already, what
-    is missing is added, and nothing else changes.
+    is missing is added, and nothing else changes. students_only: without the teacher's page.
     """
+    if nbgrader and students_only:
+        raise ValueError("--nbgrader makes the solved assignments of a teacher: leave out --students-only")
     if out.exists() and not out.is_dir():
         raise ValueError(f"cannot write to {out}: it is not a folder")
     grows = through is not None and not force and (out / "students" / "syllabus.md").is_file()
     if out.is_dir() and any(out.iterdir()) and not force and not grows:
         raise ValueError(f"{out} is not empty: choose another folder, or --force (old files are kept)")
-    files = build(REPOSITORY / "notebooks", nbgrader)
+    files = build(REPOSITORY / "notebooks", nbgrader, students_only)
     if through is not None:
         files = {name: data for name, data in files.items()
                  if not (copy := COPY.match(name)) or int(copy[1]) <= through}
@@ -123,6 +129,6 @@ def write(out: Path, force: bool = False, nbgrader: bool = False, through: int |
     return (
         f"{out}: {len(copies)} student copies in students/ to hand out"
         + (f", {len({*copies} & {*files})} of them new, up to {through:02}" if through is not None else "")
-        + ", and teacher.md with the solutions to keep"
+        + (", and teacher.md with the solutions to keep" if not students_only else "")
         + ("; nbgrader/ is a course for nbgrader" if nbgrader else "")
     )

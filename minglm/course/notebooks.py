@@ -24,18 +24,21 @@ KINDS = {"SOLUTION": "a solution", "HIDDEN TESTS": "hidden tests", "MARK SCHEME"
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 MARKER = re.compile(r"(BEGIN|END) (SOLUTION|HIDDEN TESTS|MARK SCHEME)"         # also what was meant to be one
                     r"|#\W*(?i:(begin|end)[\W_]*(solution|hidden[\W_]*test|mark(?:ing)?[\W_]*scheme))")
-HEADING = re.compile(r"### Exercise (\d\d\.\d+): (.+?) +\((★+), (\d+) minutes\)")
+GRADES = "warm-up", "build", "experiment", "stretch"
+HEADING = re.compile(rf"### Exercise (\d\d\.\d+): (.+?) +\((★+) ({'|'.join(GRADES)}), (\d+) minutes\)")
 CHECK = re.compile(r"(?<![\w.])check\.(\w+)\(")
 TIME = re.compile(r"^\* \*Time:\* (\d+) minutes", re.M)
 
 
 @dataclass
 class Exercise:
-    """What stands under one exercise's heading: its text, and the source of its code cells."""
+    """What stands under one exercise's heading: the task, which ends with the first code cell, and the source
+    of its code cells."""
 
     number: str
     name: str
     stars: str
+    grade: str
     minutes: int
     text: str
     cells: list[str]
@@ -70,13 +73,14 @@ def exercises(notebook: dict) -> list[Exercise]:
             current.cells.append(cell["source"])
         for line in cell["source"].splitlines() if cell["cell_type"] == "markdown" else ():
             if match := HEADING.fullmatch(line.rstrip()):
-                number, name, stars, minutes = match.groups()
-                found.append(current := Exercise(number, name, stars, int(minutes), "", []))
+                *told, minutes = match.groups()
+                found.append(current := Exercise(*told, int(minutes), "", []))
             elif line.startswith("### Exercise"):
-                raise ValueError(f"{line!r} should read '### Exercise 05.2: name (★★, 10 minutes)'")
+                raise ValueError(f"{line!r} should read '### Exercise 05.2: name (★★ build, 10 minutes)'; "
+                                 f"grades are {', '.join(GRADES)}")
             elif line.startswith(("# ", "## ", "### ")) and not MARKER.search(line):
                 current = None
-            elif current:
+            elif current and not current.cells:
                 current.text += line + "\n"
     return found
 

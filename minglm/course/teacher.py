@@ -7,6 +7,8 @@ from importlib import import_module
 from inspect import getdoc
 from unittest.mock import patch
 
+from tqdm import tqdm
+
 from minglm.course import answers
 from minglm.course.notebooks import MARKER, TIME, exercises, marked
 
@@ -15,9 +17,12 @@ WEEKS = {
     "Pictures become latents and ids": range(3, 5),
     "A planner writes": range(5, 7),
     "A decoder paints": range(7, 9),
-    "Letters, and whole pictures": range(9, 13),
-    "Cards, and the real thing": range(13, 100),
+    "Letters, and whole pictures": range(9, 11),
+    "Edits and rewards": range(11, 13),
+    "Cards, and the real thing": (13, 14, 16),
+    "The capstone": (15,),
 }
+PROJECT = 8 * 60                             # minutes of the capstone, which has no exercises
 LEARN = re.compile(r"^\* \*You will learn:\* (.+?)$", re.M)
 
 
@@ -55,12 +60,12 @@ def timetable(course: dict[str, dict]) -> str:
         names = [name for name in course if int(name[:2]) in numbers]
         reading = {name: sum(map(int, TIME.findall(course[name]["cells"][0]["source"]))) for name in names}
         tasks = {name: exercises(course[name]) for name in names}
-        practice = {name: sum(task.minutes for task in tasks[name]) for name in names}
+        practice = {name: sum(task.minutes for task in tasks[name]) or PROJECT for name in names}
         total = sum(reading.values()) + sum(practice.values())
         table += f"\n| **{week}** | **{theme}** | | **{total / 60:.1f} hours in all** |"
         for name in names:
-            table += (f"\n| | {title(course[name])} | {reading[name]} min | "
-                      f"{len(tasks[name])}, {practice[name]} min |")
+            what = len(tasks[name]) or "a project"
+            table += f"\n| | {title(course[name])} | {reading[name]} min | {what}, {practice[name]} min |"
     return table
 
 
@@ -79,13 +84,13 @@ def teacher(course: dict[str, dict]) -> str:
     """The teacher's page: a timetable, and for each exercise the task, what is checked, mistakes and the
     solution."""
     page = [INTRODUCTION, timetable(course), TWELVE, RUNNING]
-    for name, notebook in course.items():
+    for name, notebook in tqdm(course.items(), "teacher.md", unit="notebook", disable=None, leave=False):
         page.append(f"## {title(notebook)}")
         tasks = exercises(notebook)
         if not tasks:
             page.append(CAPSTONE)
         for task in tasks:
-            page.append(f"### {task.number} {task.name} ({task.stars}, {task.minutes} minutes)")
+            page.append(f"### {task.number} {task.name} ({task.stars} {task.grade}, {task.minutes} minutes)")
             scheme = "\n".join(line for line, kind, end in marked(task.text) if kind and not end)
             text = "\n".join(line for line, kind, _ in marked(task.text) if not kind).strip()
             page.append(f"<details><summary>Task</summary>\n\n{text}\n\n</details>")
@@ -125,9 +130,14 @@ too. Figures use colours that can be told apart with any colour vision, and all 
 
 ## Timetable
 
-Six weeks, at five to seven hours a week. Stars say how hard an exercise is: ★ warms up, ★★ builds a piece,
-★★★ takes longer. The times are estimates by the authors and a few trial readers: no class has been timed, so
-plan for one and a half to two times as long with beginners."""
+Eight weeks, at five to six hours a week; the last one, with the capstone, takes longer. Stars say how hard
+an exercise is, from ★ to ★★★, and a word says of what kind: a *warm-up* (★, always) is a first step, a
+*build* makes a piece of the system, an *experiment* computes or measures an answer, and a *stretch* goes
+beyond the model of this course and may be left out.
+
+**How honest are the minutes?** Those of 02, 05 and 08 rest on three trial readers, who solved these
+notebooks by hand; all others are the authors' estimates, scaled from these. No class has been timed, so plan
+for one and a half to two times as long with beginners."""
 
 TWELVE = """\
 For twelve weeks, take one notebook a week from 00 to 10, and 14 with 15 in the last; 11 and 12, about

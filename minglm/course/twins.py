@@ -134,6 +134,13 @@ def scatter_sum(gradient: Tensor) -> Tensor:
     return total.chunk(dist.get_world_size())[dist.get_rank()]
 
 
+def feed_forward_parts(gate_up: Tensor, down: Tensor, cards: int) -> list[tuple[Tensor, Tensor]]:
+    """Tensor parallelism: gate_up (2 M, D) and down (D, M) as one (2 M / cards, D), (D, M / cards) for each
+    card, whose outputs add up."""
+    rows = gate_up.view(2, cards, -1, gate_up.shape[1]).transpose(0, 1).flatten(1, 2)
+    return [*zip(rows, down.chunk(cards, dim=1))]
+
+
 def exact(x: Tensor, sigma: Tensor, data: Tensor) -> Tensor:
     """The velocity that a perfect network would give at x (B, C, h, w) and sigma (B,), if the data are the
     M pictures `data` (M, C, h, w): the mean over all lines through x, (B, C, h, w)."""

@@ -3,7 +3,9 @@
 What was asked for is what the target has and the first source has not, so the checks are the same for every
 kind of edit: new texts are read, in their colour and place; texts that go are not read any more; objects that
 come are found where they belong, in their look and number, those that go are not; the new background is
-there, and nothing is left where nothing should be. The target passes them all, the source never does.
+there, and nothing is left where nothing should be. Where all is asked for (pictures joined; the same object
+elsewhere), all objects of the target have to be found, also one that stands where it stood. The target passes
+them all, the source never does.
 
 The rest is compared with the target outside the edit's region, where source and target are the same: by SSIM
 and by mean distance. Where all of a picture is new (another style, several pictures joined), there is no
@@ -36,6 +38,7 @@ from minglm.world.styles import STYLES, restyle
 NEAR = 60                                    # in RGB distance: still the background's colour
 BARE = 0.9                                   # of what should be background that has to be
 EDGE = 2                                     # pixels beside letters and objects, where colours blend
+ALL = ("combine", "identity")                # kinds that ask for every object of the target
 STILL = 0.8                                  # similarity from which a line read is an old text still there
 
 
@@ -87,7 +90,7 @@ def check_made(judge: Judge, picture: Image.Image, edit: Edit) -> dict[str, bool
     if left:
         checks["text_gone"] = not any(like(old, read) for old in left)
     old, new = parts(source), parts(target)
-    changed = [part for part in (new if edit.kind == "combine" else missing(new, old)) if part.thing]
+    changed = [part for part in (new if edit.kind in ALL else missing(new, old)) if part.thing]
     names = {part.thing for part in (*changed, *missing(old, new)) if part.thing}
     if names:
         checks |= check_objects(picture, found, edit, changed, names)
