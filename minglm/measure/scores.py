@@ -73,6 +73,13 @@ def is_part(line: str, target: str) -> bool:
     return len(part) > 1 and part in canon(target, not is_han(target))
 
 
+def words_of(text: str) -> list[str]:
+    """The words of a text. Marks that stand alone, such as &, are left out: `canon` leaves nothing of them that
+    could be compared."""
+    words = text.split()
+    return [word for word in words if canon(word, not is_han(word))] or words
+
+
 def score_text(targets: list[str], found: list[Found]) -> dict:
     """CVTG-2K's and LongText-Bench's counts for one picture.
 
@@ -83,7 +90,7 @@ def score_text(targets: list[str], found: list[Found]) -> dict:
     lines = [f.text for f in found]
     # a word may be read as a line of its own or within one
     read = lines + [word for line in lines for word in line.split()]
-    words = [word for target in targets for word in target.split()]
+    words = [word for target in targets for word in words_of(target)]
     joined = canon("".join(lines), False)    # a Chinese text may go on in the next line
     best = [1.0 if is_han(word) and canon(word, False) in joined else
             max((similarity(word, text) for text in read), default=0.0) for word in words]
