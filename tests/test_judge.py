@@ -188,3 +188,13 @@ def test_a_known_layout_is_read_line_by_line(judge, poster):
 
 def test_a_blank_poster_holds_no_text(judge):
     assert judge.read(Image.new("RGB", (128, 128), "teal")) == []
+
+
+def test_marks_that_stand_alone_are_no_words_to_be_scored():
+    """Nothing of them is compared, so they could never be right; a text of marks alone is still wrong."""
+    def right(target: str, *read: str) -> list[float]:
+        return score_text([target], lines(*read))["right"]
+
+    assert right("Sat & Sun", "Sat & Sun") == right("Sat & Sun", "Sat Sun") == [1.0, 1.0]
+    assert right("Sat & Sun", "Sat") == [1.0, 0.0] and right("2 + 2", "2 + 3") == [1.0, 1.0]
+    assert right("?!", "?!") == [0.0]
