@@ -14,7 +14,7 @@ PIECES = {
     "07": ("model.flow.shift", "model.flow.schedule", "model.flow.guide", "model.flow.sample"),
     "08": ("model.decoder.unpatchify", "model.decoder.Decoder.heard", "model.decoder.sinusoid",
            "model.ops.modulate", "model.decoder.Decoder.rotary", "model.decoder.DecoderBlock"),
-    "09": ("model.glyph.glyph_ids", "model.glyph.owners", "model.glyph.GlyphEncoder.buckets",
+    "09": ("model.glyph.owners", "model.glyph.ordered", "model.glyph.GlyphEncoder.buckets",
            "model.glyph.biased_attention", "model.glyph.GlyphBlock"),
     "10": ("generate.pipeline.Pipeline.noise", "generate.pipeline.Pipeline.plan", "generate.paint.glyphs",
            "generate.paint.velocity", "images.to_images"),
