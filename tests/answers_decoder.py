@@ -80,9 +80,24 @@ def told_sigma(steps, tokens, config):
     return [1000 * s - 1 for s in sigmas[:-1]], sigmas
 
 
-def patches(x, p):
-    b, c, h, w = x.shape
-    return torch.stack([x[:, :, i:i + p, j:j + p].reshape(b, -1) for i in range(0, h, p) for j in range(0, w, p)], 1)
+def told(self, ids, keep=None, drop="early", order=(0, 1, 2, 3)):
+    """Token by token."""
+    (_, h, w), width = ids.shape, self.config.width
+    kept = torch.ones(len(ids)) if keep is None else keep
+    vectors = self.prior.weight[ids]
+    if drop == "early":
+        vectors = torch.stack([v * k for v, k in zip(vectors, kept)])
+    cells = self.prior_in(vectors)
+    cells = cells.unflatten(-1, (4, width)) if self.config.quarters else torch.stack([cells] * 4, -2)
+    if drop == "late":
+        cells = torch.stack([v * k for v, k in zip(cells, kept)])
+    return torch.stack([cells[:, r // 2, c // 2, order[r % 2 * 2 + c % 2]] for r in range(2 * h) for c in range(2 * w)], 1)
+
+
+def by_cell(tokens, ids, order):
+    """Tokens in another order of batch, row of the cell, row within it, column of the cell, column within it, channels."""
+    b, h, w = ids.shape
+    return tokens.reshape(b, h, 2, w, 2, -1).permute(order).flatten(1, 4)
 
 
 def glued(tokens, rows, p):
@@ -180,7 +195,7 @@ def counted(config, streams, biases=1, twelve=12, wide=4, inner=None):
 
 RIGHT = dict(mix=mixed, flow_loss=off_by, exact_velocity=mean_velocity, flow_training=loop, sample=walk,
              heun=two_ends, guidance=lambda c, u, g: g * c + (1 - g) * u, shift=shifted, schedule=timetable,
-             patchify=patches, unpatchify=glued, sinusoid=waves, modulate=adaptive, rotary_2d=turns,
+             heard=told, unpatchify=glued, sinusoid=waves, modulate=adaptive, rotary_2d=turns,
              decoder_block=Block, first_learners=awake, block_size=counted)
 
 WRONG = [
@@ -236,11 +251,14 @@ WRONG = [
     ("schedule", partial(timetable, extra=1), r"steps \+ 1 numbers"),
     ("schedule", partial(timetable, end=()), "end with a 0"),
     ("schedule", lambda n, t, c: timetable(n, t, c)[::-1], "times come first"),
-    ("patchify", lambda x, p: patches(x.mT, p).unflatten(2, (-1, p, p)).mT.flatten(2), "down the columns"),
-    ("patchify", lambda x, p: patches(x, p).unflatten(2, (-1, p, p)).mT.flatten(2), "exchanged"),
-    ("patchify", lambda x, p: patches(x, p).unflatten(2, (-1, p * p)).mT.flatten(2), "channel must come first"),
-    ("patchify", lambda x, p: patches(x[:, :, :x.shape[2] // 2 * 2, :x.shape[3] // 2 * 2], 2), "shape"),
-    ("patchify", lambda x, p: x.reshape(len(x), -1, x.shape[1] * p * p), "reshape alone"),
+    ("heard", lambda self, ids, keep: told(self, ids, keep, drop="never"), "is not used"),
+    ("heard", lambda self, ids, keep: told(self, ids, keep, drop="late"), "before the network"),
+    ("heard", lambda self, ids, keep: told(self, ids, keep if keep is None else 1 - keep), "1 where there is a plan"),
+    ("heard", lambda self, ids, keep: by_cell(told(self, ids, keep), ids, (0, 1, 3, 2, 4, 5)), "cell by cell"),
+    ("heard", lambda self, ids, keep: by_cell(told(self, ids, keep), ids, (0, 3, 4, 1, 2, 5)), "along the rows"),
+    ("heard", lambda self, ids, keep: by_cell(told(self, ids, keep), ids, (0, 2, 1, 4, 3, 5)), "are neighbours"),
+    ("heard", lambda self, ids, keep: told(self, ids, keep, order=(0, 2, 1, 3)), "top right one"),
+    ("heard", lambda self, ids, keep: told(self, ids, keep)[:, ::2], "the shape is"),
     ("unpatchify", lambda x, r, p: glued(x.unflatten(2, (-1, p, p)).mT.flatten(2), r, p), "exchanged"),
     ("unpatchify", lambda x, r, p: glued(x.unflatten(2, (p * p, -1)).mT.flatten(2), r, p), "channel comes first"),
     ("unpatchify", lambda x, r, p: glued(x.unflatten(1, (-1, r)).transpose(1, 2).flatten(1, 2), r, p), "along the rows"),

@@ -68,10 +68,26 @@ def places(parts, step=max, time=False, base=1):
     return torch.tensor(out).T
 
 
-def turns(theta, sections, first=(0, 0, 0), factor=1.0):
-    """The fastest pair of each axis by logarithms."""
-    starts = 0, sections[0], sections[0] + sections[1]
-    return tuple(math.exp(-factor * (i + j) * math.log(theta) / sum(sections)) for i, j in zip(starts, first))
+def axis_turns(self, place, base=None, width=None, order=(0, 1, 2), restart=False, twice="tile", sign=-1):
+    """One column of angles after the other."""
+    c, columns = self.config, []
+    rotated = int(c.head_dim * c.rotary_fraction)
+    axes = [axis for axis, n in zip(order, c.mrope_section) for _ in range(n)]
+    for i, axis in enumerate(axes):
+        i -= axes.index(axis) * restart
+        columns.append(place[:, axis] * (base or c.rope_theta) ** (sign * 2 * i / (width or rotated)))
+    angles = torch.stack(columns, -1).unsqueeze(1)
+    angles = torch.cat([angles] * 2, -1) if twice == "tile" else torch.stack([angles] * 2, -1).flatten(-2)
+    return torch.cos(angles), torch.sin(angles)
+
+
+def in_turns(self, place):
+    """Time, row, column, time ... as long as an axis has pairs."""
+    sections = self.config.mrope_section
+    axes = sorted((k, axis) for axis, n in enumerate(sections) for k in range(n))
+    angles = torch.stack([place[:, axis] * self.config.rope_theta ** (-i / len(axes)) for i, (_, axis) in enumerate(axes)], -1)
+    angles = torch.cat([angles] * 2, -1)[:, None]
+    return angles.cos(), angles.sin()
 
 
 def block_class(off=""):
@@ -234,7 +250,7 @@ def mean_square(x):
 
 
 RIGHT = dict(attention=attend, rms_norm=norm_class(lambda x, w, eps: w * x * torch.rsqrt(mean_square(x) + eps)),
-             rotation=turn, token_positions=places, axis_turns=turns, planner_block=block_class(),
+             rotation=turn, token_positions=places, rotary_3d=axis_turns, planner_block=block_class(),
              kv_cache=cache_class(), teacher_forcing=predict, planner_loss=loss,
              moving_average=average_class(), flawless=lambda share, ids: math.exp(math.log(share) / ids),
              chosen_ids=chosen, drawing_loop=draw)
@@ -273,11 +289,15 @@ WRONG = [
     ("token_positions", lambda parts: places(parts, lambda part: part[0]), "longer side"),
     ("token_positions", lambda parts: places(parts, base=0), "where the counter stands"),
     ("token_positions", lambda parts: places(parts, time=True), "time is constant"),
-    ("axis_turns", lambda theta, s: turns(theta, s, factor=0.5), "R is twice"),
-    ("axis_turns", lambda theta, s: turns(theta, s, [n - 1 for n in s]), "slowest"),
-    ("axis_turns", lambda theta, s: (1.0, 1.0, 1.0), "only time"),
-    ("axis_turns", lambda theta, s: turns(theta, s, factor=-1), "exponent is negative"),
-    ("axis_turns", lambda theta, s: tuple(theta ** (-i / sum(s)) for i in (0, s[0], s[1])), "row begins"),
+    ("rotary_3d", partial(axis_turns, restart=True), "do not begin again"),
+    ("rotary_3d", partial(axis_turns, order=(0, 2, 1)), "rows and columns are exchanged"),
+    ("rotary_3d", partial(axis_turns, order=(0, 0, 0)), "positions of its own"),
+    ("rotary_3d", in_turns, "side by side"), ("rotary_3d", partial(axis_turns, twice="near"), "next to its copy"),
+    ("rotary_3d", lambda self, place: axis_turns(self, place, width=self.config.head_dim), "not all E of a head"),
+    ("rotary_3d", partial(axis_turns, base=10_000), "not always 10,000"),
+    ("rotary_3d", partial(axis_turns, sign=1), "exponent is negative"),
+    ("rotary_3d", lambda self, place: axis_turns(self, place)[::-1], "cosines first"),
+    ("rotary_3d", lambda self, place: [t[:, 0] for t in axis_turns(self, place)], "the shape is"),
     *[("planner_block", block_class(off), words) for off, words in (
         ("x1", "what attention computed"), ("x2", "what the MLP computed"), ("norm1", "norm1 is missing"),
         ("norm2", "norm2 is missing"), ("norm4", "norm4 is missing"), ("rotate k", "keys are not rotated"),

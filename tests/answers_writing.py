@@ -1,6 +1,7 @@
 """Right and wrong answers to the checks of notebooks 00 and 09; with each wrong one some words of its diagnosis."""
 
 import math
+from functools import partial
 
 import torch
 from torch import nn
@@ -8,8 +9,17 @@ from torch import nn
 from minglm.world.characters import is_wide
 
 
-def glyph_ids(texts):
-    return [[*(byte + 3 for byte in bytes(text, "utf-8")), 1] for text in texts]
+def ordered(ids, least=128 + 3, most=191 + 3, before=1, fourth=True):
+    """Id by id."""
+    rows = []
+    for row in ids.tolist():
+        new = list(row)
+        for i in range(1, len(row)):
+            pair = [least <= row[j] <= most for j in (i, i - before) if j < len(row)]
+            if len(pair) == 2 and all(pair) and (fourth or new[i - 1] == row[i - 1]):
+                new[i] += 128
+        rows.append(new)
+    return torch.tensor(rows)
 
 
 def owners(text, end=True, second=1, widths=(1, 2)):
@@ -106,7 +116,7 @@ def move_right(plan):
     return torch.stack([row if r in (0, 3) else torch.cat([row[-1:], row[:-1]]) for r, row in enumerate(plan)])
 
 
-RIGHT = dict(greedy_plan=greedy_plan, move_right=move_right, glyph_ids=glyph_ids, owners=owners,
+RIGHT = dict(greedy_plan=greedy_plan, move_right=move_right, ordered=ordered, owners=owners,
              relative_buckets=relative_buckets, biased_attention=biased_attention, glyph_block=Block, alignment=alignment)
 
 
@@ -125,12 +135,10 @@ WRONG = [
     ("move_right", lambda plan: torch.cat([plan[:1], plan[1:3].roll(1, 0), plan[3:]]), "dimension 1"),
     ("move_right", lambda plan: torch.cat([plan[:1], plan[1:3].roll(-1, 1), plan[3:]]), "left"),
     ("move_right", lambda plan: torch.cat([plan[:1], plan[1:].roll(1, 1)]), "row 3"),
-    ("glyph_ids", lambda texts: [[ord(c) + 3 for c in text] + [1] for text in texts], "characters"),
-    ("glyph_ids", lambda texts: [row[:-1] for row in glyph_ids(texts)], "1 at the end"),
-    ("glyph_ids", lambda texts: [[*text.encode(), 1] for text in texts], "add 3"),
-    ("glyph_ids", lambda texts: [[b + 3 for b in [*text.encode(), 1]] for text in texts], "do not add 3"),
-    ("glyph_ids", lambda texts: [i for row in glyph_ids(texts) for i in row], "for each string"),
-    ("glyph_ids", lambda texts: [[0, *row] for row in glyph_ids(texts)], "is not"),
+    ("ordered", partial(ordered, before=0), "keeps its id"), ("ordered", partial(ordered, fourth=False), "a fourth byte"),
+    ("ordered", partial(ordered, least=128, most=191), "131 to 194"), ("ordered", partial(ordered, before=-1), "not at the one after"),
+    ("ordered", partial(ordered, most=300), "its id stays"), ("ordered", lambda ids: ordered(ids).tolist(), "a tensor is wanted"),
+    ("ordered", lambda ids: ordered(ids) - ids, "off"),
     ("owners", lambda text: owners(text, end=False), "the end has"),
     ("owners", lambda text: owners(text, second=0), "left one"),
     ("owners", lambda text: owners(text, widths=(1, 1)), "two further"),

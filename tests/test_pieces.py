@@ -100,5 +100,5 @@ def test_the_pipelines_that_go_wrong_go_right_without_their_mistake(pipe):
 def test_the_report_says_what_is_whose():
     lines = report(["minglm.model.ops.attention", "minglm.model.vae.ResBlock"]).splitlines()
     assert lines[1] == "03  yours: ResBlock;  the library's stands in: VAE"
-    assert lines[3] == "05  yours: attention;  the library's stand in: RMSNorm, rotate, positions, PlannerBlock, KVCache"
+    assert lines[3] == "05  yours: attention;  the library's stand in: RMSNorm, rotate, positions, rotary, PlannerBlock, KVCache"
     assert lines[2] == "04  the library's stands in: VectorQuantiser"

@@ -9,17 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
+from einops import rearrange, repeat
 from torch import Tensor
 
 from minglm.config import preset
 from minglm.course.answers import Case, Wrong, difference, normal, run
 from minglm.model.layers import KVCache
 from minglm.model.ops import plain_attention
-from minglm.model.planner import PlannerBlock, positions
+from minglm.model.planner import Planner, PlannerBlock, positions
 from minglm.model.rotary import frequencies, rotate
 
 
@@ -146,21 +147,39 @@ def token_positions(learner: Callable) -> None:
         case(1, (1, 3), 4, (2, 2)))
 
 
-def axis_turns(learner: Callable) -> None:
-    """turns(theta, sections): the radians per step of the fastest pair of channels of each axis."""
-    def case(theta: float, *sections: int) -> Case:
-        pairs, starts = sum(sections), [0, sections[0], sections[0] + sections[1]]
-        turns = frequencies(2 * pairs, theta).tolist()
-        return Case((theta, sections), [turns[i] for i in starts], {
-            "the exponent is 2i / R, and R is twice the number of pairs": [
-                theta ** (-i / (2 * pairs)) for i in starts],
-            "that is the slowest pair of each axis": [turns[i + n - 1] for i, n in zip(starts, sections)],
-            "the pairs are shared out: only time gets the fastest of all": [1.0, 1.0, 1.0],
-            "frequencies fall: the exponent is negative": [1 / turns[i] for i in starts],
-            "row begins after the pairs of time, column after those of time and row": [
-                turns[0], turns[sections[0]], turns[sections[1]]]})
+def rotary_3d(learner: Callable) -> None:
+    """rotary(self, place (B, 3, N)): cosines and sines (B, 1, N, R) of every token's time, row and column; a
+    method of the planner, which reads self.config only."""
+    def case(width: int, fraction: float, theta: float, *sections: int) -> Case:
+        place, size = positions([2, (2, 3), 1]) + torch.tensor([0, 4])[:, None, None], round(width * fraction)
+        fall, axes = frequencies(size, theta), [i for i in range(3) for _ in range(sections[i])]
+        config = replace(preset("tiny").planner, head_dim=width, rotary_fraction=fraction, rope_theta=theta,
+                         mrope_section=sections)
 
-    run("axis_turns", learner, case(10_000.0, 2, 3, 3), case(30.0, 8, 12, 12), case(100.0, 1, 1, 2))
+        def turn(falling: Tensor, axes: list[int], both: str = "(k r)") -> tuple[Tensor, Tensor]:
+            angles = repeat(place[:, axes].mT * falling, f"b n r -> b 1 n {both}", k=2)
+            return angles.cos(), angles.sin()
+
+        args = SimpleNamespace(config=config), place
+        return Case(args, Planner.rotary(*args), {
+            "the frequencies fall along one list: they do not begin again with each axis":
+                turn(torch.cat([fall[:n] for n in sections]), axes),
+            "rows and columns are exchanged: the order is time, row, column":
+                turn(fall, [(0, 2, 1)[i] for i in axes]),
+            "each axis has positions of its own: row 1 of place are the rows, row 2 the columns":
+                turn(fall, [0] * len(axes)),
+            "an axis gets pairs side by side: first those of time, then of the row, then of the column":
+                turn(fall, [i for k in range(size) for i in range(3) if k < sections[i]]),
+            "each angle is next to its copy: channel i is paired with i + R/2, so repeat the whole list":
+                turn(fall, axes, "(r k)"),
+            "the exponent has R, the number of channels that rotate, not all E of a head":
+                turn(frequencies(width, theta)[:size // 2], axes),
+            "theta is self.config.rope_theta, not always 10,000": turn(frequencies(size, 10_000.0), axes),
+            "frequencies fall from 1: their exponent is negative": turn(1 / fall, axes),
+            "cosines first, then sines": turn(fall, axes)[::-1]})
+
+    run("rotary_3d", learner, case(32, 0.5, 30.0, 2, 3, 3), case(16, 0.5, 99.0, 1, 1, 2),
+        case(8, 1.0, 50.0, 1, 2, 1))
 
 
 def planner_block(learner: Callable) -> None:

@@ -25,25 +25,6 @@ from minglm.model import decoder, ops
 from minglm.model.rotary import frequencies
 
 
-def patchify(learner: Callable) -> None:
-    """patchify(latents (B, C, h, w), p) -> tokens (B, N, C p p), row by row."""
-    def case(h: int, w: int, p: int = 2) -> Case:
-        x = normal(2, 3, h, w)
-
-        def cut(to: str) -> Tensor:
-            return rearrange(x, f"b c (h p) (w q) -> {to}", p=p, q=p)
-
-        right = decoder.patchify(x, p)
-        return Case((x, p), right, {
-            "inside a token the channel must come first, as in the published weights: (c p q), not (p q c)":
-                cut("b (h w) (p q c)"),
-            "inside a token rows and columns are exchanged: (c p q)": cut("b (h w) (c q p)"),
-            "the tokens run down the columns: they must run along the rows, (h w)": cut("b (w h) (c p q)"),
-            "a reshape alone does not cut patches: it takes neighbours along a row": x.reshape(right.shape)})
-
-    run("patchify", learner, case(8, 12), case(4, 4), case(6, 9, 3))
-
-
 def unpatchify(learner: Callable) -> None:
     """unpatchify(tokens (B, N, C p p), rows, p) -> latents (B, C, h, w), the inverse of patchify."""
     def case(rows: int, columns: int, p: int) -> Case:
@@ -60,6 +41,37 @@ def unpatchify(learner: Callable) -> None:
             "a reshape alone does not put patches in their places": x.reshape(right.shape)})
 
     run("unpatchify", learner, case(3, 5, 2), case(4, 2, 3))
+
+
+def heard(learner: Callable) -> None:
+    """heard(self, ids (B, h, w), keep (B,) or None): what each image token is told by its id, (B, 4 h w, D);
+    a method of the decoder."""
+    def case(rows: int, columns: int, quarters: bool, keep: list[float] | None = None) -> Case:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(rows)
+            model = decoder.Decoder(replace(preset("tiny").decoder, quarters=quarters, codebook=30))
+        model.requires_grad_(False)
+        ids = torch.arange(2 * rows * columns).view(2, rows, columns)
+        kept = None if keep is None else torch.tensor(keep)
+        right = decoder.Decoder.heard(model, ids, kept)                          # (B, N, D)
+        all_told = decoder.Decoder.heard(model, ids)
+        wrong = {} if keep is None else {
+            "`keep` is not used": all_told, "keep is 1 where there is a plan": model.heard(ids, 1 - kept),
+            "drop the vectors before the network, not what it makes of them": all_told * kept[:, None, None]}
+
+        def arranged(to: str) -> Tensor:
+            return rearrange(right, f"b (h p w q) d -> b {to} d", h=rows, w=columns, p=2, q=2)
+
+        wrong |= {"the tokens run row by row, through all cells: not cell by cell": arranged("(h w p q)"),
+                  "the tokens run along the rows: first the top row of all of them": arranged("(w q h p)"),
+                  "a cell's own 2 x 2 tokens are neighbours: (h p w q), not (p h q w)": arranged("(p h q w)")}
+        if quarters:
+            wrong["the second quarter is the top right one, the third the bottom left: (p q d)"] = rearrange(
+                right, "b (h p w q) d -> b (h q w p) d", h=rows, w=columns, p=2, q=2)
+        return Case((model, ids, kept), right, {
+            why: one for why, one in wrong.items() if not torch.allclose(one, right)})
+
+    run("heard", learner, case(2, 3, True), case(3, 2, False), case(2, 2, True, [0.0, 1.0]))
 
 
 def sinusoid(learner: Callable) -> None:

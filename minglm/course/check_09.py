@@ -23,21 +23,30 @@ from minglm.world.characters import is_wide
 HIDE = torch.finfo(torch.float32).min
 
 
-def glyph_ids(learner: Callable[[list[str]], list[list[int]]]) -> None:
-    """The ids of each string of a list: every byte of its UTF-8 form plus 3, then a 1."""
+def ordered(learner: Callable[[Tensor], Tensor]) -> None:
+    """ids (R, L) of bytes -> the same, with 128 added where a byte that continues a character follows another
+    one."""
     def case(*strings: str) -> Case:
-        raw = [list(string.encode()) for string in strings]
-        right = glyph.glyph_ids(list(strings))
-        mistakes = {"the 1 at the end is missing": [[b + 3 for b in row] for row in raw],
-                    "add 3 to the bytes: 0, 1 and 2 are special ids": [[*row, 1] for row in raw],
-                    "a list of ids for each string, not one for all": sum(right, []),
-                    "the 1 ends a string and is an id: do not add 3": [[*row[:-1], 4] for row in right]}
-        if not "".join(strings).isascii():
-            mistakes["ord() numbers 150,000 characters: use the bytes of .encode()"] = [
-                [ord(c) + 3 for c in string] + [1] for string in strings]
-        return Case((list(strings),), right, mistakes)
+        rows = glyph.glyph_ids(list(strings))
+        ids = torch.tensor([row + [0] * (max(map(len, rows)) - len(row)) for row in rows])
 
-    run("glyph_ids", learner, case("HI", "A 1!"), case("你好", "GO 早上"), case(""), case())
+        def moved(before: int, first: int = 131, last: int = 194) -> Tensor:
+            """128 more for what continues a character if what stands `before` it does, too."""
+            follows = (ids >= first) & (ids <= last)
+            return ids + 128 * (follows & (F.pad(follows, (1, 1))[:, 1 - before:][:, :ids.shape[1]]))
+
+        right, third = glyph.ordered(ids), ids.clone()
+        for i in range(2, ids.shape[1]):
+            third[:, i] += 128 * ((right[:, i] > ids[:, i]) & (right[:, i - 1] == ids[:, i - 1]))
+        wrong = {
+            "the second byte of a character keeps its id": moved(0),
+            "a fourth byte, too, follows one that continues the character": third,
+            "an id is its byte + 3: those that continue a character are 131 to 194": moved(1, 128, 191),
+            "look at the byte before, not at the one after": moved(-1),
+            "a byte of 192 or more begins a character: its id stays": moved(1, last=258)}
+        return Case((ids,), right, {why: one for why, one in wrong.items() if not torch.equal(one, right)})
+
+    run("ordered", learner, case("Hi 你好", "小台"), case("é🍓", "什么？ñandú"), case("“éñ”", "可爱"))
 
 
 def owners(learner: Callable[[str], tuple[list[int], list[int]]]) -> None:

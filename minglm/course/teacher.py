@@ -143,8 +143,8 @@ TWELVE = """\
 For twelve weeks, take one notebook a week from 00 to 10, and 14 with 15 in the last; 11 and 12, about
 editing and reinforcement learning, and 13 and 16, about accelerators, are optional. In a short course, set
 the exercises that build what paints a picture, and let the library's pieces stand in for those you leave out:
-02.4, 02.7; 03.4, 03.5; 04.1; 05.1 to 05.4, 05.6, 05.7; 06.4, 06.5; 07.5, 07.7 to 07.9; 08.1 to 08.6;
-09.1 to 09.5; 10.1 to 10.6."""
+02.4, 02.7; 03.4, 03.5; 04.1; 05.1 to 05.7; 06.4, 06.5; 07.5, 07.7 to 07.9; 08.1 to 08.6; 09.1 to 09.5;
+10.1 to 10.6."""
 
 RUNNING = """\
 ## Running a class

@@ -73,6 +73,11 @@ def chance_level(learned: Tensor, asked: Tensor) -> float:
     return float((asked == torch.bincount(learned).argmax()).float().mean())
 
 
+def needed_accuracy(share: float, ids: int) -> float:
+    """How often each of `ids` independent ids must be right for a share of all plans to have no wrong one."""
+    return share ** (1 / ids)
+
+
 def clipped(gradients: list[Tensor], limit: float) -> tuple[list[Tensor], Tensor]:
     """Gradients scaled to a global norm of at most `limit`, and the norm before, without a host sync."""
     norm = torch.stack([g.square().sum() for g in gradients]).sum().sqrt()
