@@ -74,8 +74,8 @@ def is_part(line: str, target: str) -> bool:
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text. Marks that stand alone, such as &, are left out: `canon` leaves nothing of them that
-    could be compared."""
+    """The words of a text. Marks that stand alone, such as &, are left out: `canon` leaves nothing of them to
+    compare."""
     words = text.split()
     return [word for word in words if canon(word, not is_han(word))] or words
 

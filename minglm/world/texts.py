@@ -194,8 +194,9 @@ def long_latin(rng: random.Random, cells: int) -> str:
 
 
 def mixed_han(rng: random.Random, cells: int) -> str:
-    """Chinese characters with a number, digits or letters among them, in a line of `cells` narrow characters.
-    What follows an odd number of these stands elsewhere on the grids of tokens and ids than Chinese alone."""
+    """Chinese characters in a line of `cells` narrow characters, half of them such as share their bytes with
+    another; three lines in four have a number, digits or letters among them. What follows an odd number of
+    these stands elsewhere on the grids of tokens and ids than Chinese alone."""
     parts = []
     for _ in range(rng.choice((0, 1, 1, 2))):
         kind = rng.random()
