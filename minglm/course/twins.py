@@ -60,8 +60,7 @@ def elbo_loss(x: Tensor, mean: Tensor, logvar: Tensor, decode: Callable[[Tensor]
 def fsq(z: Tensor, levels: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Finite scalar quantisation: z (N, d), odd levels -> values (N, d) in [-1, 1] with a straight-through
     gradient, and ids (N,), whose first digit counts ones."""
-    sizes = torch.tensor(levels)
-    half = (sizes - 1) / 2
+    sizes, half = torch.tensor(levels), (torch.tensor(levels) - 1) / 2
     bounded = half * torch.tanh(z)
     digits = bounded.detach().round() + half
     place = torch.cumprod(torch.cat([sizes.new_ones(1), sizes[:-1]]), 0)
@@ -81,8 +80,7 @@ def needed_accuracy(share: float, ids: int) -> float:
 def clipped(gradients: list[Tensor], limit: float) -> tuple[list[Tensor], Tensor]:
     """Gradients scaled to a global norm of at most `limit`, and the norm before, without a host sync."""
     norm = torch.stack([g.square().sum() for g in gradients]).sum().sqrt()
-    factor = (limit / norm).clamp(max=1)
-    return [g * factor for g in gradients], norm
+    return [g * (limit / norm).clamp(max=1) for g in gradients], norm
 
 
 def padding_mask(lengths: Tensor, n: int) -> Tensor:
