@@ -64,7 +64,7 @@ SHEETS = ("poster, background, backdrop, sign, card, flyer, flier, banner, pictu
 LETTERS = ("words, word, text, letters, letter, lettering, font, title, headline, writing, caption, "
            "slogan, heading, characters, type, typography, ink, script, message, inscription, 字, 文字, "
            "大字, 字体, 标题, 标语, 文案, 字样, 大标题, 小字, 汉字, 口号, 美术字, 粗体字, 粗体, 艺术字, "
-           "粉笔字, 毛笔字, 钢笔字, 铅笔字")
+           "粉笔字, 毛笔字, 钢笔字, 铅笔字, 英文, 英文字母, 中文")
 # words that contain or look like a name and mean none
 ASIDES = ("花纹, 花哨, 太花, 花边, 敲门, 部门, 出门, 上门, 进门, 专门, 热门, light, dark, bright, pale, "
           "deep, plain, 浅, 深, 淡, 亮, 暗, for my shop, for our shop, for the shop, ice cream shop, "

@@ -58,6 +58,8 @@ NOUN = re.compile(r"的?(?![的个]|主题|风格|色?调|色?系|基调|感觉|
 EACH = re.compile(r"(?<!第)[一二两三]$")
 ARE = re.compile(r"(都|全|各)?[是要为]")
 DIRECT = re.compile(r"\s*的?(小小的|大大的|可爱的|[小大老胖])?\s*")
+BEGIN = re.compile(r"(^|[，。；！？、：,;:!?.\n]|[\u4e00-\u9fff]\s)\s*$")
+APART = re.compile(r"\s*[，。；！？：,;:!?.\n]")
 END = re.compile(r"\s*($|[，。；！？、,;!?\n])")
 
 
@@ -95,7 +97,7 @@ def colours(prompt: str, said: list[Mention], request: Request) -> None:
                 after
                 and (
                     direct
-                    and after.kind in ("text", "thing")
+                    and (after.kind == "thing" or after.kind == "text" and not ON.search(prompt[: m.start]))
                     or after.kind == "letters"
                     and joined(prompt, m, after, 9)
                 )
@@ -138,6 +140,7 @@ def colours(prompt: str, said: list[Mention], request: Request) -> None:
             and after.kind == "text"
             and joined(prompt, m, after, 12)
             and " and " not in between(prompt, m, after)
+            and not (request.background is None and alone(prompt, m, after))
         ):
             paint(after, m.value)            # white "Hello"
         elif after and after.kind == "letters" and joined(prompt, m, after, 14):
@@ -164,6 +167,13 @@ def colours(prompt: str, said: list[Mention], request: Request) -> None:
                 request.background = colour
         elif len(texts) == 1 and colour in text_colours(request.background):
             paint(texts[0], colour)
+
+
+def alone(prompt: str, m: Mention, text: Mention) -> bool:
+    """Whether a colour before a quotation is a clause of its own: grey: "Reserved"; 黄色 “排排队”."""
+    gap = between(prompt, m, text)
+    apart = APART.match(gap) or is_han(prompt[m.start:m.end]) and gap[:1].isspace()
+    return bool(BEGIN.search(prompt[:m.start]) and apart)
 
 
 def of_object(prompt: str, said: list[Mention], i: int) -> bool:
