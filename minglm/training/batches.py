@@ -20,7 +20,7 @@ from torch import Tensor
 from minglm.images import to_tensor
 from minglm.training.recipe import Recipe
 from minglm.world.characters import han_characters, is_han
-from minglm.world.draw import EXPLICIT, MOSTLY_HAN, draw, has_room
+from minglm.world.draw import EXPLICIT, draw, has_room
 from minglm.world.layout import PITCH
 from minglm.world.posters import CANVASES, MOST_THINGS, Poster, Region
 
@@ -45,15 +45,13 @@ SEEDS = {"vae": 1, "tokenizer": 2, "planner": 3, "decoder": 4, "glyph": 5, "deco
 # the share of posters that are full: letters and objects are learned by how often they are seen, and most of
 # an ordinary poster is empty ground. Of full ones, the share with a row of objects, else there is only text
 FULL = {"vae": 0.2, "decoder": 0.3, "decoder-large": 0.3, "decoder-letters": 0.3, "decoder-lines": 0.5,
-        "decoder-wide": 0.4, "planner-letters": 0.15, "planner-lines": 0.3, "planner-guided": 0.4,
+        "decoder-wide": 0.4, "planner-letters": 0.15, "planner-lines": 0.3, "planner-guided": 0.2,
         "finetune-decoder": 0.2}
 FULL_EARLY = {"decoder": 0.9, "decoder-large": 0.6, "decoder-letters": 0.6}
 ROWS = {"decoder": 0.5, "decoder-large": 0.5, "decoder-letters": 0.5, "decoder-lines": 0.4,
-        "decoder-wide": 0.5, "planner-guided": 0.4}
+        "decoder-wide": 0.5, "planner-guided": 0.5}
 # the share of texts as long as a line; Chinese ones have digits and letters in them, which others seldom have
-FILLED = {"decoder-wide": 0.5, "planner-guided": 0.3}
-# the share of Chinese texts on full posters, where it is not as usual: what the planner gets wrong is English
-HAN = {"planner-guided": 0.45}
+FILLED = {"decoder-wide": 0.5}
 # `share`, `again` and `wider` of `planned`, where a stage's plans are not as careless as usual
 MISSPELT = {"decoder-letters": (0.9, 0.5), "decoder-lines": (0.9, 0.5), "decoder-wide": (0.9, 0.5, 0.35)}
 # the share of captions that tell everything: nothing about their posters has to be guessed, so what each word
@@ -98,7 +96,7 @@ def drawn(stage: str, step: int, batch: int, size: tuple[int, int], share: slice
         full = rng.random() < much
         row = full and rng.random() < ROWS.get(stage, 0.0)
         return draw(SEEDS[stage], index, *size, full=full, objects=MOST_THINGS if row else None, told=told,
-                    filled=FILLED.get(stage, 0.0), han=HAN.get(stage, MOSTLY_HAN))
+                    filled=FILLED.get(stage, 0.0))
 
     return [one(first + i) for i in range(batch)[share]]
 

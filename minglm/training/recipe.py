@@ -63,8 +63,7 @@ class Step:
 
     @cached_property
     def stats(self) -> dict[str, float]:
-        numbers = [torch.as_tensor(value).float() for value in self.values.values()]
-        return dict(zip(self.values, torch.stack(numbers).tolist()))
+        return dict(zip(self.values, torch.stack([value.float() for value in self.values.values()]).tolist()))
 
 
 # stages of one model, each from the weights of the one before
@@ -97,7 +96,7 @@ RECIPES = {
         "planner-large": Recipe(steps=4700, batch=32, lr=7e-4, muon_lr=2.8e-3, decay=0.6),
         "planner-letters": Recipe(steps=2650, batch=32, lr=7e-4, muon_lr=2.8e-3, decay=0.6),
         "planner-lines": Recipe(steps=2500, batch=32, lr=7e-4, muon_lr=2.8e-3, decay=0.7),
-        "planner-guided": Recipe(steps=1700, batch=32, lr=7e-4, muon_lr=2.8e-3, decay=0.7),
+        "planner-guided": Recipe(steps=1800, batch=32, lr=7e-4, muon_lr=2.8e-3, decay=0.7),
         "decoder": Recipe(steps=5500, batch=32, lr=1e-3, muon_lr=4e-3),
         "decoder-large": Recipe(steps=2600, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
         "decoder-letters": Recipe(steps=2000, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),

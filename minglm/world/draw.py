@@ -23,7 +23,6 @@ from minglm.world.texts import choose_text, held_out, words
 SPLITS = ("train", "words", "phrases", "random")
 LARGEST_SIDE = 256
 EXPLICIT = 0.3                               # of the training captions: as the enhancer writes them
-MOSTLY_HAN = 0.7                             # of the texts of full posters: Chinese, which has more to learn
 
 
 def choose_groups(rng: random.Random, width: int) -> tuple[Group, ...]:
@@ -59,15 +58,14 @@ def is_held_out(poster: Poster) -> bool:
 
 def draw(seed: int | str, index: int, height: int = 128, width: int = 128, split: str = "train",
          language: str | None = None, count: int | None = None, objects: int | None = None,
-         full: bool = False, told: float = EXPLICIT, filled: float = 0.0, han: float = MOSTLY_HAN) -> Poster:
+         full: bool = False, told: float = EXPLICIT, filled: float = 0.0) -> Poster:
     """Poster number `index` of stream `seed`; the same arguments always give the same poster.
 
     height, width: pixels, multiples of 32. split: "train", or what evaluation draws its texts from.
     language: "en" or "zh"; count: 0 to 5 texts; objects: 0 or 1 of them; random if None. full: no ground is
     left empty, which shows most per picture: text from top to bottom, or, with `objects`, a row of so many
     and text in what is left. told: how often a training caption tells everything, as the enhancer's do.
-    filled: how often a text is as long as a line, see `choose_text`. han: the share of Chinese texts on full
-    posters.
+    filled: how often a text is as long as a line, see `choose_text`.
 
     Raises ValueError for an invalid size or split.
     """
@@ -108,11 +106,11 @@ def draw(seed: int | str, index: int, height: int = 128, width: int = 128, split
         if training and rng.random() < 0.5:
             colours = colours[:1] * texts                                        # as people do who name one
         slots = slots_for(rng, place, bool(groups), texts)
-        if full:                             # a text a line
+        if full:                             # a text a line, mostly Chinese, which has more to learn
             if groups:
                 above = {"top": 0, "bottom": texts}.get(place, texts // 2)
                 slots = ["top"] * above + ["bottom"] * (texts - above)
-            spoken = rng.choices(("zh", "en"), (han, 1 - han), k=texts)
+            spoken = rng.choices(("zh", "en"), (7, 3), k=texts)
         room = width if full else None
         regions = tuple(Region(slot, choose_text(rng, tongue, split, room, filled), colour)
                         for slot, tongue, colour in zip(slots, spoken, colours))
