@@ -190,12 +190,12 @@ def test_an_object_without_a_picture_is_told(prompt, missing):
 @pytest.mark.parametrize("prompt, background, colour", [
     ("a crab on orange “Low tide”", "orange", None),
     ("on pink 'It is a girl'", "pink", None),
-    ("brown: \"Bakery\" in white", "brown", "white"),
+    ('brown: "Bakery" in white', "brown", "white"),
     ("一只猫头鹰 紫色 “晚安”", "purple", None),
     ("灰色 复古风 「旧书」", "gray", None),
-    ("黑色 一枚奖牌 \"WIN\" 黄色的英文", "black", "yellow"),
+    ('黑色 一枚奖牌 "WIN" 黄色的英文', "black", "yellow"),
     # not: beside the words themselves, or with a background told
-    ("红底 白色 “福”", "red", "white"), ("白色 “福” 红底", "red", "white"), ("a poster, white \"Hello\", on blue", "blue", "white"),
+    ("红底 白色 “福”", "red", "white"), ("白色 “福” 红底", "red", "white"), ('a poster, white "Hello", on blue', "blue", "white"),
     ("蓝色背景，标题 红色 “开会”", "blue", "red"), ("绿底，白色：“春天”", "green", "white"),
 ])
 def test_a_colour_that_stands_alone_is_the_background_s(prompt, background, colour):
