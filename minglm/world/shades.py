@@ -56,7 +56,7 @@ NOUNS = {
             "peacock, 天, 天空, 海, 大海, 海水, 海洋, 深海, 湖, 湖水, 冰, 冰川, 宝石, 宝, 蓝宝石, 牛仔, "
             "孔雀, 午夜, 夜空, 星空, 雾霾, 矢车菊, 蓝莓, 水, 皇家, 墨, 晴空, 婴儿, 电光, 科技, 深空, 青花瓷",
     "purple": "grape, plum, lavender, lilac, violet, aubergine, eggplant, amethyst, wisteria, iris, "
-              "orchid, 葡萄, 茄, 薰衣草, 丁香, 紫罗兰, 紫藤, 罗兰, 香芋, 紫薯, 芋泥, 桑葚, 蓝莓, 梦幻",
+              "orchid, 葡萄, 茄, 茄子, 薰衣草, 丁香, 紫罗兰, 紫藤, 罗兰, 香芋, 紫薯, 芋泥, 桑葚, 蓝莓, 梦幻",
     "pink": "rose, salmon, cherry blossom, blossom, candy, candyfloss, cotton candy, bubblegum, coral, "
             "玫瑰, 樱花, 桃花, 桃, 蜜桃, 荷花, 藕, 珊瑚, 芭比, 少女, 猛男, 泡泡糖, 棉花糖, 三文鱼",
     "brown": "chocolate, coffee, caramel, cinnamon, cocoa, chestnut, walnut, mahogany, wood, bark, "
