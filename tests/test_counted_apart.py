@@ -1,12 +1,7 @@
 """Numbers before, after and apart from their objects, and objects named again instead of a number."""
 
 import pytest
-
-from minglm.world.reading import read
-
-
-def counts(prompt):
-    return {group.thing: group.count for group in read(prompt).groups}
+from as_read import counts
 
 
 @pytest.mark.parametrize("prompt, wanted", [

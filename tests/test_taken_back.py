@@ -1,18 +1,10 @@
 """What a prompt does not want, or takes back, in the order and the words in which people do so."""
 
 import pytest
+from as_read import colours, counts
 
 from minglm.world.quotes import masked
 from minglm.world.reading import read
-
-
-def things(prompt):
-    return {group.thing: group.count for group in read(prompt).groups}
-
-
-def colours(prompt):
-    asked = read(prompt)
-    return asked.background, [one.colour for one in asked.texts]
 
 
 def texts(prompt):
@@ -30,7 +22,7 @@ def texts(prompt):
     ("我不是猫，我是狗", {"dog": 1}),
 ])
 def test_what_is_declined_is_not_painted(prompt, wanted):
-    assert things(prompt) == wanted
+    assert counts(prompt) == wanted
 
 
 @pytest.mark.parametrize("prompt, wanted", [
@@ -40,7 +32,7 @@ def test_what_is_declined_is_not_painted(prompt, wanted):
     ("别忘了画猫", {"cat": 1}), ("一只特别的猫", {"cat": 1}), ("画只猫，别挡住字", {"cat": 1}),
 ])
 def test_what_is_not_declined_is(prompt, wanted):
-    assert things(prompt) == wanted
+    assert counts(prompt) == wanted
 
 
 @pytest.mark.parametrize("prompt, background, wanted", [
@@ -76,7 +68,7 @@ def test_a_text_may_be_declined(prompt, wanted):
     ("苹果、梨等等，红底", "red", {"apple": 1, "pear": 1}), ("背景用红色还是蓝色都行，一只猫", "red", {"cat": 1}),
 ])
 def test_of_what_is_said_anew_the_last_counts(prompt, background, wanted):
-    assert (read(prompt).background, things(prompt)) == (background, wanted)
+    assert (read(prompt).background, counts(prompt)) == (background, wanted)
 
 
 @pytest.mark.parametrize("prompt, background, wanted", [

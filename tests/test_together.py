@@ -1,13 +1,9 @@
 """Colours told of several texts, or announced before one; and names of things that are none."""
 
 import pytest
+from as_read import colours
 
 from minglm.world.reading import read
-
-
-def colours(prompt):
-    asked = read(prompt)
-    return asked.background, [one.colour for one in asked.texts]
 
 
 def things(prompt):

@@ -235,8 +235,8 @@ def caption(learner: Callable) -> None:
                 raise Wrong(f"caption: as the enhancer understands {text!r}, the {wrong}")
             counts.update({*facts})
             told.update(name for name, is_told in facts.items() if is_told)
-            known = [m.kind for m in mentions(text) if m.kind in ("sheet", "colour", "thing", "text")]
-            said = known[0] if known else "nothing"
+            known = (m.kind for m in mentions(text) if m.kind in ("sheet", "colour", "thing", "text"))
+            said = next(known, "nothing")
             first[{"colour": "sheet"}.get(said, said)] += 1
     for name in ("background", "place", "slot", "colour"):
         share = told[name] / counts[name]

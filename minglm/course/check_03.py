@@ -31,6 +31,11 @@ from minglm.training import stage_vae
 from minglm.training.loop import train
 
 
+def without_dimensions(number: Any) -> Any:
+    """A float as a tensor without dimensions: for a score to read, either will do."""
+    return torch.tensor(number) if isinstance(number, float) else number
+
+
 def psnr(learner: Callable) -> None:
     """Two tensors of pictures in [-1, 1] -> the peak signal-to-noise ratio in decibels, a number or a tensor
     without dimensions."""
@@ -49,13 +54,9 @@ def psnr(learner: Callable) -> None:
             "the absolute difference was averaged; PSNR averages its square":
                 10 * torch.log10(4 / distance)})
 
-    def asked(*args: Tensor) -> Any:
-        got = learner(*args)
-        return torch.tensor(got) if isinstance(got, float) else got
-
     a = normal(2, 3, 8, 8).clamp(-1, 1)
-    run("psnr", asked, case(a, (a + 0.1 * normal(2, 3, 8, 8, seed=1)).clamp(-1, 1)),
-        case(a, torch.zeros_like(a)))
+    near = (a + 0.1 * normal(2, 3, 8, 8, seed=1)).clamp(-1, 1)
+    run("psnr", lambda *args: without_dimensions(learner(*args)), case(a, near), case(a, torch.zeros_like(a)))
 
 
 def patches(learner: Callable) -> None:
@@ -201,8 +202,7 @@ def reconstruction_loss(learner: Callable) -> None:
         got = learner(vae_, *args)
         if not isinstance(got, tuple) or len(got) != 2 or "psnr" not in got[1]:
             raise Wrong("reconstruction_loss: return two things: the loss, and dict(psnr=...)")
-        value, decibels = got[0], got[1]["psnr"]
-        decibels = torch.tensor(decibels) if isinstance(decibels, float) else decibels
+        value, decibels = got[0], without_dimensions(got[1]["psnr"])
         if isinstance(value, Tensor) and not value.requires_grad:
             raise Wrong("reconstruction_loss: the loss carries no gradient: leave out detach, item and float")
         if isinstance(decibels, Tensor) and decibels.requires_grad:

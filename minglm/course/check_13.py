@@ -273,8 +273,9 @@ def passes(learner: Callable[[int, int, float], tuple[float, float]]) -> None:
     """Tokens, width, bytes/s -> the microseconds of memory traffic of an RMS norm: unfused, fused."""
     cases = []
     for tokens, width, bandwidth in ((2048, 4096, 1e12), (100, 64, 2e11)):
-        once = 1e6 * 4 * tokens * width / bandwidth
-        cases.append(Case((tokens, width, bandwidth), traffic(tokens, width, bandwidth), {
+        right = traffic(tokens, width, bandwidth)
+        once = right[1] / 2                  # one pass over memory
+        cases.append(Case((tokens, width, bandwidth), right, {
             "a fused operator reads x once and writes the result once": (7 * once, once),
             "every operator that makes a tensor also writes it": (4 * once, 2 * once),
             "a float32 number has 4 bytes": (7 * once / 4, 2 * once / 4),

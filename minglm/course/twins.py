@@ -60,11 +60,11 @@ def elbo_loss(x: Tensor, mean: Tensor, logvar: Tensor, decode: Callable[[Tensor]
 def fsq(z: Tensor, levels: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Finite scalar quantisation: z (N, d), odd levels -> values (N, d) in [-1, 1] with a straight-through
     gradient, and ids (N,), whose first digit counts ones."""
-    sizes, half = torch.tensor(levels), (torch.tensor(levels) - 1) / 2
+    sizes = torch.tensor(levels)
+    half = (sizes - 1) / 2
     bounded = half * torch.tanh(z)
-    digits = bounded.detach().round() + half
-    place = torch.cumprod(torch.cat([sizes.new_ones(1), sizes[:-1]]), 0)
-    return (bounded + (bounded.round() - bounded).detach()) / half, (digits * place).sum(-1).long()
+    whole = bounded + (bounded.round() - bounded).detach()
+    return whole / half, ((whole + half).round() * (sizes.cumprod(0) // sizes)).sum(-1).long()
 
 
 def chance_level(learned: Tensor, asked: Tensor) -> float:
@@ -80,7 +80,8 @@ def needed_accuracy(share: float, ids: int) -> float:
 def clipped(gradients: list[Tensor], limit: float) -> tuple[list[Tensor], Tensor]:
     """Gradients scaled to a global norm of at most `limit`, and the norm before, without a host sync."""
     norm = torch.stack([g.square().sum() for g in gradients]).sum().sqrt()
-    return [g * (limit / norm).clamp(max=1) for g in gradients], norm
+    factor = (limit / norm).clamp(max=1)
+    return [g * factor for g in gradients], norm
 
 
 def padding_mask(lengths: Tensor, n: int) -> Tensor:

@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
+from string import ascii_letters
 
 import torch
 from torch import Tensor
@@ -136,7 +137,7 @@ def text_bytes(poster: Poster) -> int:
 
 def misspell(rng: random.Random, text: str, again: float = 0.3) -> str:
     """`text` with a letter replaced, removed or inserted; with probability `again` one more, and so on."""
-    letters = han_characters() if is_han(text) else "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    letters = han_characters() if is_han(text) else ascii_letters
     while True:
         at, letter = rng.randrange(len(text)), rng.choice(letters)
         wrong = rng.choice((text[:at] + letter + text[at + 1:], text[:at] + text[at + 1:],
@@ -149,7 +150,7 @@ def misspell(rng: random.Random, text: str, again: float = 0.3) -> str:
 def widen(rng: random.Random, text: str, room: int) -> str:
     """`text` with one to three letters more at its ends, at most `room` of them."""
     for _ in range(min(room, rng.randint(1, 3))):
-        letter = rng.choice("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+        letter = rng.choice(ascii_letters)
         text = letter + text if rng.random() < 0.5 else text + letter
     return text
 

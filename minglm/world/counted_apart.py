@@ -13,6 +13,7 @@ from minglm.world.chinese import MEASURES, NUMERAL
 from minglm.world.mentions import Mention
 from minglm.world.names import vocabulary
 from minglm.world.objects import things
+from minglm.world.quotes import masked
 
 SHEETS = tuple("张幅份面")
 EDGE = r"，。；！？、…—,.;!?\s"
@@ -41,11 +42,7 @@ def told_later(prompt: str, said: list[Mention], i: int) -> int:
     if last and LISTED.fullmatch(between(prompt, last, m)):
         return 0                             # 苹果和梨，两个: of which?
     end = next((x.start for x in said[i + 1:] if x.kind == "thing"), len(prompt))
-    gap = prompt[m.end:end + 1]
-    for x in said[i + 1:]:
-        if x.kind == "text" and x.start < end:
-            gap = gap[:x.start - m.end] + "\0" * (x.end - x.start) + gap[x.end - m.end:]
-    found = 0
+    gap, found = masked(prompt)[m.end:end + 1], 0                                # 一只猫，写“三只”
     for told in ALONE_ZH.finditer(gap):
         if told[3] not in SHEETS or told[3] == things()[str(m.value)].measure:
             found = value(told[1] or told[2]) * paired(m, told[0])

@@ -75,7 +75,7 @@ ASIDES = ("花纹, 花哨, 太花, 花边, 敲门, 部门, 出门, 上门, 进�
           "黄山, 黄河, 青海, 青岛, 红海, 黑海, 黑龙江, 白云山, 长白山, 红楼梦, 白酒, 马卡龙, "
           "五颜六色, 五彩, 七彩, "
           "车上, 门外, 门头, 烟灰缸, 下雨天, 雨天, 下雪天, 雪天, at dawn, at sunrise, at sunset, "
-          "before dawn,  图书馆, 书法, 花样, 花里胡哨, on the door, on my door, on the window, "
+          "before dawn, 图书馆, 书法, 花样, 花里胡哨, on the door, on my door, on the window, "
           "on the fridge, on my phone, phone wallpaper, for the kitchen door, for the window, "
           "for the door, star of, in the style of, cartoon style, watercolor, watch out, keep, "
           "rock 'n' roll, rock ’n’ roll, rock 'n roll, rock n roll, rock and roll, rock & roll, rock band, "

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import re
+from functools import lru_cache
 
 DOUBLE = '"“”„‟«»＂〝〞〟'                    # each opens or closes
 SINGLE = "'‘’‚‛‹›＇"                          # likewise, unless a letter is adjacent on the outer side
@@ -97,6 +98,7 @@ def unquoted(prompt: str) -> str:
     return out + prompt[end:]
 
 
+@lru_cache(maxsize=1)                        # asked once for every object of a prompt
 def masked(prompt: str) -> str:
     """The prompt with its quotations blanked out, as long as before."""
     out = list(prompt)

@@ -58,6 +58,7 @@ NOUN = re.compile(r"的?(?![的个]|主题|风格|色?调|色?系|基调|感觉|
 EACH = re.compile(r"(?<!第)[一二两三]$")
 ARE = re.compile(r"(都|全|各)?[是要为]")
 DIRECT = re.compile(r"\s*的?(小小的|大大的|可爱的|[小大老胖])?\s*")
+# before and after a colour that is a clause of its own: grey: "Reserved"
 BEGIN = re.compile(r"(^|[，。；！？、：,;:!?.\n]|[\u4e00-\u9fff]\s)\s*$")
 APART = re.compile(r"\s*[，。；！？：,;:!?.\n]")
 END = re.compile(r"\s*($|[，。；！？、,;!?\n])")
@@ -78,7 +79,7 @@ def colours(prompt: str, said: list[Mention], request: Request) -> None:
     for i, m in enumerate(said):
         if m.kind != "colour":
             continue
-        chinese = is_han(prompt[m.start:m.end])
+        chinese, on = is_han(prompt[m.start:m.end]), ON.search(prompt[: m.start])
         before, after = beside(said, i)
         link = between(prompt, before, m) if before else ""
         linked = before is not None and LINKS.fullmatch(link) is not None
@@ -92,12 +93,12 @@ def colours(prompt: str, said: list[Mention], request: Request) -> None:
             paint(before, m.value)           # “爱”红色，“家”蓝色
         elif (
             request.background is None
-            and (ON.search(prompt[: m.start]) or MAKE.search(prompt[: m.start]) and not of_letters)
+            and (on or MAKE.search(prompt[: m.start]) and not of_letters)
             and not (
                 after
                 and (
                     direct
-                    and (after.kind == "thing" or after.kind == "text" and not ON.search(prompt[: m.start]))
+                    and (after.kind == "thing" or after.kind == "text" and not on)
                     or after.kind == "letters"
                     and joined(prompt, m, after, 9)
                 )
