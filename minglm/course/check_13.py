@@ -193,7 +193,7 @@ def orthogonal(learner: Callable[[list[Tensor]], list[Tensor]]) -> None:
         return Case((given,), by_shape(given), {
             "each matrix belongs where its update was; yours stand shape by shape":
                 by_shape(given, back=False),
-            "every matrix has a norm of its own; yours are divided by that of a whole stack: norm(dim=(1, 2), "
+            "each matrix has a norm of its own; yours are divided by that of a whole stack: norm(dim=(1, 2), "
             "keepdim=True)": by_shape(given, lambda x: newton_schulz(x, divisor=x.norm())),
             "the norm is one number for a matrix; yours is one for each row: norm(dim=(1, 2), keepdim=True)":
                 by_shape(given, lambda x: newton_schulz(x, divisor=x.norm(dim=-1, keepdim=True))),
