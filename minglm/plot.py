@@ -32,18 +32,19 @@ def pyplot():
     return plt
 
 
-def notebook(quality: int = 68):
+def notebook(quality: int = 68, subsampling: int = 0):
     """pyplot for a notebook with many painted pictures: its figures are stored as JPEG.
 
     Painted pictures contain invisible noise, which makes PNG four times as large as JPEG. For rendered
-    posters and charts PNG is smaller.
+    posters and charts PNG is smaller. subsampling: 2 stores colours at half the size, fine for enlarged ones.
     """
     from IPython import get_ipython
     from matplotlib_inline.config import InlineBackend
 
     plt = pyplot()
     backend = InlineBackend.instance(parent=get_ipython())
-    backend.print_figure_kwargs = dict(bbox_inches="tight", pil_kwargs=dict(quality=quality, subsampling=0))
+    pil = dict(quality=quality, subsampling=subsampling, optimize=True)
+    backend.print_figure_kwargs = dict(bbox_inches="tight", pil_kwargs=pil)
     backend.figure_formats = {"jpeg"}
     return plt
 
@@ -120,26 +121,22 @@ def pictures(images: list, titles: list[str] | None = None, columns: int = 6, sc
 def grid_over(axis, image, ids, colour: str = "black") -> None:
     """A picture with a grid of ids written over it, each in its cell."""
     rows, columns = ids.shape
-    axis.imshow(image)
-    axis.axis("off")
     height, width = image.height / rows, image.width / columns
+    lines_over(axis, image, (width, height))
     for r in range(rows):
         for c in range(columns):
             axis.text((c + 0.5) * width, (r + 0.5) * height, int(ids[r, c]), ha="center", va="center",
                       fontsize=8, color=colour, bbox=dict(facecolor="white", alpha=0.7, pad=1, lw=0))
-    for r in range(1, rows):
-        axis.axhline(r * height - 0.5, color="white", lw=0.7)
-    for c in range(1, columns):
-        axis.axvline(c * width - 0.5, color="white", lw=0.7)
 
 
-def lines_over(axis, image, step: int, colour: str = "white") -> None:
-    """A picture with a line every `step` pixels, both ways."""
+def lines_over(axis, image, step: float | tuple[float, float], colour: str = "white") -> None:
+    """A picture with a line every `step` pixels: one number, or one across and one down."""
     axis.imshow(image)
     axis.axis("off")
-    for x in range(step, image.width, step):
+    across, down = step if isinstance(step, tuple) else (step, step)
+    for x in np.arange(across, image.width - 0.5, across):
         axis.axvline(x - 0.5, color=colour, lw=0.7)
-    for y in range(step, image.height, step):
+    for y in np.arange(down, image.height - 0.5, down):
         axis.axhline(y - 0.5, color=colour, lw=0.7)
 
 
@@ -223,6 +220,17 @@ def live(run: Iterable, names: tuple[str, ...] = ("loss",), every: float = 1.0, 
             drawn = now
         yield step
     plt.close(figure)
+
+
+def timeline(axis, lanes: dict[str, Sequence[tuple[float, float]]], title: str, start: float = 0) -> None:
+    """When each lane is at work, spans (begin, end), as bars from `start` on: a row per name, from the top.
+    Neighbouring bars are told apart by two blues; those of the last row are orange."""
+    for row, spans in enumerate(lanes.values()):
+        colours = [ORANGE] if row == len(lanes) - 1 else [BLUE, SKY]
+        axis.broken_barh([(begin - start, end - begin) for begin, end in spans], (-row - 0.4, 0.8),
+                         facecolors=colours, edgecolors="white", lw=0.4)
+    axis.set_yticks(range(0, -len(lanes), -1), lanes)
+    axis.set_title(title, fontsize=9, loc="left")
 
 
 def errors(axis, names: Sequence[str], series: dict[str, list[tuple[float, int]]],

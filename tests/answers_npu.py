@@ -5,10 +5,12 @@ Those to planner_size and roofline, of notebook 14, are in test_check_real.py.
 
 import math
 import re
+from itertools import groupby
 
 import numpy as np
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 
 from minglm.ascend.launches import Timeline
 from minglm.training import ranks
@@ -71,15 +73,42 @@ def shards(gate_up, down, n, take=lambda i: i):
     return [(torch.cat([gate_up[own[i]], gate_up[down.shape[1] + own[i]]]), down[:, own[take(i)]]) for i in range(n)]
 
 
-def average_moved(self, step, most=min, flip=False, each=False):
-    keep = most(self.decay, (1 + step) / (10 + step))
-    keep = 1 - keep if flip else keep
-    with torch.no_grad():
-        if each:
-            for m, p in zip(self.mean, self.live):
-                m.mul_(keep).add_(p, alpha=1 - keep)
-        else:
-            torch._foreach_lerp_(self.mean, [*self.live], 1 - keep)
+def rounds(x, norm=lambda x: torch.linalg.matrix_norm(x, keepdim=True), count=4, square=lambda g: g @ g):
+    """Newton-Schulz, by fused products where it can be; of one matrix or of a stack."""
+    x = x / norm(x)
+    for _ in range(count):
+        gram = x @ x.mT
+        x = torch.add(3.4445 * x, (-4.775 * gram + 2.0315 * square(gram)) @ x)
+    return x
+
+
+def stacked(updates, how=rounds, sort=False):
+    """The shapes one after the other; each goes through the whole list."""
+    out = dict.fromkeys(range(len(updates)))
+    for shape in {u.shape: None for u in updates}:
+        mine = [i for i, u in enumerate(updates) if u.shape == shape]
+        out.update(zip(mine, how(torch.stack([updates[i] for i in mine])).unbind()))
+    return [out[i] for i in (sorted(out, key=lambda i: updates[i].shape) if sort else out)]
+
+
+def neighbours(updates):
+    """Stacked only where matrices of a shape stand next to each other."""
+    return [made for _, few in groupby(updates, lambda u: u.shape) for made in rounds(torch.stack([*few]))]
+
+
+def padded(updates, remember=True):
+    """All of them in one stack, with zeros around, which change no singular value but those that are 0."""
+    tall, wide = (max(u.shape[k] for u in updates) for k in (0, 1))
+    made = rounds(torch.stack([F.pad(u, (0, wide - u.shape[1], 0, tall - u.shape[0])) for u in updates]))
+    return [x[:u.shape[0], :u.shape[1]] if remember else x for x, u in zip(made, updates)]
+
+
+def normed_in_place(updates):
+    return stacked([u.div_(u.norm()) for u in updates], lambda x: rounds(x, norm=lambda x: 1))
+
+
+def measured(updates):
+    return stacked(updates, lambda x: rounds(x, norm=lambda x: torch.tensor([m.norm().item() for m in x])[:, None, None]))
 
 
 def by_torch(weights, gradients, means, squares, step, lr, betas=(0.9, 0.98), eps=1e-8, decay=0.1, kind=torch.optim.AdamW,
@@ -257,7 +286,7 @@ def scattered_in_place(gradient):
 
 
 RIGHT = dict(time_features=features, clip=clipped_in_place, fused_mask=mask, shard=shards,
-             ema=average_moved, adamw=lists_of_adamw,
+             orthogonal=padded, adamw=lists_of_adamw,
              passes=lambda n, d, w: (28e6 * n * d / w, np.float64(8e6 * n * d / w)),
              published=renamed, cache_bytes=kept, break_even=balance,
              average=averaged, ring=ringed, ring_time=time_of_ring, replay=line, send=on_wire, scatter=scattered)
@@ -352,12 +381,20 @@ WRONG = [
     ("scatter", lambda g: scattered(g, divide=dist.get_world_size()), "not the mean"),
     ("scatter", lambda g: scattered_whole(g).chunk(dist.get_world_size())[0], "piece of rank 0"),
     ("scatter", scattered_in_place, "in place"),
-    ("ema", lambda self, step: average_moved(self, step, most=lambda a, b: a), "forget its start"),
-    ("ema", lambda self, step: average_moved(self, step, most=max), "smaller of both"),
-    ("ema", lambda self, step: average_moved(self, step, flip=True), "share of the average"),
-    ("ema", lambda self, step: average_moved(self, step, each=True), "launches for 8 tensors"),
-    ("ema", lambda self, step: 1, "nothing has moved"),
-    ("ema", lambda self, step: torch._foreach_zero_([p.detach() for p in self.live]), "only the average moves"),
+    ("orthogonal", lambda us: [rounds(u) for u in us], "launches for 10 tensors.*Stack all matrices"),
+    ("orthogonal", neighbours, "wherever they stand in the list"),
+    ("orthogonal", lambda us: stacked(us, sort=True), "shape by shape|shape is"),
+    ("orthogonal", lambda us: stacked(us, lambda x: rounds(x, norm=lambda x: x.norm())), "that of a whole stack"),
+    ("orthogonal", lambda us: stacked(us, lambda x: rounds(x, norm=lambda x: x.norm(dim=2, keepdim=True))), "one for each row"),
+    ("orthogonal", lambda us: stacked(us, lambda x: rounds(x, norm=lambda x: 1)), "at most 1|nan"),
+    ("orthogonal", lambda us: stacked(us, lambda x: rounds(x, square=lambda g: g)), "square of gram"),
+    ("orthogonal", lambda us: stacked(us, lambda x: rounds(x, count=3)), "yours are fewer"),
+    ("orthogonal", lambda us: stacked(us, lambda x: rounds(x, count=5)), "yours are more"),
+    ("orthogonal", lambda us: stacked(us, lambda x: rounds(x.mT)), "shape is"),
+    ("orthogonal", lambda us: padded(us, remember=False), "shape is"),
+    ("orthogonal", lambda us: us, "as they came"),
+    ("orthogonal", normed_in_place, "the updates have changed"),
+    ("orthogonal", measured, "the host waits"),
     ("adamw", each_by_itself, "launches for 5 tensors"),
     ("adamw", lambda *a: lists_of_adamw(*a, corrected=False), "start at 0"),
     ("adamw", lambda *a: lists_of_adamw(*a, power=1.0), "under the root"),

@@ -13,7 +13,7 @@ from PIL import Image
 
 pytest.importorskip("setuptools", minversion="77")          # builds the wheel; the extra `test` brings it
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = {"data": "**/*", "notebooks": "*.ipynb", "docs": "*.md", "tests": "*.py", "minglm": "**/*.py"}
+FOLDERS = {"data": "**/*", "notebooks": "*.ipynb", "docs": "*.md play.png", "tests": "*.py", "minglm": "**/*.py"}
 POSTER = 'A yellow poster with an apple in the centre and the red word "HELLO" at the bottom.'
 COMMANDS = (["generate", POSTER, "--steps", "4", "--json"], ["evaluate", "--limit", "1", "--steps", "4", "--json"],
             ["train", "vae", "--config", "tiny", "--steps", "1"], ["classroom", "class"], ["doctor", "--json"])
@@ -58,10 +58,10 @@ def test_wheel_holds_what_the_clone_holds(wheel):
     with zipfile.ZipFile(wheel) as file:
         held = {name for name in file.namelist() if name.startswith("minglm/")}
     wanted = set()
-    for name, pattern in FOLDERS.items():
+    for name, patterns in FOLDERS.items():
         inside = "minglm" if name == "minglm" else f"minglm/{name}"
-        found = {f"{inside}/{path.relative_to(ROOT / name).as_posix()}" for path in (ROOT / name).glob(pattern)
-                 if path.is_file() and "__pycache__" not in path.parts}
+        found = {f"{inside}/{path.relative_to(ROOT / name).as_posix()}" for pattern in patterns.split()
+                 for path in (ROOT / name).glob(pattern) if path.is_file() and "__pycache__" not in path.parts}
         assert found, name
         wanted |= found
     assert held == wanted
@@ -89,7 +89,7 @@ def test_commands_work_in_an_empty_folder(command, site, tmp_path):
     elif command[0] == "classroom":
         copies = sorted(path.name for path in (tmp_path / "class" / "students").glob("*.ipynb"))
         assert copies == sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
-        assert (tmp_path / "class" / "students" / "source" / "docs" / "ascend.md").is_file()
+        assert all((tmp_path / "class" / "students" / "source" / "docs" / name).is_file() for name in ("ascend.md", "play.png"))
         assert [*(tmp_path / "class" / "students" / "source" / "minglm").rglob("*.py")]     # linked modules
     else:
         assert json.loads(ran.stdout)["weights"] == ["mini"]

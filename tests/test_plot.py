@@ -103,6 +103,17 @@ def test_drawing_over_a_picture(plt):
     assert len(axes[2].patches) == 2 and axes[2].texts[1].get_position() == (48, 16)
 
 
+def test_a_timeline_has_a_row_per_lane(plt):
+    axis = plt.subplots()[1]
+    plot.timeline(axis, {"host": [(0, 5), (5, 9), (9, 11)], "device": [(5, 6), (9, 12)]}, "two lanes", start=4)
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["host", "device"] and axis.get_title(loc="left") == "two lanes"
+    host, device = axis.collections
+    corners = [path.vertices for path in (*host.get_paths(), *device.get_paths())]
+    assert [(c[:, 0].min(), c[:, 0].max()) for c in corners] == [(-4, 1), (1, 5), (5, 7), (1, 2), (5, 8)]
+    assert host.get_paths()[0].vertices[:, 1].min() > device.get_paths()[0].vertices[:, 1].max()     # the first row is on top
+    assert len({tuple(colour) for colour in host.get_facecolors()}) == 2 and len(device.get_facecolors()) == 1
+
+
 def test_readings_stay_beside_their_boxes(plt):
     figure = plot.pictures([Image.new("RGB", (64, 64))])
     found = [Found("TOP", 0.9, (4, 2, 40, 20)), Found("月\u9f98", 0.9, (4, 40, 40, 60))]

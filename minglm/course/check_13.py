@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
@@ -26,7 +26,6 @@ from minglm.ascend.launches import Launch, Recorder
 from minglm.course.answers import Case, Wrong, call, normal, run
 from minglm.course.twins import foreach_adamw
 from minglm.model.decoder import sinusoid
-from minglm.training.optimisers import EMA
 
 HOST, ELSEWHERE = torch.device("cpu"), torch.device("meta")  # the second stands for any other device
 
@@ -157,52 +156,65 @@ def fused_mask(learner: Callable[[Tensor, int], Tensor]) -> None:
 # ---------------------------------------------------------------- few launches
 
 
-def few(name: str, most: int, tensors: int, step: Callable[[], None]) -> None:
-    """Run a step. Raises Wrong if it took more than `most` operators."""
+def few(name: str, most: int, tensors: int, step: Callable[[], object], remedy: str) -> None:
+    """Run a step. Raises Wrong, with the remedy, if it took more than `most` operators."""
     found: list[Launch] = []
     with Recorder("cpu", found):
         step()
     if len(found) > most:
         raise Wrong(f"{name}: right, but with {len(found)} launches for {tensors} tensors: one or more for "
-                    "each. A torch._foreach_ operator takes the whole list in one launch")
+                    f"each. {remedy}")
 
 
-def ema(learner: Callable[[EMA, int], None]) -> None:
-    """An EMA (self), step -> its `mean` moved in place towards the weights, in one launch for all tensors."""
-    def prepared(decay: float) -> EMA:
-        model = nn.Sequential(*(nn.Linear(3, 2) for _ in range(4)))
-        average = EMA(model, decay)
-        with torch.no_grad():
-            for i, (p, m) in enumerate(zip(average.live, average.mean)):
-                p.copy_(normal(*p.shape, seed=i))
-                m.copy_(normal(*p.shape, seed=20 + i))
-        return average
+def newton_schulz(x: Tensor, rounds: int = 4, divisor: Tensor | float | None = None, last: int = 2) -> Tensor:
+    """The nearest orthogonal matrix to x (R, C), roughly; of a stack (n, R, C), that to each."""
+    a, b, c = 3.4445, -4.775, 2.0315
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) if divisor is None else divisor)
+    for _ in range(rounds):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * torch.linalg.matrix_power(gram, last)) @ x
+    return x
 
-    def updated(decay: float, step: int) -> list[Tensor]:
-        average = prepared(decay)
-        weights = [p.detach().clone() for p in average.live]
-        learner(average, step)
-        if any(not torch.equal(p, before) for p, before in zip(average.live, weights)):
-            raise Wrong("ema: the weights have changed; only the average moves")
-        return [m.detach() for m in average.mean]
 
-    def case(decay: float, step: int) -> Case:
-        average = prepared(decay)
+def by_shape(matrices: list[Tensor], made: Callable = newton_schulz, back: bool = True) -> list[Tensor]:
+    """made(stack) of the matrices of each shape, in the order of `matrices`; back=False: shape by shape."""
+    stacks: dict[torch.Size, list[int]] = {}
+    for i, matrix in enumerate(matrices):
+        stacks.setdefault(matrix.shape, []).append(i)
+    order = [i for numbers in stacks.values() for i in numbers]
+    out = [one for numbers in stacks.values() for one in made(torch.stack([matrices[i] for i in numbers]))]
+    return [out[order.index(i)] for i in range(len(matrices))] if back else out
 
-        def moved(keep: float) -> list[Tensor]:
-            return [m.lerp(p.detach(), 1 - keep) for m, p in zip(average.mean, average.live)]
 
-        keep = min(decay, (1 + step) / (10 + step))
-        return Case((decay, step), moved(keep), {
-            "early in training the average has to forget its start: keep at most (1 + step) / (10 + step)":
-                moved(decay),
-            "keep the smaller of both": moved(max(decay, (1 + step) / (10 + step))),
-            "`keep` is the share of the average, 1 - keep that of the weights": moved(1 - keep),
-            "nothing has moved: change the tensors of self.mean in place": moved(1.0)})
+def orthogonal(learner: Callable[[list[Tensor]], list[Tensor]]) -> None:
+    """Matrices of several shapes -> what newton_schulz makes of each; in at most 40 launches per shape."""
+    def case(*shapes: tuple[int, int]) -> Case:
+        given = [(i + 1) * normal(*shape, seed=i) for i, shape in enumerate(shapes)]
+        return Case((given,), by_shape(given), {
+            "each matrix belongs where its update was; yours stand shape by shape":
+                by_shape(given, back=False),
+            "each matrix has a norm of its own; yours are divided by that of a whole stack: norm(dim=(1, 2), "
+            "keepdim=True)": by_shape(given, lambda x: newton_schulz(x, divisor=x.norm())),
+            "the norm is one number for a matrix; yours is one for each row: norm(dim=(1, 2), keepdim=True)":
+                by_shape(given, lambda x: newton_schulz(x, divisor=x.norm(dim=-1, keepdim=True))),
+            "the rounds need singular values of at most 1: divide each matrix by its norm first":
+                by_shape(given, partial(newton_schulz, divisor=1)),
+            "C belongs to the square of gram": by_shape(given, partial(newton_schulz, last=1)),
+            "four rounds; yours are fewer": by_shape(given, partial(newton_schulz, rounds=3)),
+            "four rounds; yours are more": by_shape(given, partial(newton_schulz, rounds=5)),
+            "these are the updates as they came": given})
 
-    run("ema", updated, case(0.5, 200), case(0.999, 0), case(0.9, 30))
-    average = prepared(0.9)
-    few("ema", 1, len(average.mean), lambda: learner(average, 3))
+    def kept(matrices: list[Tensor]) -> list[Tensor]:
+        copies = [x.clone() for x in matrices]
+        call("orthogonal", learner, copies)
+        if any(not torch.equal(x, copy) for x, copy in zip(matrices, copies)):
+            raise Wrong("orthogonal: the updates have changed, which others still need: make new tensors")
+        return anywhere("orthogonal", learner)(matrices)
+
+    many = [normal(*shape) for shape in [(3, 5), (4, 4), (5, 3)] * 3 + [(4, 4)]]
+    run("orthogonal", kept, case((3, 4), (3, 4)), case((2, 3), (4, 4), (2, 3), (3, 2)))
+    few("orthogonal", 40 * 3, len(many), lambda: learner(many),
+        "Stack all matrices of a shape, wherever they stand in the list, and multiply the stacks")
 
 
 def adamw(learner: Callable[..., None]) -> None:
@@ -260,7 +272,8 @@ def adamw(learner: Callable[..., None]) -> None:
 
     run("adamw", mine, case(0.1, (0.9, 0.98), 1e-3, 0.1), case(0.01, (0.8, 0.9), 1e-2, 0.5))
     before = state(1e-3)
-    few("adamw", 12, len(shapes), lambda: learner(*before, 1, 0.1, (0.9, 0.98), 1e-8, 0.1))
+    few("adamw", 12, len(shapes), lambda: learner(*before, 1, 0.1, (0.9, 0.98), 1e-8, 0.1),
+        "A torch._foreach_ operator takes the whole list in one launch")
 
 
 def traffic(tokens: int, width: int, bandwidth: float) -> tuple[float, float]:
