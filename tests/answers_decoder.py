@@ -80,7 +80,7 @@ def told_sigma(steps, tokens, config):
     return [1000 * s - 1 for s in sigmas[:-1]], sigmas
 
 
-def told(self, ids, keep=None, drop="early", order=(0, 1, 2, 3)):
+def told(self, ids, keep=None, drop="early", order=(0, 1, 2, 3), apart=False):
     """Token by token."""
     (_, h, w), width = ids.shape, self.config.width
     kept = torch.ones(len(ids)) if keep is None else keep
@@ -88,6 +88,8 @@ def told(self, ids, keep=None, drop="early", order=(0, 1, 2, 3)):
     if drop == "early":
         vectors = torch.stack([v * k for v, k in zip(vectors, kept)])
     cells = self.prior_in(vectors)
+    if self.config.quarters and apart:
+        cells = cells.unflatten(-1, (width, 4)).mT.flatten(-2)
     cells = cells.unflatten(-1, (4, width)) if self.config.quarters else torch.stack([cells] * 4, -2)
     if drop == "late":
         cells = torch.stack([v * k for v, k in zip(cells, kept)])
@@ -113,6 +115,13 @@ def waves(values, width, half=None, sign=-1, order=1):
     angles = [[v * 10000 ** (sign * i / (half or width // 2)) for i in range(width // 2)] for v in values.tolist()]
     parts = [np.cos(angles), np.sin(angles)][::order]
     return np.concatenate(parts, 1).astype(np.float32)
+
+
+def reached(model, loss):
+    """The new gradients, whatever they are; the names of all parameters."""
+    model.zero_grad()
+    loss.backward()
+    return [*dict(model.named_parameters())]
 
 
 def adaptive(x, shift, scale, eps=1e-5):
@@ -253,15 +262,18 @@ WRONG = [
     ("schedule", lambda n, t, c: timetable(n, t, c)[::-1], "times come first"),
     ("heard", lambda self, ids, keep: told(self, ids, keep, drop="never"), "is not used"),
     ("heard", lambda self, ids, keep: told(self, ids, keep, drop="late"), "before the network"),
-    ("heard", lambda self, ids, keep: told(self, ids, keep if keep is None else 1 - keep), "1 where there is a plan"),
+    ("heard", lambda self, ids, keep: told(self, ids, keep if keep is None else ~keep), "True where there is a plan"),
     ("heard", lambda self, ids, keep: by_cell(told(self, ids, keep), ids, (0, 1, 3, 2, 4, 5)), "cell by cell"),
     ("heard", lambda self, ids, keep: by_cell(told(self, ids, keep), ids, (0, 3, 4, 1, 2, 5)), "along the rows"),
     ("heard", lambda self, ids, keep: by_cell(told(self, ids, keep), ids, (0, 2, 1, 4, 3, 5)), "are neighbours"),
     ("heard", lambda self, ids, keep: told(self, ids, keep, order=(0, 2, 1, 3)), "top right one"),
     ("heard", lambda self, ids, keep: told(self, ids, keep)[:, ::2], "the shape is"),
+    ("heard", lambda self, ids, keep: told(self, ids, keep, apart=True), "not \\(d p q\\)"),
     ("unpatchify", lambda x, r, p: glued(x.unflatten(2, (-1, p, p)).mT.flatten(2), r, p), "exchanged"),
     ("unpatchify", lambda x, r, p: glued(x.unflatten(2, (p * p, -1)).mT.flatten(2), r, p), "channel comes first"),
     ("unpatchify", lambda x, r, p: glued(x.unflatten(1, (-1, r)).transpose(1, 2).flatten(1, 2), r, p), "along the rows"),
+    ("unpatchify", lambda x, r, p: glued(x, r, p).unflatten(2, (r, p)).transpose(2, 3).flatten(2, 3).unflatten(3, (-1, p)).mT.flatten(3),
+     "not \\(p h\\)"),
     ("unpatchify", lambda x, r, p: x.reshape(len(x), x.shape[2] // p ** 2, r * p, -1), "reshape alone"),
     ("sinusoid", partial(waves, order=-1), "cosines come first"),
     ("sinusoid", lambda v, w: waves(v, w, half=w), "divided by width / 2"),
@@ -270,6 +282,11 @@ WRONG = [
     ("sinusoid", lambda v, w: waves(v, 2 * w), "shape is"),
     ("modulate", lambda x, a, b: adaptive(x, a, b - 1), "lacks its 1"),
     ("modulate", lambda x, a, b: adaptive(x, b, a), "exchanged"),
+    ("modulate", lambda x, a, b, eps=1e-5: adaptive(x, a * 0, b * 0, eps) * (1 + b[:, None]) * (1 - 1 / x.shape[-1]) ** 0.5 + a[:, None],
+     "D - 1"),
+    ("modulate", lambda x, a, b, eps=1e-5: (adaptive(x, a * 0, b * 0, eps) + a[:, None]) * (1 + b[:, None]), "then add shift"),
+    ("modulate", lambda x, a, b, eps=1e-5: (x - x.mean((1, 2), True)) / x.std((1, 2), False, keepdim=True) * (1 + b[:, None]) + a[:, None],
+     "last axis only"),
     ("modulate", lambda x, a, b: x * (1 + b[:, None]) + a[:, None], "not normalised"),
     ("modulate", lambda x, a, b: adaptive(x.mT, x.mT[:, 0] * 0, x.mT[:, 0] * 0).mT * (1 + b[:, None]) + a[:, None],
      "over the tokens"),
@@ -281,17 +298,26 @@ WRONG = [
     ("rotary_2d", partial(turns, theta=10000.0), "not always"),
     ("rotary_2d", partial(turns, centred=False), "from the middle"),
     ("rotary_2d", partial(turns, up=1), "rounds down"), ("rotary_2d", lambda *a: turns(*a)[::-1], "cosines first"),
+    ("rotary_2d", lambda *a: [torch.cat([t[:, :t.shape[1] // 4]] * 2 + [t[:, t.shape[1] // 4:t.shape[1] // 2]] * 2, 1) for t in turns(*a)],
+     "not row, row"),
+    ("rotary_2d", lambda self, r, c, d: [t.unflatten(0, (r, c)).transpose(0, 1).flatten(0, 1) for t in turns(self, r, c, d)], "token to token"),
+    ("rotary_2d", lambda self, *a: turns(self, *a, centred=bool(self.config.middle)), "0 is a middle"),
     ("rotary_2d", lambda *a: [t[:, :t.shape[1] // 2] for t in turns(*a)], "written twice"),
     *[("decoder_block", partial(slipped.Slipped, off=off), re.escape(slipped.SLIPS[off])) for off in slipped.SLIPS],
     ("decoder_block", partial(Block, off="named"), "should be named modulation.weight"),
     ("decoder_block", partial(Block, off="twelve"), "^decoder_block: for 6 image and 3 glyph tokens: x: .* off"),
     ("decoder_block", partial(Block, off="rms"), "an RMS norm does not"), ("decoder_block", partial(Block, off="glue"), "side by side"),
     ("decoder_block", partial(Block, off="more"), "no 1 of its own"), ("decoder_block", partial(Block, off="in place"), "changes x or c"),
-    ("first_learners", lambda m, loss: [*dict(m.named_parameters())], "any number in it"),
+    ("first_learners", lambda m, loss: [*dict(m.named_parameters())], "is not"),
     ("first_learners", lambda m, loss: None, "return"),
-    ("first_learners", lambda m, loss: [n for (n, _), g in zip(m.named_parameters(), torch.autograd.grad(loss, [*m.parameters()]))
-                                        if g.any()], "clear them first"),
-    ("first_learners", lambda m, loss: [n for n in awake(m, loss) if (m.get_parameter(n).grad != 0).all()], ""),
+    ("first_learners", lambda m, loss: [n for (n, _), g in zip(m.named_parameters(), torch.autograd.grad(
+        loss, [*m.parameters()], allow_unused=True)) if g is not None and g.any()], "clear the old ones"),
+    ("first_learners", lambda m, loss: [n for n in awake(m, loss) if (m.get_parameter(n).grad != 0).all()], "not all"),
+    ("first_learners", lambda m, loss: loss.backward() or [n for n, p in m.named_parameters() if p.grad.any()], "clear them first"),
+    ("first_learners", lambda m, loss: [n for n in reached(m, loss) if m.get_parameter(n).grad is not None], "any number in it"),
+    ("first_learners", lambda m, loss: reached(m, loss) and [n for n, p in m.named_parameters() if p.grad.any()], "does not get to"),
+    ("first_learners", lambda m, loss: set(awake(m, loss)), "is not \\["),
+    ("first_learners", lambda m, loss: (awake(m, loss), m.zero_grad())[0], "stay in .grad"),
     ("first_learners", lambda m, loss: [n for n, p in m.named_parameters() if p.any()], "ask for their gradients"),
     ("first_learners", lambda m, loss: sorted(awake(m, loss)), "in the order"),
     ("block_size", partial(counted, biases=0), "biases"),

@@ -154,7 +154,7 @@ WRONG = [
     ("reference_mask", lambda r, t: torch.block_diag(torch.ones(sum(r), sum(r)), torch.ones(t, t)).bool()
         | (torch.arange(sum(r) + t)[:, None] >= sum(r)), "off|not to those before it"),
     *of_the_mistaken("remembered", mistaken.remember, mistaken.MEMORIES),
-    ("remembered", lambda *a: memory(*a)[0], "is not|tensor"),
+    ("remembered", lambda *a: memory(*a)[0], "should have 3"),
     *of_the_mistaken("whole_edit", mistaken.edited, mistaken.EDITS),
     ("whole_edit", partial(edit, sign=-1), "off"),
     ("whole_edit", lambda *a, **how: None, "return"),

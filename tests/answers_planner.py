@@ -1,10 +1,13 @@
 """Right and wrong answers to the checks of notebooks 05 and 06; with each wrong one some words of its diagnosis."""
 
 import math
+import re
 from functools import partial
 
 import torch
 from torch import nn
+
+from minglm.course.muddled import MISSTEPS, Sandwich
 
 
 def attend(q, k, v, mask=None, causal=False, exact=False, scale=None, spread="interleave", axis=-1, blank=-1e9,
@@ -269,11 +272,15 @@ WRONG = [
     ("attention", lambda q, k, v, m, c, e: attend(q, k, v, m, c, blank=-torch.inf, strict=1), "to itself, too"),
     ("attention", lambda q, k, v, m, c, e: attend(q.div_(2), k, v, m, c, scale=2 * q.shape[-1] ** -0.5), "changes its input"),
     ("attention", late_mask, "before the softmax"),
+    ("attention", lambda q, k, v, m, c, e: attend(q, k, v, m, c, scale=v.shape[-1] ** -0.5), "not by that of the values"),
+    ("attention", lambda q, k, v, m, c, e: attend(q, k, v, torch.ones(q.shape[2], k.shape[2], dtype=torch.bool).triu() if c else m), "triu"),
     ("rms_norm", norm_class(lambda x, w, eps: w * (x - x.mean(-1, True)) / (x.var(-1, False, keepdim=True) + eps).sqrt()),
      "LayerNorm"),
     ("rms_norm", norm_class(lambda x, w, eps: w * x / (mean_square(x) * x.shape[-1] + eps).sqrt()), "not their sum"),
     ("rms_norm", norm_class(lambda x, w, eps: w * x / (mean_square(x) + eps)), "not by the mean square"),
     ("rms_norm", norm_class(lambda x, w, eps: x / (mean_square(x) + eps).sqrt()), "weight is missing"),
+    ("rms_norm", norm_class(lambda x, w, eps: w * x / mean_square(x).sqrt()), "eps is missing"),
+    ("rms_norm", norm_class(lambda x, w, eps: w * x / (x.mean(-1, keepdim=True) ** 2 + eps).sqrt()), "square first"),
     ("rms_norm", norm_class(lambda x, w, eps: w * x / (mean_square(x).sqrt() + eps)), "inside the root"),
     ("rms_norm", norm_class(lambda x, w, eps: w * x / (x.square().mean() + eps).sqrt()), "last axis only"),
     ("rms_norm", norm_class(lambda x, w, eps: w.data * x / (mean_square(x) + eps).sqrt()), "never learn"),
@@ -284,7 +291,12 @@ WRONG = [
     ("rotation", lambda x, cos, sin: turn(x, cos, sin)[..., :cos.shape[-1]], "missing"),
     ("rotation", lambda x, cos, sin: torch.cat([turn(x, cos, sin)[..., :cos.shape[-1] // 2],
                                                 turn(x, cos, -sin)[..., cos.shape[-1] // 2:]], -1), "its sign is wrong"),
+    ("rotation", lambda x, cos, sin: torch.cat([turn(x, cos, -sin)[..., :cos.shape[-1] // 2],
+                                                turn(x, cos, sin)[..., cos.shape[-1] // 2:]], -1), "a cos - b sin: its sign"),
     ("token_positions", lambda parts: places(parts)[[0, 2, 1]], "swapped"),
+    ("token_positions", lambda parts: places(parts, lambda part: max(part) - 1), "next position is free"),
+    ("token_positions", lambda parts: places([p if isinstance(p, int) else p[::-1] for p in parts])[[0, 2, 1]], "row by row"),
+    ("rotary_3d", lambda self, place: torch.stack(axis_turns(self, place)), "tuple of 2 tensors is wanted, and this is a Tensor"),
     ("token_positions", lambda parts: places(parts, math.prod), "number of cells"),
     ("token_positions", lambda parts: places(parts, lambda part: part[0]), "longer side"),
     ("token_positions", lambda parts: places(parts, base=0), "where the counter stands"),
@@ -305,6 +317,7 @@ WRONG = [
         ("always", "whole cache"), ("view", "swap heads and tokens"), ("back", "back beside their channels"),
         ("late", "rotated keys"), ("in place", "changes its input"),
         ("split", "neighbouring channels"), ("gate", "first half of gate_up"), ("bias", "should be named"))],
+    *[("planner_block", partial(Sandwich, off=off), re.escape(MISSTEPS[off])) for off in ("both", "normed", "post", "silus")],
     ("kv_cache", cache_class(new=True), "not only what is new"), ("kv_cache", cache_class(whole=True), "whole buffer"),
     ("kv_cache", cache_class(swapped=True), "keys first"),
     *[("teacher_forcing", partial(predict, off=off), words) for off, words in (

@@ -1,6 +1,7 @@
 """Right and wrong answers to the checks of notebook 02; with each wrong one some words of its diagnosis."""
 
 from collections import Counter
+from functools import partial
 
 from minglm.model.bpe import BPE, alphabet, to_alphabet, too_wide
 
@@ -19,10 +20,12 @@ def merge(word, pair):
     return (word[0], *merge(word[1:], pair))
 
 
-def learn_merges(words, count, wide=2, least=2, name=max, again=True):
+def learn_merges(words, count, wide=2, least=2, name=max, again=True, stop=False):
     merges, pairs = [], None
     for _ in range(count):
         pairs = count_pairs(words) if again or pairs is None else pairs
+        if stop and pairs and too_wide("".join(max((n, pair) for pair, n in pairs.items())[1]), wide):
+            break
         fit = [(n, pair) for pair, n in pairs.items()
                if n >= least and pair not in merges and not too_wide("".join(pair), wide)]
         if not fit:
@@ -79,9 +82,9 @@ def decode(self, ids, errors="replace"):
     return data.decode(errors=errors)
 
 
-def prompt_ids(bpe, prompt, rows, columns, preview, offset, boi, specials=False):
+def prompt_ids(bpe, prompt, rows, columns, preview, offset, boi, specials=False, write=lambda bpe, p, q: bpe.encode(f"{p} {q}")):
     def size(grid):
-        return [bpe.specials["<sop>"], *bpe.encode(f"{grid[0]} {grid[1]}"), bpe.specials["<eop>"]] if grid else []
+        return [bpe.specials["<sop>"], *write(bpe, *grid), bpe.specials["<eop>"]] if grid else []
     return [i + offset for i in bpe.encode(prompt, specials) + size((rows, columns)) + size(preview)] + [boi]
 
 
@@ -229,12 +232,16 @@ WRONG = [
     ("count_pairs", lambda words: dict(Counter(p for w, n in words.items() for p in [*zip(w[::2], w[1::2])] * n)),
      "pairs overlap"),
     ("count_pairs", lambda words: list(count_pairs(words).items()), "a dict"),
+    ("count_pairs", lambda words: {"".join(pair): n for pair, n in count_pairs(words).items()}, "tuple of two tokens, .* 'ba'"),
+    ("count_pairs", lambda words: {pair: n for word, n in words.items() for pair in zip(word, word[1:])}, "instead of replacing"),
     ("learn_merges", lambda words, count, wide=2: learn_merges(words, count, wide, again=False), "count all pairs again"),
     ("learn_merges", lambda words, count, wide=2: learn_merges(words, count, wide, name=min), "last by name"),
     ("learn_merges", lambda words, count, wide=2: learn_merges(words, count, wide, least=1), "occurs once"),
     ("learn_merges", lambda words, count, wide=2: learn_merges(words, count, 99), "too_wide"),
     ("learn_merges", lambda words, count, wide=2: ["".join(p) for p in learn_merges(words, count, wide)], "return the pairs"),
     ("learn_merges", changed, "has changed"),
+    ("learn_merges", lambda words, count, wide=2: learn_merges(words, count, wide, least=3), "still merged"),
+    ("learn_merges", lambda words, count, wide=2: learn_merges(words, count, wide, stop=True), "do not stop there"),
     ("fast_merges", learn_merges, "times as long"),
     ("fast_merges", lambda words, count, wide=2: fast_merges(words, count, 99), "too_wide"),
     ("piece", left_to_right, "longest known"),
@@ -253,5 +260,7 @@ WRONG = [
     ("prompt_ids", lambda *args: prompt_ids(*args)[:-1], "boi` is missing"),
     ("prompt_ids", in_words, "ids of their own"),
     ("prompt_ids", always_preview, "one grid only"),
+    ("prompt_ids", partial(prompt_ids, write=lambda bpe, p, q: bpe.encode(f"{p}") + bpe.encode(f"{q}")), "a space between"),
+    ("prompt_ids", partial(prompt_ids, write=lambda bpe, p, q: [p, q]), "encode them"),
     ("prompt_ids", lambda *args: prompt_ids(*args[:-1]), "pass `specials`"),
 ]

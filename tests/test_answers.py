@@ -38,6 +38,24 @@ def test_unknown_mistakes_are_described():
     refuse(lambda x: x.T.tolist(), "a list")
 
 
+def test_answers_in_parts_are_described_in_a_few_words():
+    pair = (X, X + 1)
+    for got, words in (((X, X, X), "a tuple of 3"), ([X], "a list of 1"), (X, "a Tensor of shape (2, 3)"), (3, "an int")):
+        assert answers.difference(got, pair, 1e-4) == f"a tuple of 2 tensors is wanted, and this is {words}"
+    assert answers.difference([1] * 99, [1] * 100, 1e-4) == "it has 99 entries, and should have 100"
+    assert len(answers.difference("a" * 999, "b" * 999, 1e-4)) < 2 * answers.SHOWN + 20
+    assert answers.difference({"a": 1}, {"a": 1, "b": 2}, 1e-4) == "'b' is missing"
+    assert answers.difference({"a": 1, "b": 2}, {"a": 1}, 1e-4) == "'b' does not belong there"
+
+
+def test_an_error_is_shown_with_the_line_of_the_learner():
+    def deep(x):
+        y = torch.nn.functional.layer_norm(x, (9,))
+        return y
+
+    refuse(deep, r"stops with RuntimeError: .*It stops in the line: y = torch.nn.functional.layer_norm\(x, \(9,\)\)")
+
+
 def test_no_answer_is_told_from_a_wrong_one():
     def stub(x):
         raise NotImplementedError

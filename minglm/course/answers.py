@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 import signal
+import sysconfig
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +22,8 @@ import torch
 from torch import Tensor
 
 LONGEST = 60                                 # characters of arguments that a message shows
-SECONDS = 60                                 # of computing for an answer; the slowest right one takes 0.5
+SECONDS = 20                                 # of computing for an answer; the slowest right one takes 0.5
+SHOWN = 240                                  # characters of an answer that a message shows
 ARRAYS = (np.ndarray, np.generic, Tensor)    # arrays of numbers, and numpy's single ones
 
 
@@ -84,13 +88,21 @@ def call(name: str, learner: Callable, *args):
     except Exception as error:
         none = " Does a function of yours give back None? Is its last line a `return`?"
         raise Wrong(f"{name}: your code stops with {type(error).__name__}: {error}."
-                    f"{none if 'NoneType' in str(error) else ''}") from error
+                    f"{none if 'NoneType' in str(error) else ''}{line_of(error)}") from error
     if got is None:
         raise Wrong(f"{name}: your code gives back None. Is its last line a `return`?")
     if any(isinstance(a, Tensor) and not same(a, copy) for a, copy in zip(args, copies)):
         raise Wrong(f"{name}: your code changes its input, which others still need. Make a new tensor: "
                     "x = x + y, not x += y; and do not assign to parts of x.")
     return got
+
+
+def line_of(error: Exception) -> str:
+    """The line of the learner's code where an error arose, in words, if it is known."""
+    inside = str(Path(__file__).parents[1]), "site-packages", sysconfig.get_path("stdlib")
+    lines = [frame.line for frame in traceback.extract_tb(error.__traceback__)
+             if frame.line and not any(part in frame.filename for part in inside)]
+    return f" It stops in the line: {lines[-1]}" if lines else ""
 
 
 @contextmanager
@@ -127,16 +139,37 @@ def difference(got, right, tolerance: float) -> str:
         return tensors(got, right, tolerance)
     if isinstance(right, int | float):
         return numbers(got, right, tolerance)
-    if isinstance(right, Mapping) and isinstance(got, Mapping) and {*got} == {*right}:
-        return next((f"{key}: {text}" for key in right
-                     if (text := difference(got[key], right[key], tolerance))), "")
+    if isinstance(right, Mapping) and isinstance(got, Mapping):
+        misfits = [f"{key!r} is missing" for key in right if key not in got] + [
+            f"{key!r} does not belong there" for key in got if key not in right]
+        return next(iter(misfits), "") or next(
+            (f"{key}: {text}" for key in right if (text := difference(got[key], right[key], tolerance))), "")
     if isinstance(right, Sequence) and not isinstance(right, str):
         if isinstance(got, ARRAYS) and got.ndim and not any(isinstance(x, Tensor) for x in right):
             got = list(got)                                    # numbers of its library, which `numbers` takes
         if isinstance(got, Sequence) and not isinstance(got, str) and len(got) == len(right):
             return next((f"in entry {i}: {text}" for i, (a, b) in enumerate(zip(got, right))
                          if (text := difference(a, b, tolerance))), "")
-    return "" if type(got) is type(right) and got == right else f"{got!r} is not {right!r}"
+        if any(isinstance(x, Tensor) for x in right):
+            return f"{kind(right)} tensors is wanted, and this is {kind(got)}"
+        if isinstance(got, Sequence) and not isinstance(got, str) and len(repr(right)) > SHOWN:
+            return f"it has {len(got)} entries, and should have {len(right)}"
+        return f"{shown(got)} is not {shown(right)}"                 # of another length, or no sequence
+    return "" if type(got) is type(right) and got == right else f"{shown(got)} is not {shown(right)}"
+
+
+def kind(value) -> str:
+    """What an answer is, in a few words."""
+    name = type(value).__name__
+    size = f" of shape {tuple(value.shape)}" if isinstance(value, ARRAYS) else ""
+    count = f" of {len(value)}" if isinstance(value, tuple | list) else ""
+    return f"{'an' if name[0] in 'aeioAEIO' else 'a'} {name}{size}{count}"
+
+
+def shown(value) -> str:
+    """An answer as a message shows it: as Python writes it, if that is short."""
+    text = kind(value) if isinstance(value, Tensor) else repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def tensors(got, right: Tensor, tolerance: float) -> str:

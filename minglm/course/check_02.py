@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from minglm.course.answers import Case, Wrong, run
+from minglm.course.muddled import highest, learned, leftmost, longest, numbered, one_merge
 from minglm.model import bpe, prompt
 from minglm.model.bpe import BPE, SPECIALS, Pair, Word, alphabet, to_alphabet
 
@@ -30,6 +31,8 @@ def count_pairs(learner: Callable) -> None:
             raise Wrong("count_pairs: your code gives back None. Is its last line a `return`?")
         if not isinstance(got, Mapping):
             raise Wrong(f"count_pairs: a dict from pair to number is wanted, not a {type(got).__name__}")
+        if odd := [pair for pair in got if not isinstance(pair, tuple) or len(pair) != 2]:
+            raise Wrong(f"count_pairs: a key is a tuple of two tokens, and one of yours is {odd[0]!r}")
         return {pair: n for pair, n in got.items() if n}
 
     def mistakes(words: Mapping[Word, int]) -> dict:
@@ -38,6 +41,8 @@ def count_pairs(learner: Callable) -> None:
 
         return {"a word that occurs n times adds n to each of its pairs":
                     dict(bpe.count_pairs(dict.fromkeys(words, 1))),
+                "add n to what earlier words gave a pair, instead of replacing it":
+                    {pair: n for word, n in words.items() for pair in zip(word, word[1:])},
                 "a pair may occur twice in one word, and then it counts twice":
                     counted(lambda word: {*zip(word, word[1:])}),
                 "pairs overlap: (a, b) and (b, c) are both in a b c":
@@ -104,25 +109,6 @@ def learn_merges(learner: Callable) -> None:
 
 def merges_cases(name: str, learner: Callable) -> list:
     """The learner's function, with what is wrong with its kind of answer said, and the cases for it."""
-    def by_hand(words: Mapping[Word, int], count: int, wide: int = 2, again: bool = True,
-                tie: Callable = max, least: int = 2, spend: bool = False) -> list[Pair]:
-        merges, pairs, left_out = [], {}, set()
-        while len(merges) + len(left_out) < count:
-            if again or not merges:
-                pairs = {pair: n for pair, n in bpe.count_pairs(words).items() if n >= least
-                         and pair not in left_out and (spend or not bpe.too_wide("".join(pair), wide))}
-            if not pairs:
-                break
-            most = max(pairs.values())
-            best = tie([pair for pair, n in pairs.items() if n == most])
-            del pairs[best]
-            if bpe.too_wide("".join(best), wide):            # one of the `count` turns is spent on it
-                left_out.add(best)
-                continue
-            merges.append(best)
-            words = {bpe.merge(word, best): n for word, n in words.items()}
-        return merges
-
     def pairs(words: Mapping[Word, int], count: int, wide: int = 2) -> list[Pair]:
         before = dict(words)
         got = learner(words, count, wide)
@@ -135,18 +121,22 @@ def merges_cases(name: str, learner: Callable) -> list:
     def case(words: Mapping[Word, int], count: int, wide: int = 2) -> Case:
         return Case((words, count, wide), bpe.learn_merges(words, count, wide), {
             "count all pairs again after every merge: the merged token has made new ones":
-                by_hand(words, count, wide, again=False),
+                learned(words, count, wide, again=False),
             "of equally frequent pairs take the one that is last by name: the largest":
-                by_hand(words, count, wide, tie=min),
+                learned(words, count, wide, tie=min),
             "of equally frequent pairs take the largest by name, not the one counted first":
-                by_hand(words, count, wide, tie=lambda pairs: pairs[0]),
+                learned(words, count, wide, tie=lambda pairs: pairs[0]),
             "of equally frequent pairs the largest is wanted; pairs are compared, not joined texts":
-                by_hand(words, count, wide, tie=lambda pairs: max(pairs, key="".join)),
+                learned(words, count, wide, tie=lambda pairs: max(pairs, key="".join)),
             "a pair that is left out as too wide is none of the `count` merges":
-                by_hand(words, count, wide, spend=True),
+                learned(words, count, wide, spend=True),
             "a pair that occurs once is no pattern: stop when no pair occurs twice":
-                by_hand(words, count, wide, least=1),
-            "leave out the pairs whose merged token is too_wide": by_hand(words, count, wide=99),
+                learned(words, count, wide, least=1),
+            "a pair that occurs twice is still merged: stop when no pair occurs at least twice":
+                learned(words, count, wide, least=3),
+            "a pair that is too wide is left out, and the next one is taken: do not stop there":
+                learned(words, count, wide, stop=True),
+            "leave out the pairs whose merged token is too_wide": learned(words, count, wide=99),
             "`count` is the number of merges": bpe.learn_merges(words, count + 1, wide)})
 
     return [pairs, case(BANANA, 3), case(words_of(SENTENCES[:2]), 99), case(words_of(SENTENCES, 2), 200, 1),
@@ -189,33 +179,6 @@ def tokenizers() -> tuple[BPE, BPE]:
 def piece(learner: Callable) -> None:
     """A tokenizer (self) and a piece of text -> its ids: of all adjacent pairs, the one learned first is
     merged first."""
-    def longest(tokenizer: BPE, text: str) -> list[int]:
-        word, out = to_alphabet(text), []
-        while word:
-            size = max((n for n in range(1, len(word) + 1) if word[:n] in tokenizer.vocab), default=1)
-            out, word = [*out, tokenizer.vocab[word[:size]]], word[size:]
-        return out
-
-    def ids(tokenizer: BPE, word: Word) -> list[int]:
-        return [tokenizer.vocab[token] for token in word]
-
-    def one_merge(tokenizer: BPE, text: str) -> list[int]:
-        word = tuple(to_alphabet(text))
-        known = [pair for pair in zip(word, word[1:]) if pair in tokenizer.rank]
-        return ids(tokenizer, bpe.merge(word, min(known, key=tokenizer.rank.get)) if known else word)
-
-    def highest(tokenizer: BPE, text: str) -> list[int]:
-        word = tuple(to_alphabet(text))
-        while known := [pair for pair in zip(word, word[1:]) if pair in tokenizer.rank]:
-            word = bpe.merge(word, max(known, key=tokenizer.rank.get))
-        return ids(tokenizer, word)
-
-    def leftmost(tokenizer: BPE, text: str) -> list[int]:
-        word = tuple(to_alphabet(text))
-        while known := [pair for pair in zip(word, word[1:]) if pair in tokenizer.rank]:
-            word = bpe.merge(word, known[0])
-        return ids(tokenizer, word)
-
     def case(kind: int, text: str) -> Case:
         given, own = tokenizers()[kind], tokenizers()    # apart, as they remember pieces
         right = own[kind].piece(text)
@@ -226,7 +189,7 @@ def piece(learner: Callable) -> None:
             "the leftmost known pair was merged; merge the one learned first, with the lowest rank":
                 leftmost(given, text),
             "the highest rank was merged first; the pair learned first has the lowest": highest(given, text),
-            "no pair was merged": ids(given, tuple(to_alphabet(text))),
+            "no pair was merged": numbered(given, tuple(to_alphabet(text))),
             "these are tokens: look up the id of each in self.vocab": [given.tokens[i] for i in right],
             "with self.whole a piece that is itself a token is looked up, not merged": own[0].piece(text)})
 
@@ -279,6 +242,12 @@ def prompt_ids(learner: Callable) -> None:
         swapped = (text, *(preview or (columns, rows)), preview and (rows, columns), offset, boi, specials)
         turned = (text, columns, rows, preview and preview[::-1], offset, boi, specials)
         twice = right(small, text, rows, columns, preview or (rows, columns), offset, boi, specials)
+
+        def sized(write: Callable) -> list[int]:
+            sop, eop = small.specials["<sop>"], small.specials["<eop>"]
+            ids = [*small.encode(text, specials), *(i for p, q in grids for i in (sop, *write(p, q), eop))]
+            return [offset + i for i in ids] + [boi]
+
         return {"add `offset` to the ids of the text": right(small, *args[:4], 0, boi, specials),
                 "`boi` is not an id of the text: do not add `offset` to it": [*good[:-1], boi + offset],
                 "the large grid comes first, then the preview": right(small, *swapped),
@@ -290,6 +259,9 @@ def prompt_ids(learner: Callable) -> None:
                     [offset + i for i in small.encode(written, specials=True)] + [boi],
                 "<sop> and <eop> are ids of the text, too: add `offset` to them":
                     [i - offset * (i - offset in small.specials.values()) for i in good[:-1]] + [boi],
+                "the two numbers of a grid are one text, with a space between them":
+                    sized(lambda p, q: small.encode(str(p)) + small.encode(str(q))),
+                "the numbers of a grid are text, as in '4 4': encode them": sized(lambda p, q: [p, q]),
                 "without a preview there is one grid only": twice,
                 "pass `specials` on to bpe.encode": right(small, *args[:-1])}
 

@@ -13,11 +13,12 @@ from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange, repeat
+from einops import repeat
 from torch import Tensor
 
 from minglm.config import preset
 from minglm.course.answers import Case, Wrong, difference, normal, run
+from minglm.course.muddled import MISSTEPS, Sandwich
 from minglm.model.layers import KVCache
 from minglm.model.ops import plain_attention
 from minglm.model.planner import Planner, PlannerBlock, positions
@@ -43,11 +44,15 @@ def attention(learner: Callable) -> None:
             "the logits are not divided by sqrt(E)": right(q * width ** 0.5, k, v),
             "the logits are divided by E, not by its root": right(q / width ** 0.5, k, v),
             "the softmax should run over the keys, the last axis": hidden.softmax(-2) @ wide_v,
+            "the logits are divided by the root of the queries' width E, not by that of the values":
+                right(q * (width / values) ** 0.5, k, v),
             "each group serves adjacent heads (repeat_interleave), not every G-th one":
                 right(q, k.repeat(1, group, 1, 1), v.repeat(1, group, 1, 1))}
         if allowed is not None:
             mistakes |= {f"{'`causal`' if causal else 'the mask'} is not used": plain_attention(q, k, v)}
         if causal:
+            mistakes["a token may attend to earlier ones and to itself (tril), not to later ones (triu)"] = (
+                logits.masked_fill(~allowed.mT, -torch.inf).softmax(-1) @ wide_v)
             mistakes["each token may attend to itself, too"] = (
                 logits.masked_fill(~allowed.tril(-1), -torch.inf).softmax(-1) @ wide_v)
         if allowed is not None:
@@ -89,6 +94,9 @@ def rms_norm(learner: Callable) -> None:
             "the mean of the squares is wanted, not their sum":
                 x / (x.square().sum(-1, keepdim=True) + eps).sqrt() * weight,
             "divide by the root of the mean square, not by the mean square": x / (mean + eps) * weight,
+            "eps is missing: it is added to the mean, under the root": x / mean.sqrt() * weight,
+            "square first, then average: the mean of the squares is wanted, not the square of the mean":
+                x / (x.mean(-1, keepdim=True).square() + eps).sqrt() * weight,
             "the weight is missing": x / (mean + eps).sqrt(),
             "eps belongs inside the root": x / (mean.sqrt() + eps) * weight,
             "average over the last axis only": x / (x.square().mean() + eps).sqrt() * weight})
@@ -111,6 +119,8 @@ def rotation(learner: Callable) -> None:
             "the channels that are not rotated are missing": right[..., :2 * half],
             "pair channel i with channel i + R/2, not with its neighbour": torch.cat(
                 [near, x[..., 2 * half:]], -1),
+            "the first channel of a pair is a cos - b sin: its sign is wrong": torch.cat(
+                [back[..., :half], right[..., half:]], -1),
             "the second channel of a pair is b cos + a sin: its sign is wrong": torch.cat(
                 [right[..., :half], back[..., half:]], -1)})
 
@@ -140,6 +150,10 @@ def token_positions(learner: Callable) -> None:
             "after a grid the counter moves on by its longer side, not by its number of cells":
                 other(parts, lambda h, w: h * w),
             "after a grid the counter moves on by its longer side": other(parts, lambda h, w: h),
+            "after a grid the next position is free: one more than the largest in the grid":
+                other(parts, lambda h, w: max(h, w) - 1),
+            "a grid is read row by row: first all columns of row 0":
+                other([part if isinstance(part, int) else part[::-1] for part in parts])[[0, 2, 1]],
             "a grid begins where the counter stands: not so its rows and columns": other(parts, base=0),
             "time is constant within a grid": other(parts, time=1)})
 
@@ -210,57 +224,6 @@ def planner_block(learner: Callable) -> None:
     padded[0, ..., 0, 1] = True                                   # a mask may allow a later token
     run("planner_block", partial(drive, learner), case(6, 20), case(6, 21, padded),
         case(5, 22, steps=((0, 3), (3, 4), (4, 5))))
-
-
-MISSTEPS = {
-    "norm1": "norm1 is missing, before attention", "norm2": "norm2 is missing, after attention",
-    "norm3": "norm3 is missing, before the MLP", "norm4": "norm4 is missing, after the MLP",
-    "x1": "the input is not added to what attention computed: x + norm2(...)",
-    "x2": "the input is not added to what the MLP computed: x + norm4(...)",
-    "rotate": "queries and keys are not rotated", "rotate k": "the keys are not rotated",
-    "values": "values are not rotated: only queries and keys are",
-    "causal": "without a mask the block is causal: no token attends to later ones",
-    "mask": "the mask is not used", "cache": "the cache is not used: attend to all that append returns",
-    "split": "a head is E neighbouring channels: 'b n (h e) -> b h n e'",
-    "view": "split the channels into heads, then swap heads and tokens: 'b n (h e) -> b h n e'",
-    "back": "put the heads back beside their channels: 'b h n e -> b n (h e)'",
-    "late": "rotate the keys before they are stored: the cache holds rotated keys",
-    "gate": "gate is the first half of gate_up, up the second", "silu": "the gate needs its silu",
-    "always": "causal is for several tokens without a mask: one new token attends to the whole cache"}
-
-
-class Sandwich(PlannerBlock):
-    """The library's block with one thing wrong: the one called `off`."""
-
-    def __init__(self, config, off: str):
-        super().__init__(config)
-        self.off = off
-
-    def forward(self, x: Tensor, rotary: tuple, mask: Tensor | None, cache: KVCache | None) -> Tensor:
-        off = self.off
-        n1, n2, n3, n4 = (getattr(self, name) if off != name else lambda y: y for name in list(MISSTEPS)[:4])
-        heads = "b n (e h) -> b h n e" if off == "split" else "b n (h e) -> b h n e"
-        q, k, v = (rearrange(part(n1(x)), heads, e=self.head_dim) for part in (self.q, self.k, self.v))
-        if off == "view":
-            q, k, v = (part(n1(x)).view(len(x), -1, x.shape[1], self.head_dim)
-                       for part in (self.q, self.k, self.v))
-        q = q if off == "rotate" else rotate(q, *rotary)
-        k = k if off in ("rotate", "rotate k", "late") else rotate(k, *rotary)
-        v = rotate(v, *rotary) if off == "values" else v
-        if cache is not None and off != "cache":
-            k, v = cache.append(k, v)
-        if off == "late":                    # as far as it fits: angles of the new tokens, for all keys
-            last = [angle[:, :, -1:] for angle in rotary]
-            k = rotate(k, *(rotary if k.shape[2] == x.shape[1] else last))
-        causal = off == "always" or mask is None and x.shape[1] > 1 and off != "causal"
-        h = plain_attention(q, k, v, None if off == "mask" else mask, causal)
-        h = h.reshape(len(x), x.shape[1], -1) if off == "back" else rearrange(h, "b h n e -> b n (h e)")
-        h = n2(self.o(h))
-        x = h if off == "x1" else x + h
-        gate, up = self.gate_up(n3(x)).chunk(2, -1)
-        gate, up = (up, gate) if off == "gate" else (gate, up)
-        h = n4(self.down((gate if off == "silu" else F.silu(gate)) * up))
-        return h if off == "x2" else x + h
 
 
 def kv_cache(learner: Callable) -> None:

@@ -7,7 +7,7 @@ images · D width · H heads · E head width · M modulation width.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -19,7 +19,7 @@ from torch import Tensor
 from minglm.config import DecoderConfig, preset
 from minglm.course.answers import Case, Wrong, normal, run
 from minglm.course.check_05 import fill
-from minglm.course.slipped import SLIPS, Gated, Slipped
+from minglm.course.slipped import SLIPS, Gated, Given, Slipped
 from minglm.course.twins import awake, size_of
 from minglm.model import decoder, ops
 from minglm.model.rotary import frequencies
@@ -37,6 +37,8 @@ def unpatchify(learner: Callable) -> None:
         return Case((x, rows, p), right, {
             "inside a token the channel comes first: (c p q), not (p q c)": glue("(h w) (p q c)"),
             "inside a token rows and columns are exchanged: (c p q)": glue("(h w) (c q p)"),
+            "the place within a patch is the inner part of height and width: (h p), not (p h)": rearrange(
+                x, "b (h w) (c p q) -> b c (p h) (q w)", h=rows, p=p, q=p),
             "the tokens run along the rows: (h w)": glue("(w h) (c p q)"),
             "a reshape alone does not put patches in their places": x.reshape(right.shape)})
 
@@ -46,7 +48,7 @@ def unpatchify(learner: Callable) -> None:
 def heard(learner: Callable) -> None:
     """heard(self, ids (B, h, w), keep (B,) or None): what each image token is told by its id, (B, 4 h w, D);
     a method of the decoder."""
-    def case(rows: int, columns: int, quarters: bool, keep: list[float] | None = None) -> Case:
+    def case(rows: int, columns: int, quarters: bool, keep: list[bool] | None = None) -> Case:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(rows)
             model = decoder.Decoder(replace(preset("tiny").decoder, quarters=quarters, codebook=30))
@@ -56,7 +58,7 @@ def heard(learner: Callable) -> None:
         right = decoder.Decoder.heard(model, ids, kept)                          # (B, N, D)
         all_told = decoder.Decoder.heard(model, ids)
         wrong = {} if keep is None else {
-            "`keep` is not used": all_told, "keep is 1 where there is a plan": model.heard(ids, 1 - kept),
+            "`keep` is not used": all_told, "keep is True where there is a plan": model.heard(ids, ~kept),
             "drop the vectors before the network, not what it makes of them": all_told * kept[:, None, None]}
 
         def arranged(to: str) -> Tensor:
@@ -66,12 +68,14 @@ def heard(learner: Callable) -> None:
                   "the tokens run along the rows: first the top row of all of them": arranged("(w q h p)"),
                   "a cell's own 2 x 2 tokens are neighbours: (h p w q), not (p h q w)": arranged("(p h q w)")}
         if quarters:
-            wrong["the second quarter is the top right one, the third the bottom left: (p q d)"] = rearrange(
-                right, "b (h p w q) d -> b (h q w p) d", h=rows, w=columns, p=2, q=2)
+            wrong["the second quarter is the top right one, the third the bottom left: (p q d)"] = arranged(
+                "(h q w p)")
+            wrong["the D numbers of a quarter are neighbours: (p q d), not (d p q)"] = rearrange(
+                arranged("h w (p q)").flatten(3), "b h w (d p q) -> b (h p w q) d", p=2, q=2)
         return Case((model, ids, kept), right, {
             why: one for why, one in wrong.items() if not torch.allclose(one, right)})
 
-    run("heard", learner, case(2, 3, True), case(3, 2, False), case(2, 2, True, [0.0, 1.0]))
+    run("heard", learner, case(2, 3, True), case(3, 2, False), case(2, 2, True, [False, True]))
 
 
 def sinusoid(learner: Callable) -> None:
@@ -110,6 +114,11 @@ def modulate(learner: Callable) -> None:
         mistakes = {
             "the scale lacks its 1: a scale of zero must leave the normalised x unchanged": normed * b + a,
             "shift and scale are exchanged": normed * (1 + a) + b,
+            "the variance is the mean of the squares: over D, not over D - 1 (unbiased=False)":
+                (x - x.mean(-1, keepdim=True)) / x.std(-1, keepdim=True) * (1 + b) + a,
+            "multiply by 1 + scale first, then add shift": (normed + a) * (1 + b),
+            "each token has a mean and a variance of its own, over the last axis only":
+                F.layer_norm(x, x.shape[1:]) * (1 + b) + a,
             "x is not normalised": x * (1 + b) + a,
             "normalise first, then scale and shift": F.layer_norm(
                 x * (1 + b) + a, (8,), eps=1e-5 if eps is None else eps),
@@ -126,8 +135,8 @@ def modulate(learner: Callable) -> None:
 def rotary_2d(learner: Callable) -> None:
     """rotary(self, rows, columns, device): cosines and sines (N, E) of each image token's row and column; a
     method of the decoder, which uses head_dim, rope_theta and middle of self.config."""
-    def turn(angles: Tensor, twins: str = "(k e)") -> tuple[Tensor, Tensor]:
-        angles = repeat(angles, f"n e -> n {twins}", k=2)
+    def turn(angles: Tensor, twins: str = "(k e)", times: int = 2) -> tuple[Tensor, Tensor]:
+        angles = repeat(angles, f"n e -> n {twins}", k=times)
         return angles.cos(), angles.sin()
 
     def case(rows: int, columns: int, width: int, theta: float, middle: int | None) -> Case:
@@ -146,6 +155,11 @@ def rotary_2d(learner: Callable) -> None:
                 turn(right, "(e k)"),
             "row and column have frequencies of their own, from fast to slow: frequencies(E // 2, theta)":
                 turn(torch.cat([row * coarse, column * coarse], -1)),
+            "repeat the whole list: row, column, row, column, not row, row, column, column":
+                turn(torch.cat([row * fast, row * fast, column * fast, column * fast], -1), "(k e)", 1),
+            "the tokens run along the rows: the column changes from token to token":
+                turn(right.view(rows, columns, -1).transpose(0, 1).flatten(0, 1)),
+            "0 is a middle, too: ask whether it `is None`" if middle == 0 else
             "columns count from the middle: the first is self.config.middle - columns // 2":
                 turn(torch.cat([row * fast, left * fast], -1)),
             "columns // 2 rounds down: of 5 columns the first is middle - 2":
@@ -158,23 +172,6 @@ def rotary_2d(learner: Callable) -> None:
 
     run("rotary_2d", learner, case(3, 5, 16, 10000.0, None), case(4, 4, 8, 50.0, 2),
         case(2, 6, 8, 50.0, 4), case(2, 5, 8, 50.0, 4), case(3, 3, 8, 50.0, 0))
-
-
-@dataclass(frozen=True)
-class Given:
-    """What a block is tried on, said in a message as a reader of the exercise would say it."""
-
-    tokens: int
-    glyphs: int
-    seed: int
-    past: int
-    masked: bool
-    last: bool
-
-    def __repr__(self) -> str:
-        extras = ["a memory"] * bool(self.past) + ["a mask"] * self.masked
-        return (f"{self.tokens} image and {self.glyphs} glyph tokens" + ", with " * bool(extras)
-                + " and ".join(extras) + ", the last block" * self.last)
 
 
 def decoder_block(learner: Callable) -> None:
@@ -226,27 +223,45 @@ def decoder_block(learner: Callable) -> None:
 
 def first_learners(learner: Callable) -> None:
     """learners(model, loss): the names of the parameters that get a gradient other than zero, a list in the
-    order of named_parameters(); loss is a number that depends on the model's parameters."""
-    def drive(found: Callable, zero: tuple[str, ...], seed: int) -> list[str]:
+    order of named_parameters(); loss is a number that depends on some of the model's parameters."""
+    def fresh(zero: tuple[str, ...], seed: int) -> tuple[Gated, Tensor]:
         model, x = Gated(*zero), normal(4, 3, seed=seed)
         x[:, 0] = 0                                  # so some gradients are zero in places
         for p in model.parameters():                                             # of an earlier step
             p.grad = torch.ones_like(p)
-        loss = (model(x) - normal(4, 2, seed=seed + 1)).square().mean()
-        names = found(model, loss)
-        if names is None:
-            raise Wrong("first_learners: your code gives back None. Is its last line a `return`?")
-        stale = all(p.grad is not None and bool((p.grad == 1).all()) for p in model.parameters())
-        if stale and [*names] == awake(model, (model(x) - normal(4, 2, seed=seed + 1)).square().mean()):
-            raise Wrong("first_learners: gradients of an earlier step are still in p.grad: clear them first, "
-                        "then loss.backward() puts the new ones there")
-        return list(names)
+        return model, (model(x) - normal(4, 2, seed=seed + 1)).square().mean()
+
+    def drive(found: Callable, zero: tuple[str, ...], seed: int) -> list[str]:
+        (model, loss), (other, same_loss) = fresh(zero, seed), fresh(zero, seed)
+        good = awake(other, same_loss)
+        try:
+            names = found(model, loss)
+        except AttributeError as error:
+            if "NoneType" in str(error) and any(p.grad is None for p in model.parameters()):
+                raise Wrong("first_learners: a .grad is None where the loss does not get to") from error
+            raise
+        names = names if names is None or isinstance(names, set) else list(names)
+
+        def kept(old: int) -> bool:
+            return all(p.grad is not None and torch.allclose(p.grad, old + q.grad)
+                       for p, q in zip(model.parameters(), other.parameters()) if q.grad is not None)
+
+        if kept(1):
+            raise Wrong("first_learners: backward adds to the gradients of earlier steps: clear them first")
+        if names in (good, []) and not kept(0):
+            raise Wrong("first_learners: the gradients of this loss are to stay in .grad, for the next step: "
+                        "clear the old ones, then loss.backward()")
+        return names
 
     def case(seed: int, *zero: str) -> Case:
-        good, everything = drive(awake, zero, seed), [name for name, _ in Gated().named_parameters()]
+        model, loss = fresh(zero, seed)
+        good, everything = awake(model, loss), [name for name, _ in model.named_parameters()]
         begins = {name for name in everything if name.split(".")[0] in zero}
         wrong = {
-            "a gradient of zeros is not None: ask whether any number in it is not 0": everything,
+            "a gradient of zeros is not None: ask whether any number in it is not 0": [
+                name for name in everything if model.get_parameter(name).grad is not None],
+            "one number that is not 0 is enough: any(), not all()": [
+                name for name in good if bool((model.get_parameter(name).grad != 0).all())],
             "those are the parameters that are not zero: ask for their gradients": [
                 name for name in everything if name not in begins],
             "a list in the order of named_parameters(), please": sorted(good),

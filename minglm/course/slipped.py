@@ -92,6 +92,7 @@ SLIPS = {
     "behind": "the memory comes before the tokens of this picture: the mask counts on that",
     "kept": "return the keys and values of this picture alone, without the memory's",
     "order": "glyph tokens come first in the sequence, then image tokens",
+    "mixed": "joined one way, split the other: glyph tokens come first, h[:, :size] belong to c",
     "gelu": "the feed-forward needs its GELU, between fc1 and fc2",
     "exact": "GELU in its tanh form: F.gelu(..., approximate='tanh')",
     "raw": "return queries and keys as attention used them: normalised and rotated",
@@ -127,7 +128,7 @@ class Slipped(decoder.DecoderBlock):
         keep = 0 if off == "residual" else 1
 
         def joined(one: Tensor, two: Tensor) -> Tensor:
-            return torch.cat([two, one] if off == "order" else [one, two], 1)
+            return torch.cat([two, one] if off in ("order", "mixed") else [one, two], 1)
 
         def parted(h: Tensor) -> tuple[Tensor, Tensor]:
             return (h[:, count:], h[:, :count]) if off == "order" else (h[:, :size], h[:, size:])
@@ -186,12 +187,30 @@ class Slipped(decoder.DecoderBlock):
         return (c, x, own) if off == "c first" else (x, c, own)
 
 
+@dataclass(frozen=True)
+class Given:
+    """What a block is tried on, said in a message as a reader of the exercise would say it."""
+
+    tokens: int
+    glyphs: int
+    seed: int
+    past: int
+    masked: bool
+    last: bool
+
+    def __repr__(self) -> str:
+        extras = ["a memory"] * bool(self.past) + ["a mask"] * self.masked
+        return (f"{self.tokens} image and {self.glyphs} glyph tokens" + ", with " * bool(extras)
+                + " and ".join(extras) + ", the last block" * self.last)
+
+
 class Gated(nn.Module):
-    """x + gate f(x) and a head: `zero` of them begin at 0."""
+    """x + gate f(x) and a head: `zero` of them begin at 0; nothing depends on `aside`."""
 
     def __init__(self, *zero: str):
         super().__init__()
         self.inside, self.gate, self.head = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 2)
+        self.aside = nn.Linear(2, 2)
         with torch.no_grad():
             for i, (name, p) in enumerate(self.named_parameters()):
                 p.copy_(0 * p if name.split(".")[0] in zero else 1 + 0.3 * normal(*p.shape, seed=i))
