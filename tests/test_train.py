@@ -679,3 +679,22 @@ def test_a_new_run_s_encoder_learns_the_order_late(trained, config):
     kept = weights.load_part(folder, "glyph", config).embed.weight
     again = build("glyph-order", config, CPU, RECIPES["tiny"]["glyph-order"], folder)
     assert torch.equal(again.model.glyph.embed.weight, kept)     # ids that are there are kept
+
+
+# ---------------------------------------------------------------- plans that the planner guesses
+
+def test_the_stage_guesses_the_plans_of_some_posters_that_have_texts(trained, config, monkeypatch):
+    folder, _, _ = trained
+    stage = build("decoder-planned", config, CPU, RECIPES["tiny"]["decoder-planned"], folder)
+    monkeypatch.setattr("minglm.training.stage_decoder.GUESSED", 0.0)
+    never = [stage.batch(step) for step in range(4)]
+    monkeypatch.undo()
+    changed = written = 0
+    for step, plain in enumerate(never):
+        some = stage.batch(step)
+        assert all(torch.equal(some[key], plain[key]) for key in ("latents", "ids", "keep", "noise"))
+        differ = (some["prior"] != plain["prior"]).flatten(1).any(1)
+        has_words = plain["tokens"].any(1)
+        assert not (differ & ~has_words & ~plain["keep"]).any()
+        changed, written = changed + int(differ.sum()), written + len(differ)
+    assert 0.3 < changed / written < 0.8

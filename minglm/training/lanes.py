@@ -62,8 +62,13 @@ def lane(options: argparse.Namespace, number: int) -> argparse.Namespace:
 def fair_threads(number: int, folder: Path) -> int | None:
     """The threads of a lane's next stage: its share of the cores, or all (None) if the other lane is done."""
     others = [stage for i, stages in enumerate(LANES) if i != number for stage in stages]
-    done = all((folder / "training" / stage / "loss.png").is_file() for stage in others)
+    done = all(ended(folder, stage) for stage in others)
     return None if done else max(1, cores() // len(LANES))
+
+
+def ended(folder: Path, stage: str) -> bool:
+    """Whether a stage was trained to its end: its curves are written last."""
+    return (folder / "training" / stage / "loss.png").is_file()
 
 
 def stop(running: list[BaseProcess]) -> None:
@@ -73,9 +78,12 @@ def stop(running: list[BaseProcess]) -> None:
             process.join(LOOK)               # one that has only begun does not hear it: it is told again
 
 
-def wait_for(folder: Path, parts: tuple[str, ...], stopped: Callable[[], bool]) -> bool:
-    """Wait until the weights of all `parts` are there; False if the run was stopped before."""
-    while not all((folder / part / "model.safetensors").is_file() for part in parts):
+def wait_for(folder: Path, parts: tuple[str, ...], stopped: Callable[[], bool], stages: tuple[str, ...] = ()
+             ) -> bool:
+    """Wait until the weights of all `parts` are there, and all `stages` have ended; False if the run was
+    stopped before."""
+    while not (all((folder / part / "model.safetensors").is_file() for part in parts)
+               and all(ended(folder, stage) for stage in stages)):
         if stopped():
             return False
         time.sleep(LOOK)

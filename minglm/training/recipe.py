@@ -68,7 +68,7 @@ class Step:
 
 # stages of one model, each from the weights of the one before
 PLANNERS = "planner", "planner-large", "planner-letters", "planner-lines", "planner-guided"
-DECODERS = "decoder", "decoder-large", "decoder-letters", "decoder-lines", "decoder-wide"
+DECODERS = "decoder", "decoder-large", "decoder-letters", "decoder-lines", "decoder-wide", "decoder-planned"
 # the same, and the stage that trains the glyph encoder alone between them
 WRITERS = *DECODERS[:4], "glyph-order", *DECODERS[4:]
 SHALLOW = DECODERS[:3]                       # the decoder's before decoder-lines, which adds a block
@@ -104,6 +104,7 @@ RECIPES = {
         "glyph-order": Recipe(steps=700, batch=64, lr=1e-3, muon_lr=4e-3, weight_decay=0.0, warmup=50,
                               decay=0.5),
         "decoder-wide": Recipe(steps=1400, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
+        "decoder-planned": Recipe(steps=1200, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
         # adapters
         "edit-planner": Recipe(steps=2100, batch=32, lr=1.5e-3, weight_decay=0.0, decay=0.6),
         "edit-decoder": Recipe(steps=1350, batch=32, lr=2e-3, weight_decay=0.0, decay=0.5),
@@ -130,6 +131,7 @@ RECIPES = {
         "decoder-lines": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
         "glyph-order": Recipe(steps=60, batch=32, lr=1e-3, muon_lr=2e-3, weight_decay=0.0, warmup=10),
         "decoder-wide": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
+        "decoder-planned": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
         "edit-planner": Recipe(steps=100, batch=16, lr=5e-3, weight_decay=0.0, warmup=10),
         "edit-decoder": Recipe(steps=100, batch=12, lr=5e-3, weight_decay=0.0, warmup=10),
         "finetune-planner": Recipe(steps=60, batch=8, lr=1e-3, warmup=5, ema=0.9),

@@ -24,7 +24,7 @@ from minglm.plot import pyplot
 from minglm.training import checkpoint, lanes, ranks
 from minglm.training.loop import train as loop
 from minglm.training.recipe import RECIPES, Recipe, Stage, staged
-from minglm.training.stages import NEEDS, OUTPUTS, STAGES, build, finish, known
+from minglm.training.stages import AFTER, NEEDS, OUTPUTS, STAGES, build, finish, known
 
 
 @contextmanager
@@ -73,7 +73,7 @@ def train(options: argparse.Namespace) -> int:
 
         for name, recipe in recipes.items():
             if options.lane is not None:
-                if not lanes.wait_for(folder, NEEDS.get(name, ()), ended):
+                if not lanes.wait_for(folder, NEEDS.get(name, ()), ended, AFTER.get(name, ())):
                     break
                 set_threads(lanes.fair_threads(options.lane, folder))
             config = staged(name, preset(options.config))

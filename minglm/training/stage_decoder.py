@@ -3,7 +3,8 @@
 Stage `decoder-large` is the same on canvases of many sizes, from the weights of stage `decoder`;
 `decoder-letters` follows it, with plans in which nine texts in ten are misspelt; `decoder-lines` adds a
 block, for posters of several lines; `decoder-wide`, after stage glyph-order, shows more large posters, full
-lines, and Chinese lines with digits and letters among the characters.
+lines, and Chinese lines with digits and letters among the characters; `decoder-planned` shows plans that the
+planner guesses.
 
 Shapes: B batch · H heads · S glyph tokens · N image tokens of the decoder.
 """
@@ -25,9 +26,11 @@ from minglm.model.decoder import Decoder, dealt
 from minglm.model.glyph import GlyphEncoder, collate, gather
 from minglm.model.tokenizer import Tokenizer
 from minglm.model.vae import VAE
-from minglm.training.batches import MISSPELT, WHOLE, alike, generator, pixels, planned, text_bytes
+from minglm.training.batches import GUESSED, MISSPELT, WHOLE, alike, generator, pixels, planned, text_bytes
+from minglm.training.guessed import Guess
 from minglm.training.recipe import Recipe, Stage
 from minglm.training.references import references
+from minglm.world.layout import CELL
 from minglm.world.lettering import lettering
 from minglm.world.masks import object_mask, text_mask
 from minglm.world.scenes import Edit
@@ -81,7 +84,8 @@ def alignment(seen: Tensor, align: Tensor, total: Tensor) -> Tensor:
 
 def decoder_stage(name: str, config: Config, device: Device, recipe: Recipe, vae: VAE, tokenizer: Tokenizer,
                   glyph: GlyphEncoder, decoder: Decoder | None = None,
-                  samples: Callable[[int], list] | None = None) -> Stage:
+                  samples: Callable[[int], list] | None = None,
+                  guess: Guess | None = None) -> Stage:
     """Flow matching on latents, given ids and words; from the weights of an earlier stage, or a new decoder.
 
     The ids are not those of the picture itself but of one with some texts misspelt, because planners often
@@ -95,6 +99,8 @@ def decoder_stage(name: str, config: Config, device: Device, recipe: Recipe, vae
 
     samples: what stage `name` is shown at a step; None: posters. Of an edit the decoder may write what the
     instruction quotes, and attends to the sources, which are dropped together with words and ids.
+
+    guess: gives the ids of some of the plans, a share GUESSED of them, see guessed.py.
     """
     # it takes more than one block to find out which of several lines an image token belongs to, so the new
     # one comes before that which looks for the letters
@@ -118,7 +124,10 @@ def decoder_stage(name: str, config: Config, device: Device, recipe: Recipe, vae
         rng, noise, u = (random.Random(f"plan/{name}/{step}"), torch.randn(shape, generator=g),
                          torch.rand(count, generator=g))
         plans = [p if skip else planned(rng, p, *wrong) for p, skip in zip(drawn_, without.tolist())]
+        chance = torch.rand(count, size[0] // CELL, size[1] // CELL, generator=g)
+        guessed = ~without & (torch.rand(count, generator=g) < GUESSED)
         # from here on only this rank's samples
+        which = guessed[share].nonzero()[:, 0].tolist()
         given, drawn_, plans, without = given[share], drawn_[share], plans[share], without[share]
         shown = [one if not skip else one.without_texts() for one, skip in zip(given, without.tolist())]
         nothing = (without & no_prior[share]).tolist()
@@ -139,6 +148,11 @@ def decoder_stage(name: str, config: Config, device: Device, recipe: Recipe, vae
         with torch.no_grad(), device.autocast():
             images, plans = data.pop("images"), data.pop("plans")
             data |= dict(latents=vae.encode(images).float(), prior=tokenizer.encode(plans), sums=sums)
+            if guess and which:
+                # in full precision: what is sampled should not depend on the device
+                with device.full_precision():
+                    data["prior"][which] = guess([drawn_[i].caption for i in which], plans[which],
+                                                 chance[share][which])
             if sources:
                 read = [pictures.to(device.device) for pictures in sources.images]
                 data["sources"] = tuple((vae.encode(some).float(), tokenizer.encode(some)) for some in read)

@@ -6,6 +6,7 @@ Shapes: none.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from minglm.files import read_json
 from minglm.model import editing, weights
 from minglm.model.bpe import BPE
 from minglm.training.batches import SEEDS, pixels
+from minglm.training.guessed import guessed
 from minglm.training.recipe import DECODERS, PLANNERS, WRITERS, Recipe, Stage
 from minglm.training.stage_decoder import decoder_stage
 from minglm.training.stage_edit import edit_decoder_stage, edit_planner_stage
@@ -33,10 +35,13 @@ EDITS, REWARDS = ("edit-planner", "edit-decoder"), ("grpo-planner", "grpo-decode
 AFTERWARDS = EDITS + REWARDS                 # trained by name only: `all` is what they start from
 NEEDS = {name: ("tokenizer", *PLANNERS[:i][:1]) for i, name in enumerate(PLANNERS)}
 NEEDS |= {name: ("vae", "tokenizer", "glyph", *DECODERS[:i][:1]) for i, name in enumerate(DECODERS)}
+NEEDS["decoder-planned"] += ("planner",)
 NEEDS |= {"glyph-order": ("glyph",), "edit-planner": ("tokenizer", "planner"),
           "edit-decoder": ("vae", "tokenizer", "glyph", "decoder"),
           "grpo-planner": ("vae", "tokenizer", "glyph", "planner", "decoder"),
           "grpo-decoder": ("vae", "tokenizer", "glyph", "decoder")}
+# stages of the other lane that have to end first, where the weights of an earlier one would not do
+AFTER = {"decoder-planned": PLANNERS[-1:]}
 OUTPUTS = {name: (name,) for name in STAGES} | {"glyph-order": ("glyph",)}
 OUTPUTS |= dict.fromkeys((*PLANNERS, "grpo-planner"), ("planner",))
 OUTPUTS |= dict.fromkeys((*DECODERS, "grpo-decoder"), ("decoder", "glyph"))
@@ -95,7 +100,11 @@ def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Pat
         decoder = weights.load_part(folder, "decoder", replace(config, decoder=saved))
     if name == "edit-decoder":
         return edit_decoder_stage(config, device, recipe, vae, tokenizer, glyph, decoder)
-    return decoder_stage(name, config, device, recipe, vae, tokenizer, glyph, decoder)
+    guess = None
+    if name == "decoder-planned":
+        planner = weights.load_part(folder, "planner", config).to(device.device)
+        guess = partial(guessed, planner, weights.load_text(folder, config), tokenizer)
+    return decoder_stage(name, config, device, recipe, vae, tokenizer, glyph, decoder, guess=guess)
 
 
 def finish(stage: Stage, config: Config, folder: Path) -> None:
