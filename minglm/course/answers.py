@@ -177,10 +177,11 @@ def numbers(got, right: int | float, tolerance: float) -> str:
     if not isinstance(value, int | float):
         return f"{value!r} is not {apart(right, right, 6)[1]}"
     if isinstance(value, bool) != isinstance(right, bool):
-        return f"{value!r} is a {type(value).__name__}, and should be the {type(right).__name__} {right!r}"
+        return f"{value!r} is of type {type(value).__name__}, not the {type(right).__name__} {right!r}"
     near = (isinstance(right, float) and math.isfinite(right)
             and abs(value - right) <= tolerance * max(1.0, abs(right)))
-    return "" if near or value == right else "{} is not {}".format(*apart(value, right, 6))
+    same = near or value == right or value != value and right != right          # nan is nan
+    return "" if same else "{} is not {}".format(*apart(value, right, 6))
 
 
 def apart(one: float, other: float, digits: int) -> tuple[str, str]:
