@@ -84,9 +84,9 @@ RUNNING = """\
 ### Grading with nbgrader
 
 Decide before you hand out: nbgrader gives points only for copies that were made with `--nbgrader`, in
-which the check of each exercise has a locked cell of its own, worth one point for each star. Install
-nbgrader into minglm's environment, and activate that (nbgrader calls a program, `alembic`, by its
-name).
+which the check of each exercise has a locked cell of its own, worth one point for each star. (Copies
+made without it can still be turned into such: see the next section.) Install nbgrader into minglm's
+environment, and activate that (nbgrader calls a program, `alembic`, by its name).
 
 ```sh
 pip install nbgrader
@@ -115,11 +115,12 @@ nbgrader export                                        # grades.csv: the points 
 * **Of the library or a check**: `git pull` in each clone, nothing more: `-e` has installed the clone
   itself. (From a folder of wheels: `pip install --no-deps --force-reinstall` with minglm's new one.)
 * **Of a notebook**: make the class again, with the options of the first time and `--force`. Files that
-  differ are renamed first (`03_....1.ipynb`), so nothing is lost. Hand out the new ones. To keep their
-  answers, students do not copy them over their own: after `git pull`, they make theirs again in the
-  same way, as the syllabus says. Answers are carried over, and a copy that differs from the new one in
-  its answers only is left alone. Then `nbgrader generate_assignment ... --force`, and
-  `autograde ... --force`. (nbgrader's old sources are in `nbgrader/replaced/`.)
+  differ are renamed first (`03_....1.ipynb`), so nothing is lost. Students do the same to their own
+  copies, as the syllabus says: their answers are carried over, and a copy that differs from the new one
+  in its answers only is left alone. (A corrected notebook that is put in the place of the old one has
+  no answers.) With `--nbgrader`, copies that were made without it become such that nbgrader can grade.
+* **In nbgrader**, after that: `nbgrader generate_assignment ... --force`, and
+  `nbgrader autograde ... --force`. Its old sources are in `nbgrader/replaced/`.
 * `make lab` makes `my_course/` once and leaves it alone after that. To renew it:
   `minglm classroom my_course --students-only --force`.
 
