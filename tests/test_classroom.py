@@ -563,7 +563,8 @@ def test_a_course_for_nbgrader_is_made(course, capsys):
 
 
 @pytest.mark.parametrize("answer, points", [
-    ("    return x + x\n", 2), ("    return x * x\n", 0), (None, 0)])
+    ("    return x + x\n", 2), ("    return x * x\n", 0), (None, 0),
+    ("    import warnings\n    warnings.warn('deprecated')\n    return x + x\n", 2)])    # stderr would cost the points
 def test_nbgrader_gives_the_points_of_what_is_right(answer, points, tmp_path, monkeypatch):
     """As its autograder does: run every cell, then ask each graded cell whether it has raised."""
     utils = pytest.importorskip("nbgrader.utils", reason="nbgrader is not installed")
