@@ -360,6 +360,7 @@ WRONG = [
         ("few", "one id too few"), ("least", "begin with the most probable"), ("k", "top-k is not used"),
         ("sorted", "places in the sorted row"), ("global", "generator of its own"))],
     ("chosen_ids", lambda *args: chosen(*args)[:, None], "one id per row"),
+    ("chosen_ids", lambda logits, *how: logits.max(-1).indices, "always the most probable"),
     *[("drawing_loop", partial(draw, off=off), words) for off, words in (
         ("legal", "only codes are legal"), ("text", "positions of their own"), ("late", "off by one"),
         ("blank", "is what is fed back"), ("parts", "is not used"), ("again", "use the cache"))],

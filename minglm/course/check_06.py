@@ -190,7 +190,7 @@ def chosen_ids(learner: Callable) -> None:
         return F.one_hot(drawn.view(len(logits), -1), logits.shape[1]).float().mean(1)
 
     def spread(logits: Tensor, temperature: float, top_p: float, top_k: int, off: str = "") -> Tensor:
-        if not temperature:
+        if not temperature or off == "greedy":
             return F.one_hot(logits.argmax(-1), logits.shape[1]).float()
         out, divisor = [], {"temperature": 1.0, "hot": 1 / temperature}.get(off, temperature)
         for row in logits / divisor:
@@ -206,7 +206,8 @@ def chosen_ids(learner: Callable) -> None:
     why = {"temperature": "the temperature is not used", "hot": "divide by the temperature, do not multiply",
            "p": "top-p is not used", "few": "one id too few: the one with which the sum reaches p stays",
            "least": "begin with the most probable: sort in descending order", "k": "top-k is not used",
-           "sorted": "these are places in the sorted row: say which id stands there"}
+           "sorted": "these are places in the sorted row: say which id stands there",
+           "greedy": "always the most probable id: only at temperature 0; otherwise draw, by multinomial"}
 
     def case(temperature: float, top_p: float, top_k: int, seed: int) -> Case:
         args = 1.2 * normal(2, 6, seed=seed), temperature, top_p, top_k
