@@ -20,8 +20,9 @@ forms of many exercises of 03 to 10, such as 03.2, 04.4, 05.3, 06.4, 07.2, 07.5,
 **Machines.** Two cores and 4 GB of memory per student, 3 GB of disk, Python 3.11, 3.12 or 3.13; no GPU,
 no make. Tested on Linux (x86-64) only. Windows and Macs with Apple silicon should do, but nobody has
 tried: let one student of each kind set up early. (On Windows a check cannot stop a loop that never
-ends: interrupt the kernel.) PyTorch 2.13 does not exist for Macs with Intel processors; those need
-Colab or a machine of yours. Outputs of training differ a little from machine to machine.
+ends: interrupt the kernel.) PyTorch 2.13 does not exist for Macs with Intel processors or a macOS
+before 14, nor for Windows on ARM; those need Colab or a machine of yours. Outputs of training differ a
+little from machine to machine.
 
 **Installing.** `students/syllabus.md` has the commands. Replace its `REPOSITORY` by the address of your
 clone, hand it out a week before the course, and have students do this at home: about 450 MB are
@@ -143,7 +144,7 @@ the folder `my_minglm` beside the notebook and used later.
 ## Set up
 
 Once, and before the first class: about 450 MB are downloaded. After that no network is needed. You need
-Python 3.11, 3.12 or 3.13, and git. On Linux or a Mac with Apple silicon:
+Python 3.11, 3.12 or 3.13, and git. On Linux or a Mac (Apple silicon, macOS 14):
 
 ```sh
 git clone --depth 1 REPOSITORY minglm
@@ -177,8 +178,8 @@ py -m venv .venv
 
 Write your code where a cell says `YOUR CODE HERE`, in place of `raise NotImplementedError`, then run
 the check. What is not solved raises an error, and everything else runs all the same. Add cells where
-you like, but do not delete cells of exercises: they are graded by what they are called inside. Before
-you hand a notebook in, restart the kernel and run all cells.
+you like, but do not delete cells of exercises: a grading program recognises them by hidden names.
+Before you hand a notebook in, restart the kernel and run all cells.
 
 When notebooks have been corrected, make your copies again, with the folder *above* `students` (here
 `..`), and with the options `--nbgrader` and `--through` if your teacher says so:
