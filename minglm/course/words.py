@@ -144,7 +144,7 @@ the folder `my_minglm` beside the notebook and used later.
 ## Set up
 
 Once, and before the first class: about 450 MB are downloaded. After that no network is needed. You need
-Python 3.11, 3.12 or 3.13, and git. On Linux or a Mac (Apple silicon, macOS 14):
+Python 3.11, 3.12 or 3.13, and git. On Linux or a Mac (Apple silicon, macOS 14 or later):
 
 ```sh
 git clone --depth 1 REPOSITORY minglm
