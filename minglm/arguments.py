@@ -200,10 +200,12 @@ def command_line() -> argparse.ArgumentParser:
     one = commands.add_parser("classroom", help="student copies of the notebooks, and a page for the teacher")
     one.add_argument("out", type=Path, metavar="OUT", help="folder to make, or an empty one")
     one.add_argument("--force", action="store_true",
-                     help="also into a folder that is not empty; files that would change are renamed")
-    one.add_argument("--nbgrader", action="store_true", help="and a course for nbgrader, in nbgrader/")
+                     help="also into a folder that is not empty; files that would change are renamed, and "
+                          "answers in student copies are carried over")
+    one.add_argument("--nbgrader", action="store_true",
+                     help="student copies that nbgrader can grade, and a course for it, in nbgrader/")
     one.add_argument("--students-only", action="store_true",
-                     help="without the teacher's page, which has all solutions")
+                     help="without the teacher's page and nbgrader's course, which have all solutions")
     one.add_argument("--through", type=int, metavar="NUMBER",
                      help="only the notebooks up to this one; a higher number later adds the new ones and "
                           "changes nothing else")

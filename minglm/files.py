@@ -59,11 +59,14 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             temporary.unlink()
 
 
-def put_aside(path: Path) -> Path | None:
-    """Rename what is at `path`, if anything, to the first free name: a.1.json, a.2.json, ...; returns it."""
+def put_aside(path: Path, folder: Path | None = None) -> Path | None:
+    """Rename what is at `path`, if anything, to the first free name: a.1.json, a.2.json, ..., beside it or in
+    another folder, which is made; returns it."""
     if not path.exists():
         return None
-    names = (path.with_name(f"{path.stem}.{n}{path.suffix}") for n in count(1))
+    folder = folder or path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    names = (folder / f"{path.stem}.{n}{path.suffix}" for n in count(1))
     return path.rename(next(name for name in names if not name.exists()))
 
 

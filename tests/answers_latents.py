@@ -141,11 +141,11 @@ def perplexity(ids, k):
 class Quantiser(nn.Module):
     """The quantiser, by einsum and distances."""
 
-    def __init__(self, config, unit=F.normalize, keep=True, far=False, single=True):
+    def __init__(self, config, unit=F.normalize, keep=True, far=False, single=True, stored=False):
         super().__init__()
         self.quant_conv = nn.Conv2d(config.width, config.code_width, 1)
         self.codes = nn.Parameter(torch.zeros(config.codebook, config.code_width))
-        self.unit, self.keep, self.far, self.single = unit, keep, far, single
+        self.unit, self.keep, self.far, self.single, self.stored = unit, keep, far, single, stored
 
     def project(self, features):
         weight = self.quant_conv.weight[..., 0, 0]
@@ -154,29 +154,34 @@ class Quantiser(nn.Module):
         return z / z.norm(dim=-1, keepdim=True) if self.keep else z
 
     def nearest(self, z):
+        if self.stored:
+            return torch.einsum("bhwe,ke->bhwk", z, self.codes).max(-1).indices
         codes = self.unit(self.codes, dim=-1)
         far = torch.cdist(z.flatten(0, 2), codes)
         return (far.argmax(1) if self.far else far.argmin(1)).view(z.shape[:3])
 
     def lookup(self, ids):
-        return F.normalize(self.codes[ids], dim=-1)
+        return self.codes[ids] if self.stored else F.normalize(self.codes[ids], dim=-1)
 
 
 def codebook(quantiser, usage, z, ids, generator, decay=0.95, twin=0.96, count=True, both=False, twins=True,
-             renew=True):
-    z, ids, codes = z.reshape(-1, z.shape[-1]), ids.flatten(), quantiser.codes
+             renew=True, mean=False, itself=False, moves=True):
+    z, ids, codes, kept = z.reshape(-1, z.shape[-1]), ids.flatten(), quantiser.codes, (quantiser.codes.clone(), usage.clone())
     for k in range(len(codes)):
         mine = z[ids == k]
         if len(mine):
-            mean = F.normalize(mine.sum(0), dim=0) if renew else mine.sum(0)
-            codes[k] = F.normalize(decay * codes[k] + (1 - decay) * mean, dim=0)
+            to = mine.mean(0) if mean else F.normalize(mine.sum(0), dim=0) if renew else mine.sum(0)
+            codes[k] = F.normalize(decay * codes[k] + (1 - decay) * to, dim=0)
         if count:
             usage[k] = decay * usage[k] + (1 - decay) * len(mine)
     doubled = torch.zeros_like(usage, dtype=torch.bool)
     for k in range(len(codes)):
         for j in range(len(codes)):
-            close = j != k and F.cosine_similarity(codes[k], codes[j], dim=0) > twin
-            doubled[k] |= bool(close and (both or usage[j] > usage[k]) and twins)
+            close = (j != k or itself) and F.cosine_similarity(codes[k], codes[j], dim=0) > twin
+            doubled[k] |= bool(close and (both or itself or usage[j] > usage[k]) and twins)
+    if moves is not True:                                # as if new tensors had been made of what should have changed
+        codes.copy_(kept[0])
+        usage.copy_(usage if moves == "usage" else kept[1])
     dead, far = (usage < 0.02) | doubled, 1 - (z * quantiser.lookup(ids)).sum(-1)
     reach = far.clamp_min(1e-6).cumsum(0)
     pick = torch.searchsorted(reach, torch.rand(len(codes), generator=generator) * reach[-1])
@@ -303,6 +308,7 @@ WRONG = [
      "colours come last"),
     ("quantiser", partial(Quantiser, unit=lambda codes, dim: codes), "Euclidean distance"),
     ("quantiser", partial(Quantiser, keep=False), "length 1"),
+    ("quantiser", partial(Quantiser, stored=True), "normalise them in both"),
     ("quantiser", partial(Quantiser, far=True), "farthest"),
     ("quantiser", partial(Quantiser, single=False), "float"),
     ("quantiser", lambda config: nn.Linear(config.width, config.code_width), "leave __init__"),
@@ -310,6 +316,10 @@ WRONG = [
     ("codebook", partial(codebook, both=True), "used less is doubled"),
     ("codebook", partial(codebook, twins=False), "used more is above twin"),
     ("codebook", partial(codebook, renew=False), "direction of the sum"),
+    ("codebook", partial(codebook, mean=True), "shorter than 1"),
+    ("codebook", partial(codebook, itself=True), "no twin of its own"),
+    ("codebook", partial(codebook, moves="usage"), "stay where they are"),
+    ("codebook", partial(codebook, moves=False), "neither codes nor usage"),
     ("straight_through", lambda z, codes: codes, "argmax, which has none"),
     ("straight_through", lambda z, codes: z, "that is z"),
     ("straight_through", lambda z, codes: codes.detach(), "nothing gets a gradient"),
@@ -317,7 +327,9 @@ WRONG = [
     ("perplexity", lambda ids, k: math.log(perplexity(ids, k)), "entropy"),
     ("perplexity", lambda ids, k: float(len(set(ids.flatten().tolist()))), "codes in use"),
     ("perplexity", lambda ids, k: 1 / perplexity(ids, k), "minus"),
-    ("perplexity", lambda ids, k: float("nan"), "0 log 0|is not"),
+    ("perplexity", lambda ids, k: float("nan"), "0 log 0"),
+    ("perplexity", lambda ids, k: perplexity(ids, k) ** (1 / math.log(2)), "and log2 with 2"),
+    ("perplexity", lambda ids, k: 2 ** math.log(perplexity(ids, k)), "2 .. entropy goes with log2"),
     ("objective", partial(objective, through=False), "no gradient passes"),
     ("objective", partial(objective, weigh=False), "multiplied by its weight"),
     ("objective", partial(objective, shown=False), "something on them"),

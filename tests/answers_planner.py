@@ -171,11 +171,23 @@ def predict(self, prompts, preview, large, parts=None, sources=None, off=""):
     return self.head(torch.stack([row[each] for row, each in zip(features, at)])), target
 
 
+def padded_left(self, prompts, preview, large, parts=None, sources=None):
+    """As for drawing, but without the mask that this needs."""
+    grids, most, rows, where = [g for g in (preview, large) if g is not None], max(map(len, prompts)), [], []
+    drawn = torch.cat([g.flatten(1) for g in grids], 1)
+    for b, p in enumerate(prompts):
+        rows.append([0] * (most - len(p)) + p + drawn[b].tolist())
+        place = places([*(parts[b] if parts else [len(p)]), *(tuple(g.shape[1:]) for g in grids)])
+        where.append(nn.functional.pad(place, (most - len(p), 0)))
+    features = self(torch.tensor(rows), torch.stack(where))
+    return self.head(features[:, most - 1:]), nn.functional.pad(drawn, (0, 1), value=self.config.eoi)
+
+
 def loss(self, prompts, preview, large, parts=None, sources=None, change=lambda each, weight: (each * weight).sum() / weight.sum(),
-         later=False, weight=None):
+         later=False, weight=None, raw=lambda each: each):
     logits, target = self.predict(prompts, preview, large, parts, sources)
     coarse = 0 if preview is None else preview[0].numel()
-    each = torch.logsumexp(logits, -1) - (logits * nn.functional.one_hot(target, logits.shape[-1])).sum(-1)
+    each = raw(torch.logsumexp(logits, -1) - (logits * nn.functional.one_hot(target, logits.shape[-1])).sum(-1))
     counts = [self.config.preview_weight if (t < coarse) != later else 1.0 for t in range(each.shape[1])]
     counts = torch.tensor(counts if weight is None else [weight] * len(counts)).expand_as(each)
     stats = dict(large=each[:, coarse:-1].mean(), right=(logits.argmax(-1) == target)[:, :-1].float().mean())
@@ -204,6 +216,22 @@ def average_class(keep=lambda decay, step: min(decay, (1 + step) / (10 + step)),
                     self.kept[i] = old
 
     return Average
+
+
+class ListsSwapped:
+    """Its swap exchanges two lists, of which the model knows nothing."""
+
+    def __init__(self, model, decay):
+        self.decay, self.live = decay, list(model.parameters())
+        self.mean = [p.detach().clone() for p in self.live]
+
+    def update(self, step):
+        keep = min(self.decay, (1 + step) / (10 + step))
+        for mean, p in zip(self.mean, self.live):
+            mean.copy_(keep * mean + (1 - keep) * p.detach())
+
+    def swap(self):
+        self.live, self.mean = self.mean, self.live
 
 
 def chosen(logits, temperature, top_p, top_k, generators, off=""):
@@ -324,6 +352,8 @@ WRONG = [
         ("late", "off by one"), ("text", "positions of their own"), ("blank", "holds the true ids"),
         ("gap", "pad on the right"), ("order", "preview comes first"), ("boi", "eoi, not boi"),
         ("parts", "is not used"))],
+    ("teacher_forcing", padded_left, "not padding before"),
+    ("planner_loss", partial(loss, raw=lambda each: -(-each).exp()), "the logarithm is missing"),
     ("planner_loss", partial(loss, weight=1.0), "count the same"),
     ("planner_loss", partial(loss, change=lambda e, w: (e * w).mean()), "sum of the weights"),
     ("planner_loss", partial(loss, change=lambda e, w: (e * w).sum() / w[0].sum()), "number of sequences"),
@@ -334,6 +364,7 @@ WRONG = [
     ("moving_average", average_class(zeros=True), "not with zeros"),
     ("moving_average", average_class(alias=True), "the model itself"),
     ("moving_average", average_class(back=False), "second swap"),
+    ("moving_average", ListsSwapped, "does not reach the model"),
     ("flawless", lambda share, ids: share ** ids, "share of flawless plans"),
     ("flawless", lambda share, ids: 1 - (1 - share) / ids, "multiply"),
     ("flawless", lambda share, ids: 1 - share ** (1 / ids), "wrong id"),
@@ -342,6 +373,7 @@ WRONG = [
         ("few", "one id too few"), ("least", "begin with the most probable"), ("k", "top-k is not used"),
         ("sorted", "places in the sorted row"), ("global", "generator of its own"))],
     ("chosen_ids", lambda *args: chosen(*args)[:, None], "one id per row"),
+    ("chosen_ids", lambda logits, *how: logits.max(-1).indices, "always the most probable"),
     *[("drawing_loop", partial(draw, off=off), words) for off, words in (
         ("legal", "only codes are legal"), ("text", "positions of their own"), ("late", "off by one"),
         ("blank", "is what is fed back"), ("parts", "is not used"), ("again", "use the cache"))],

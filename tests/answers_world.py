@@ -167,6 +167,22 @@ def by_letter(parts, text, room, most):
     return fill(list(text), text, room, most)
 
 
+def by_count(parts, text, room, most):
+    """Divides by the number of characters, as if all were narrow."""
+    lines = []
+    for part in parts:
+        if lines and measure(lines[-1] + part, text) <= room:
+            lines[-1] += part
+            continue
+        part = part.lstrip(" ")
+        while len(part) > 1 and measure(part, text) > most:
+            n = min(room // 16, len(part) - 1)
+            lines.append(part[:n])
+            part = part[n:]
+        lines.append(part)
+    return lines
+
+
 def painted_rows(batch):
     mask = text_mask(batch)
     return np.broadcast_to(mask.max(3, keepdims=True), mask.shape).copy()
@@ -203,7 +219,7 @@ WRONG = [
     ("fill", lambda parts, text, room, most: fill(parts, text, room, room), "stays whole"),
     ("fill", lambda parts, text, room, most: fill(parts, text, most, most), "only a single part"),
     ("fill", partial(fill, of=False), "pass `text` to measure"),
-    ("fill", by_letter, "stays whole"),
+    ("fill", by_letter, "stays whole"), ("fill", by_count, "takes two cells"),
     ("fill", lambda *args: fill(*args)[:-1], "last line is missing"),
     ("wrap", partial(wrap, even=False), "not as equal"),
     ("wrap", partial(wrap, tight=1.0), "a fifth too long"),

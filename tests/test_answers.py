@@ -107,7 +107,7 @@ def test_arguments_changed_in_place_harm_nobody():
 @pytest.mark.parametrize("got, right, same", [
     (3, 3, True), (True, 1, False), (3.0, 3, True), (3.1, 3, False), (0.50001, 0.5, True), (0.6, 0.5, False), ("a", "a", True), ("a", "b", False),
     ([1, 2], [1, 2], True), ([1, 2], [1, 3], False), ([1], [1, 2], False), ([X, 1.0], [X, 1.0], True), ({1}, {1}, True),
-    ((1, 2), [1, 2], True), (torch.tensor(float("nan")), torch.tensor(0.0), False),
+    (float("nan"), float("nan"), True), (float("nan"), 1.0, False), ((1, 2), [1, 2], True), (torch.tensor(float("nan")), torch.tensor(0.0), False),
     (torch.tensor([-torch.inf, 1]), torch.tensor([-torch.inf, 1]), True), (X * float("nan"), X, False)])
 def test_answers_of_any_kind_are_compared(got, right, same):
     assert bool(answers.difference(got, right, 1e-4)) != same
@@ -145,7 +145,7 @@ def test_numbers_in_tuples_may_be_of_any_library():
 
 @pytest.mark.parametrize("got, right, words", [
     (np.float32(26.34), 26.5, "26.34 is not 26.5"),
-    (True, 1, "True is a bool, and should be the int 1"), (1.23456789, 1.23456799, "1.2345679 is not 1.234568"),
+    (True, 1, "True is of type bool, not the int 1"), (1.23456789, 1.23456799, "1.2345679 is not 1.234568"),
     (np.float64(1.23456789), 1.23456799, "1.2345679 is not 1.234568"), (np.float64(2.5), 3, "2.5 is not 3"),
     (X, 3, "a number is wanted, and this is a Tensor of shape (2, 3)"), ("a", 0.5, "'a' is not 0.5"),
     (X.numpy(), 0.5, "a number is wanted, and this is a ndarray of shape (2, 3)"),

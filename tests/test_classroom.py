@@ -6,6 +6,7 @@ import io
 import json
 import linecache
 import os
+import re
 import subprocess
 import symtable
 import sys
@@ -21,7 +22,9 @@ from nbclient import NotebookClient
 from sample_notebook import NAME, SOLVED, STUB, code, sample
 
 from minglm.__main__ import main
-from minglm.course import check_05, classroom, grading, notebooks
+from minglm.arguments import command_line
+from minglm.course import carry, check_01, check_05, classroom, grading, notebooks, teacher
+from minglm.course import words as prose
 from minglm.course.answers import Wrong
 
 NOTEBOOKS = sorted((classroom.REPOSITORY / "notebooks").glob("*.ipynb"))
@@ -156,8 +159,8 @@ def test_a_class_is_made(course, capsys):
 def test_the_teacher_s_page(course):
     main(["classroom", "out"])
     page = Path("out/teacher.md").read_text(encoding="utf-8")
-    for words in ("| **3** | **A planner writes** | | **0.6 hours in all** |",
-                  "| | 05 Try a sample | 25 min | 1, 10 min |", "### 05.1 twice (★★ build, 10 minutes)",
+    for words in ("| **3** | **A planner writes** | | **0.6 hours in all** | |",
+                  "| | 05 Try a sample | 25 min | 1, 10 min | 2 |", "### 05.1 twice (★★ build, 10 minutes)",
                   "`check.double`: Twice a number.", "* that is the square, 3 \\* 3\n* that is half",
                   "<summary>Task</summary>\n\nDouble a number. See [the notes](students/source/docs/notes.md#top), [here](#top), "
                   "[05](students/05_try_a_sample.ipynb) and `a[0](b)`.",
@@ -184,8 +187,10 @@ def test_a_learner_s_folder_has_no_solutions(course, capsys):
     assert capsys.readouterr().out == "out: 1 student copies in students/ to hand out\n"
     made = [path for path in Path("out").rglob("*") if path.is_file()]
     assert len(made) == 3 and not any("return 2" in path.read_text(encoding="utf-8") for path in made)
-    assert main(["classroom", "other", "--students-only", "--nbgrader"]) == 2 and not Path("other").exists()
-    assert "leave out --students-only" in capsys.readouterr().err
+    assert main(["classroom", "other", "--students-only", "--nbgrader"]) == 0       # a student's of such a class
+    made = [path for path in Path("other").rglob("*") if path.is_file()]
+    assert len(made) == 3 and not any("return 2" in path.read_text(encoding="utf-8") for path in made)
+    assert Path("other/students", NAME).read_text(encoding="utf-8").count('"nbgrader": {') == 2
 
 
 def test_a_folder_with_something_in_it_is_refused(course, capsys):
@@ -202,7 +207,7 @@ def test_a_folder_with_something_in_it_is_refused(course, capsys):
         assert main(["classroom", "file", *force]) == 2 and Path("file").read_text() == "mine"
 
 
-def test_force_keeps_what_it_replaces(course):
+def test_force_keeps_what_it_replaces(course, capsys):
     main(["classroom", "out"])
     kept = {"out/teacher.md": "1", "out/students/05_try_a_sample.ipynb": "2", "out/notes.txt": "3"}
     for name, text in kept.items():
@@ -210,6 +215,7 @@ def test_force_keeps_what_it_replaces(course):
     assert main(["classroom", "out", "--force"]) == main(["classroom", "out", "--force"]) == 0
     assert Path("out/notes.txt").read_text() == "3" and Path("out/teacher.1.md").read_text() == "1"
     assert Path("out/students/05_try_a_sample.1.ipynb").read_text() == "2"
+    assert "2 old files are kept" in capsys.readouterr().out
     assert sorted(os.listdir("out")) == ["notes.txt", "students", "teacher.1.md", "teacher.md"]
     Path("out/teacher.md").write_text("4")
     assert main(["classroom", "out", "--force"]) == 0
@@ -237,6 +243,105 @@ def test_a_class_grows_week_by_week(course, capsys):
     Path("other").mkdir()
     Path("other/notes.txt").touch()
     assert main(["classroom", "other", "--through", "7"]) == 2 and "other is not empty" in capsys.readouterr().err
+
+
+def test_what_only_later_notebooks_link_to_is_not_handed_out_before_them(course):
+    later = sample_notebook.notebook(sample_notebook.markdown("# 07 Go on\n\n[The pieces of 05](../docs/pieces.md)"))
+    (course / "07_go_on.ipynb").write_bytes(notebooks.dump(later))
+    (course.parent / "docs" / "pieces.md").write_text("solved", encoding="utf-8")
+    assert main(["classroom", "out", "--nbgrader", "--through", "5"]) == 0
+    assert [path.name for path in Path("out").rglob("*.md")].count("notes.md") == 2 and not [*Path("out").rglob("pieces.md")]
+    assert main(["classroom", "out", "--nbgrader", "--through", "7"]) == 0 and len([*Path("out").rglob("pieces.md")]) == 2
+
+
+# ---------------------------------------------------------------- answers are carried over
+
+ANSWER = "def double(x):\n    # my own\n    return x + x\n\ncheck.double(double)"
+
+
+def worked_in(path: Path, source: str, **changes) -> None:
+    """As a student leaves a copy: an answer, outputs, a cell more."""
+    notebook = notebooks.read(path)
+    cell, = (cell for cell in notebook["cells"] if notebooks.STUB in cell["source"])
+    cell |= dict(source=source, outputs=[sample_notebook.printed("double: right, 1 case\n")], execution_count=3)
+    notebook["cells"].append(sample_notebook.markdown("My notes.") | dict(id="mine"))
+    path.write_bytes(notebooks.dump(notebook | changes))
+
+
+def answer_of(path: Path) -> str:
+    return next(cell["source"] for cell in notebooks.read(path)["cells"] if cell.get("id") == "05-05")
+
+
+def test_a_copy_that_is_up_to_date_is_left_alone(course, capsys):
+    main(["classroom", "out", "--students-only"])
+    mine = Path("out/students", NAME)
+    worked_in(mine, ANSWER)
+    before = mine.read_bytes()
+    assert main(["classroom", "out", "--students-only", "--force"]) == 0
+    assert mine.read_bytes() == before and "old files" not in capsys.readouterr().out
+    assert [path.name for path in mine.parent.glob("*.ipynb")] == [NAME]
+
+
+@pytest.mark.parametrize("then", [[], ["--nbgrader"]])
+@pytest.mark.parametrize("first", [[], ["--nbgrader"]])
+def test_answers_are_carried_over_to_a_corrected_notebook(first, then, course, capsys):
+    """Also where the check has a cell of its own in one of the two copies."""
+    main(["classroom", "out", "--students-only", *first])
+    mine, definition = Path("out/students", NAME), ANSWER.partition("\n\n")[0]
+    worked_in(mine, definition if first else ANSWER)
+    before = mine.read_bytes()
+    replace_cell(course, 3, source="It stands for a picture, as has been corrected.")
+    assert main(["classroom", "out", "--students-only", "--force", *then]) == 0
+    assert "1 old files are kept as NAME.1.ipynb and the like; answers carried over: 1\n" in capsys.readouterr().out
+    assert (mine.parent / "05_try_a_sample.1.ipynb").read_bytes() == before
+    assert "as has been corrected" in mine.read_text(encoding="utf-8")
+    assert "".join(answer_of(mine).split()) == "".join((definition if then else ANSWER).split())
+    assert ("05-05-check" in mine.read_text(encoding="utf-8")) == bool(then)
+
+
+@pytest.mark.parametrize("source, told", [
+    (STUB, ""),                                                                     # nothing there to carry over
+    ("def double(x):\n    # tried\n    raise NotImplementedError\n\ncheck.double(double)", ""),
+    ("def twice(x):\n    return x + x\n\ncheck.double(twice)", "answers left in the old files, since their exercises have changed: 1")])
+def test_what_does_not_fit_stays_in_the_old_copy(source, told, course, capsys):
+    main(["classroom", "out"])
+    mine = Path("out/students", NAME)
+    worked_in(mine, source)
+    replace_cell(course, 3, source="Corrected.")
+    assert main(["classroom", "out", "--force"]) == 0
+    said = capsys.readouterr().out
+    assert told in said and "carried over" not in said and ("left in" in said) == bool(told)
+    assert answer_of(mine) == STUB and answer_of(mine.with_name("05_try_a_sample.1.ipynb")) == source
+
+
+def test_a_corrected_exercise_is_handed_out_again(course, capsys):
+    main(["classroom", "out"])
+    mine = Path("out/students", NAME)
+    worked_in(mine, ANSWER)
+    replace_cell(course, 5, source=SOLVED.replace("def double(x)", "def double(x: float)"))
+    assert main(["classroom", "out", "--force"]) == 0 and "exercises have changed: 1" in capsys.readouterr().out
+    assert "def double(x: float)" in answer_of(mine) and notebooks.STUB in answer_of(mine)
+
+
+def test_of_two_holes_in_a_cell_one_may_be_filled():
+    two = SOLVED.replace("    y = x\n", f"    y = x\n    {END}\n    y = 1\n    {BEGIN}\n")
+    new = notebooks.student(sample_notebook.notebook(code(two)))
+    stub, = (cell["source"] for cell in new["cells"])
+    half = stub.replace(f"    {notebooks.STUB}\n    raise NotImplementedError\n", "    y = 3\n", 1)
+    old = sample_notebook.notebook(code(half))
+    corrected = new | dict(cells=[*new["cells"], sample_notebook.markdown("More.") | dict(id="more")])
+    assert not carry.up_to_date(old, corrected) and carry.up_to_date(old, new)
+    got, count, left = carry.carried(old, corrected)
+    assert (got["cells"][0]["source"], count, left) == (half, 1, 0)
+
+
+def test_old_assignments_are_not_left_among_the_new_ones(course):
+    """nbgrader takes every notebook in an assignment's folder for a part of it."""
+    main(["classroom", "out", "--nbgrader"])
+    replace_cell(course, 3, source="Corrected.")
+    assert main(["classroom", "out", "--nbgrader", "--force"]) == 0
+    found = sorted(str(path.relative_to("out/nbgrader")) for path in Path("out/nbgrader").rglob("*.ipynb"))
+    assert found == ["replaced/05_try_a_sample.1.ipynb", f"source/05_try_a_sample/{NAME}"]
 
 
 def test_a_failed_write_leaves_what_was_there(course, monkeypatch, capsys):
@@ -447,12 +552,19 @@ def test_a_course_for_nbgrader_is_made(course, capsys):
     solution, check = (cell for cell in notebooks.read(Path("out/nbgrader", folder, NAME))["cells"]
                        if "nbgrader" in cell["metadata"])
     assert solution["source"] + "\n\n" + check["source"] == SOLVED
+    assert all("raises-exception" in cell["metadata"]["tags"] for cell in (solution, check))    # Run All goes on
+    given = [cell for cell in notebooks.read(Path("out/students", NAME))["cells"] if "nbgrader" in cell["metadata"]]
+    assert [cell["source"] for cell in given] == STUB.split("\n\n") and [cell["id"] for cell in given] == ["05-05", "05-05-check"]
+    assert [cell["metadata"]["nbgrader"] for cell in given] == [cell["metadata"]["nbgrader"] for cell in (solution, check)]
+    assert [cell["metadata"].get("editable") for cell in given] == [None, False]
+    assert [cell["metadata"].get("deletable") for cell in given] == [False, False]
     assert check["metadata"]["nbgrader"] | dict(points=2, grade=True, locked=True, solution=False) == check["metadata"]["nbgrader"]
     assert solution["metadata"]["nbgrader"]["solution"] and not solution["metadata"]["nbgrader"]["grade"]
 
 
 @pytest.mark.parametrize("answer, points", [
-    ("    return x + x\n", 2), ("    return x * x\n", 0), (None, 0)])
+    ("    return x + x\n", 2), ("    return x * x\n", 0), (None, 0),
+    ("    import warnings\n    warnings.warn('deprecated')\n    return x + x\n", 2)])    # stderr would cost the points
 def test_nbgrader_gives_the_points_of_what_is_right(answer, points, tmp_path, monkeypatch):
     """As its autograder does: run every cell, then ask each graded cell whether it has raised."""
     utils = pytest.importorskip("nbgrader.utils", reason="nbgrader is not installed")
@@ -506,3 +618,29 @@ def test_the_assignments_of_the_course_are_made(tmp_path, capsys):
     assert [path.name for path in made] == [path.name for path in NOTEBOOKS]
     there = [(path.parent / link.partition("#")[0]) for path in made for link in classroom.links(notebooks.read(path))]
     assert all(path.is_file() for path in there) and any(path.suffix == ".ipynb" for path in there)
+
+
+# ---------------------------------------------------------------- what teacher and students read
+
+def test_the_pages_name_commands_and_versions_that_exist():
+    pages = prose.INTRODUCTION + prose.RUNNING + prose.SYLLABUS
+    torch, = {*re.findall(r"torch==([\d.]+)", pages)}
+    project = (classroom.REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'"torch=={torch}"' in project and f"PyTorch {torch.rpartition('.')[0]} " in pages
+    found = re.findall(r"minglm ((?:classroom|doctor)[^`\n#]*)", pages)
+    assert len(found) >= 6
+    for line in found:
+        command_line().parse_args(line.split())
+    for name in re.findall(r"(?:generate_assignment|autograde|generate_feedback) (\d\w+)", pages):
+        assert (classroom.REPOSITORY / "notebooks" / f"{name}.ipynb").is_file()
+    extras = {extra for some in re.findall(r"\[([\w,]+)\]\"", pages) for extra in some.split(",")}
+    assert extras == {"notebooks", "ocr"} and all(f"\n{extra} = [" in project for extra in extras)
+    numbers = {task.number for path in NOTEBOOKS for task in notebooks.exercises(notebooks.read(path))}
+    assert {*re.findall(r"(?<![\w.])[01]\d\.\d(?!\d)", prose.INTRODUCTION + prose.TWELVE)} <= numbers
+
+
+def test_mistakes_that_a_check_raises_by_itself_are_on_the_page():
+    found = teacher.mistakes(check_01.caption)
+    assert "all captions begin with the same thing; change the order now and then" in found
+    assert "… of the captions tell the …; from 10 to 90 % should: people leave things out, though not always" in found
+    assert teacher.mistakes(sample_notebook.double) == ["that is the square, 3 * 3", "that is half"]

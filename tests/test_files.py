@@ -124,6 +124,9 @@ def test_what_is_put_aside_is_numbered(tmp_path):
         (tmp_path / "report.json").write_text(text)
         put_aside(tmp_path / "report.json")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"report.1.json": "one", "report.2.json": "two"}
+    put_aside(tmp_path / "report.1.json", tmp_path / "old" / "ones")
+    put_aside(tmp_path / "report.2.json", tmp_path / "old" / "ones")
+    assert sorted(path.name for path in (tmp_path / "old" / "ones").iterdir()) == ["report.1.1.json", "report.2.1.json"]
 
 
 def test_data_of_somebody_else_are_not_ours(tmp_path, monkeypatch):

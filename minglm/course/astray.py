@@ -164,11 +164,11 @@ class OddQuantiser(VectorQuantiser):
         codes = self.codes
         if self.off == "euclid":
             return torch.cdist(z.flatten(0, -2), codes).argmin(-1).view(z.shape[:-1])
-        cosine = z @ (codes if self.off == "norm" else unit(codes)).T
+        cosine = z @ (codes if self.off in ("norm", "stored") else unit(codes)).T
         return cosine.argmin(-1) if self.off == "farthest" else cosine.argmax(-1)
 
     def lookup(self, ids: Tensor) -> Tensor:
-        return self.codes[ids] if self.off == "lookup" else unit(self.codes)[ids]
+        return self.codes[ids] if self.off in ("lookup", "stored") else unit(self.codes)[ids]
 
 
 def move_codes(codes: Tensor, usage: Tensor, z: Tensor, ids: Tensor, decay: float, twin: float,
@@ -176,23 +176,22 @@ def move_codes(codes: Tensor, usage: Tensor, z: Tensor, ids: Tensor, decay: floa
     """What the exercise asks for, with one thing wrong: codes, usage, and which codes are twins."""
     chosen = torch.bincount(ids, minlength=len(codes)).float()
     total = torch.zeros_like(codes).index_add_(0, ids, z)
-    mean = total if off == "sum" else unit(total)
+    mean = {"sum": total, "mean": total / chosen.clamp_min(1)[:, None]}.get(off, unit(total))
     keep = 1 - decay if off == "decay" else decay
     moved = keep * codes + (1 - keep) * mean
     moved = moved if off == "length" else unit(moved)
     if off == "jump":
         moved = unit(total)
-    stays = chosen[:, None] == 0
-    codes = torch.where(stays, codes, moved)
+    new = torch.where(chosen[:, None] == 0, codes, moved)
     counted = chosen / chosen.sum() if off == "share" else (chosen > 0).float() if off == "seen" else chosen
-    usage = usage if off == "usage" else decay * usage + (1 - decay) * counted
-    near = unit(codes) @ unit(codes).T > twin
-    if off == "both":
-        near.fill_diagonal_(False)
-        return codes, usage, near.any(1)
-    more = usage[None] > usage[:, None]
+    used = usage if off == "usage" else decay * usage + (1 - decay) * counted
+    near, more = unit(new) @ unit(new).T > twin, used[None] > used[:, None]
     more = more.T if off == "other" else more
-    return codes, usage, (near & more).any(1) & (off != "no twins")
+    if off in ("both", "itself"):
+        near.fill_diagonal_(off == "itself")
+        more = torch.ones_like(more)
+    doubled = (near & more).any(1) & (off != "no twins")
+    return codes if off in ("codes", "still") else new, usage if off == "still" else used, doubled
 
 
 def odd_revision(quantiser: VectorQuantiser, usage: Tensor, z: Tensor, ids: Tensor,

@@ -31,7 +31,7 @@ from minglm.world.reading import read
 def fill(learner: Callable) -> None:
     """fill(parts, text, room, most): the lines of a text, each filled to at most `room` pixels before the
     next one is begun; a wider part has a line for itself, and is divided if it is wider than `most`."""
-    def filled(parts: list[str], text: str | None, room: int, most: int, strip: bool = True,
+    def filled(parts: list[str], text: str | None, room: int, most: int, strip: bool = True, fits=measure,
                divide: bool = True, join: bool = True, least: int = 0, after: bool = True) -> list[str]:
         lines, open_ = [], False
         for part in parts:
@@ -40,7 +40,7 @@ def fill(learner: Callable) -> None:
                 continue
             part, cut = part.lstrip() if strip else part, False
             while divide and len(part) > 1 and measure(part, text) > most - least:
-                count = max(1, max(n for n in range(len(part)) if measure(part[:n], text) <= room - least))
+                count = max(1, max(n for n in range(len(part)) if fits(part[:n], text) <= room - least))
                 lines.append(part[:count])
                 part, cut = part[count:], True
             lines.append(part)
@@ -62,6 +62,7 @@ def fill(learner: Callable) -> None:
             "a word that fits a line of its own stays whole": filled(list(text), text, room, most),
             "pass `text` to measure: how wide a “ is depends on the whole text":
                 filled(parts, None, room, most),
+            "a wide character takes two cells: measure": filled(*given, fits=lambda s, _: PITCH * len(s)),
             "the last line is missing": right[:-1]}
         return Case(given, right, {why: one for why, one in wrong.items() if one != right})
 
@@ -69,7 +70,7 @@ def fill(learner: Callable) -> None:
         case("Good morning", 12 * PITCH, 240), case("Supercalifragilistic expialidocious", 160, 200),
         case("Generating abcdefghijklmnopq no more", 160, 200), case("Generating a lot", 128, 160),
         case("Go!", 160, 200), case("祝你生日快乐，天天开心！", 160, 160),
-        case("“Yes” and “No”，对吗", 160, 160))
+        case("“Yes” and “No”，对吗", 160, 160), case("太好了！！！！！！", 128, 160))
 
 
 def wrap(learner: Callable) -> None:
@@ -222,8 +223,7 @@ def understood(caption: str, poster: Poster) -> tuple[dict[str, bool], str]:
 
 def caption(learner: Callable) -> None:
     """caption(rng, poster): an English caption that quotes every text in reading order, names every object,
-    says nothing wrong, and leaves out the background, places or colours now and then; all chance is rng's.
-    """
+    says nothing wrong, and leaves out background, places or colours now and then; all chance is rng's."""
     counts, told, first, different = Counter(), Counter(), Counter(), []
     posters = [draw(5, i, language="en") for i in range(60)]
     for i, poster in enumerate(one for one in posters if not understood(explicit_en(one), one)[1]):

@@ -5,6 +5,7 @@ Shapes: B batch · h, w id grid · D width of features · N features · K codes 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -44,7 +45,8 @@ def quantiser(learner: Callable) -> None:
                 "norm": "nearest: codes with a large norm win: divide each code by its norm first",
                 "euclid": "nearest: that is the smallest Euclidean distance; here only the angle counts",
                 "farthest": "nearest: that is the farthest code: a large cosine means a small angle",
-                "lookup": "lookup: codes have any length; give back unit vectors"}
+                "lookup": "lookup: codes have any length; give back unit vectors",
+                "stored": "nearest and lookup: the stored codes have any length; normalise them in both"}
 
     def case(b: int, h: int, w: int, seed: int) -> Case:
         weights = {name: normal(*value.shape, seed=seed + i)
@@ -68,6 +70,9 @@ def codebook(learner: Callable) -> None:
         return [book.codes.clone(), usage]
 
     mistakes = {"sum": "take the direction of the sum of the features: normalise it before you mix",
+                "mean": "the mean of unit vectors is shorter than 1: normalise it before you mix",
+                "codes": "the codes stay where they are: change them in place, with copy_",
+                "still": "neither codes nor usage change: update both in place (copy_, mul_, add_)",
                 "length": "codes lie on the sphere: normalise them after the move, too",
                 "decay": "decay and 1 - decay are exchanged: most of the old code stays",
                 "jump": "a code moves only a little: decay * code + (1 - decay) * mean",
@@ -76,6 +81,7 @@ def codebook(learner: Callable) -> None:
                 "seen": "count every feature that chose a code, not only whether there was one",
                 "no twins": "mark as doubled each code whose cosine with one that is used more is above twin",
                 "both": "of two twins only the one that is used less is doubled",
+                "itself": "a code is no twin of its own: only one that is used more makes it doubled",
                 "other": "of two twins the one that is used less goes, not the one that is used more"}
 
     def case(twin: float, decay: float, seed: int) -> Case:
@@ -135,7 +141,8 @@ def perplexity(learner: Callable) -> None:
                 float((-entropy).exp()),
             "0 log 0 counts as 0, and is not a number in Python: leave out codes that never occur":
                 float("nan"),
-            "2 ** entropy goes with log2; with log it is exp": float(2 ** entropy)})
+            "2 ** entropy goes with log2; with log it is exp": float(2 ** entropy),
+            "exp goes with log, and log2 with 2 ** entropy": float((entropy / math.log(2)).exp())})
 
     skewed = (normal(400).abs() * 6).long()
     run("perplexity", learner, case(torch.arange(8).view(2, 4), 16), case(skewed, 64))

@@ -54,6 +54,8 @@ def one_by_one(prompts: list, preview: Tensor | None, large: Tensor, parts: list
             before = before if parts else [longest]
         ids = text + ([0] * len(seen) if off == "blank" else seen) + [model.config.eoi] * (off == "late")
         place = positions([len(ids)] if off == "text" else [*before, *shapes, 1])[:, :len(ids)]
+        if off == "left":
+            ids, place = [0] * (longest - len(prompt)) + ids, F.pad(place, (longest - len(prompt), 0))
         rows.append(model.head(model(torch.tensor([ids]), place[None]))[0, -target.shape[1]:])
     return torch.stack(rows), target
 
@@ -65,6 +67,7 @@ def teacher_forcing(learner: Callable) -> None:
            "text": "the cells of a grid have positions of their own: positions([..., *shapes])",
            "blank": "teacher forcing: the input holds the true ids of the grids",
            "gap": "pad on the right, after the grids, not between prompt and grids",
+           "left": "pad on the right: the causal mask hides what comes after, not padding before",
            "order": "the preview comes first", "boi": "the last target is eoi, not boi",
            "parts": "`parts` is not used: it takes the place of [len(prompt)]"}
 
@@ -95,7 +98,7 @@ def planner_loss(learner: Callable) -> None:
         given, each = (logits, target), F.cross_entropy(logits.transpose(1, 2), target, reduction="none")
         first = torch.arange(count) < coarse
         share, other = torch.where(first, weight, 1.0), torch.where(first, 1.0, weight)
-        right = (each * share).sum() / (batch * share.sum())
+        right, plain = (each * share).sum() / (batch * share.sum()), -(-each).exp()
         stats = [each[:, :coarse].mean()] * bool(coarse) + [
             each[:, coarse:-1].mean(), (logits.argmax(-1) == target)[:, :-1].float().mean()]
         wrong = {
@@ -106,7 +109,10 @@ def planner_loss(learner: Callable) -> None:
             "the wrong part has the larger weight: the preview comes first":
                 (each * other).sum() / (batch * other.sum())} if coarse else {})
         wrong = {why: [loss, *stats] for why, loss in wrong.items()} | {
-            "the loss is minus the log of the probability": [-right, *(-s for s in stats[:-1]), stats[-1]]}
+            "the loss is minus the log of the probability": [-right, *(-s for s in stats[:-1]), stats[-1]],
+            "the logarithm is missing: log_softmax, not softmax": [
+                (plain * share).sum() / (batch * share.sum()), *[plain[:, :coarse].mean()] * bool(coarse),
+                plain[:, coarse:-1].mean(), stats[-1]]}
         self = SimpleNamespace(config=SimpleNamespace(preview_weight=weight), predict=lambda *_: given)
         grids = torch.zeros(batch, *preview) if preview else None, torch.zeros(batch, 2, 3)
         return Case((self, [[0]] * batch, *grids), [right, *stats], wrong)
@@ -125,9 +131,14 @@ def moving_average(learner: Callable) -> None:
             with torch.no_grad():
                 model.weight.copy_(value[None])
             average.update(step)
+        apart = any(isinstance(mean, Tensor) and mean.data_ptr() != model.weight.data_ptr()
+                    for mean in getattr(average, "mean", ()))
         for _ in range(2):
             average.swap()
             out.append(model.weight.detach()[0].clone())
+        if apart and torch.equal(out[0], values[-1]):
+            raise Wrong("moving_average: swap does not reach the model: change the values of the tensors, "
+                        "with copy_, not the lists that hold them")
         return out
 
     def case(steps: int, decay: float, seed: int) -> Case:
@@ -179,7 +190,7 @@ def chosen_ids(learner: Callable) -> None:
         return F.one_hot(drawn.view(len(logits), -1), logits.shape[1]).float().mean(1)
 
     def spread(logits: Tensor, temperature: float, top_p: float, top_k: int, off: str = "") -> Tensor:
-        if not temperature:
+        if not temperature or off == "greedy":
             return F.one_hot(logits.argmax(-1), logits.shape[1]).float()
         out, divisor = [], {"temperature": 1.0, "hot": 1 / temperature}.get(off, temperature)
         for row in logits / divisor:
@@ -195,7 +206,8 @@ def chosen_ids(learner: Callable) -> None:
     why = {"temperature": "the temperature is not used", "hot": "divide by the temperature, do not multiply",
            "p": "top-p is not used", "few": "one id too few: the one with which the sum reaches p stays",
            "least": "begin with the most probable: sort in descending order", "k": "top-k is not used",
-           "sorted": "these are places in the sorted row: say which id stands there"}
+           "sorted": "these are places in the sorted row: say which id stands there",
+           "greedy": "always the most probable id: only at temperature 0; otherwise draw, by multinomial"}
 
     def case(temperature: float, top_p: float, top_k: int, seed: int) -> Case:
         args = 1.2 * normal(2, 6, seed=seed), temperature, top_p, top_k

@@ -8,8 +8,9 @@ import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from minglm.course.grading import gradable
-from minglm.course.notebooks import dump, exercises, read, student
+from minglm.course.carry import carried, up_to_date
+from minglm.course.grading import gradable, handed_out
+from minglm.course.notebooks import dump, exercises, parsed, read, student
 from minglm.course.teacher import syllabus, teacher
 from minglm.files import HOME, put_aside
 
@@ -19,7 +20,7 @@ SETTINGS = """c = get_config()
 c.CourseDirectory.course_id = "minglm"
 c.ExecutePreprocessor.timeout = 300          # of a cell that trains, in seconds
 """
-COPY = re.compile(r"(?:students|nbgrader/source)/(\d\d)_")
+COPY = re.compile(r"students/\d\d_")
 LINK = re.compile(r'```.*?```|`[^`\n]*`|(?<=\]\()[^)\s]+|(?<= src=")[^"]+|(?<= href=")[^"]+', re.S)
 
 
@@ -45,10 +46,14 @@ def linked_file(link: str, folder: Path) -> Path:
     return path
 
 
-def build(folder: Path, nbgrader: bool = False, students_only: bool = False) -> dict[str, bytes]:
+def build(folder: Path, nbgrader: bool = False, students_only: bool = False,
+          through: int | None = None) -> dict[str, bytes]:
     """Every file of the class by its name: student copies, what they link to, the syllabus, and, unless
-    students_only, the teacher's page; nbgrader: a course for nbgrader, too, whose assignments are the
-    notebooks."""
+    students_only, the teacher's page.
+
+    nbgrader: the copies can be graded by nbgrader, and, unless students_only, there is a course for it, whose
+    assignments are the notebooks. through: the number of the last notebook to hand out.
+    """
     files, notebooks = {}, {path.stem: path for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
     if not notebooks:
         raise ValueError(f"no notebooks in {folder}: run from a clone, installed with pip install -e .")
@@ -61,11 +66,12 @@ def build(folder: Path, nbgrader: bool = False, students_only: bool = False) -> 
         if path.stem in notebooks:           # for nbgrader each is in a folder of its own
             return f"../{path.stem}/{link}" if to.startswith("nbgrader/") else link
         name = "source/" + posixpath.normpath(f"notebooks/{link.partition('#')[0]}")
-        files[f"{to}/{name}"] = path.read_bytes()
+        if to:
+            files[f"{to}/{name}"] = path.read_bytes()
         return name + link[len(link.partition("#")[0]):]
 
     def relinked(notebook: dict, to: str, above: str = "") -> dict:
-        """A notebook in the folder `to`, or its text in a file further up."""
+        """A notebook in the folder `to`, or, if that is "", its text in a file outside of `above`."""
         return notebook | dict(cells=[
             cell if cell["cell_type"] != "markdown" else cell | dict(source=LINK.sub(
                 lambda match: above * is_relative(match[0]) + moved(match, to), cell["source"]))
@@ -76,19 +82,39 @@ def build(folder: Path, nbgrader: bool = False, students_only: bool = False) -> 
         try:
             course[name] = notebook = read(path)
             exercises(notebook)              # refuses what is malformed
-            files[f"students/{path.name}"] = dump(relinked(student(notebook), "students"))
+            copy = student(notebook)
             if nbgrader:
-                to = f"nbgrader/source/{name}"
-                files[f"{to}/{path.name}"] = dump(relinked(gradable(notebook), to))
+                copy = handed_out(student(gradable(notebook)))
+            if through is None or int(name[:2]) <= through:
+                files[f"students/{path.name}"] = dump(relinked(copy, "students"))
+                if nbgrader and not students_only:
+                    to = f"nbgrader/source/{name}"
+                    files[f"{to}/{path.name}"] = dump(relinked(gradable(notebook), to))
         except ValueError as error:
             raise ValueError(f"{path.name}, {error}") from None
-    if nbgrader:
-        files["nbgrader/nbgrader_config.py"] = SETTINGS.encode()
+    if not files:
+        raise ValueError(f"no notebook has a number up to {through}")
     files["students/syllabus.md"] = syllabus(course).encode()
     if students_only:
         return files
-    course = {name: relinked(notebook, "students", "students/") for name, notebook in course.items()}
+    if nbgrader:
+        files["nbgrader/nbgrader_config.py"] = SETTINGS.encode()
+    course = {name: relinked(notebook, "", "students/") for name, notebook in course.items()}
     return files | {"teacher.md": teacher(course).encode()}
+
+
+def renewed(path: Path, copy: bytes) -> tuple[bytes, int, int]:
+    """What a student copy becomes: as it is if it differs in answers only, else the new one with the answers
+    that are in it; how many these are, and how many are left behind."""
+    try:
+        old = read(path)
+    except ValueError:                       # no notebook any more
+        return copy, 0, 0
+    new = parsed(copy, path.name)
+    if up_to_date(old, new):
+        return path.read_bytes(), 0, 0
+    notebook, answers, left = carried(old, new)
+    return dump(notebook), answers, left
 
 
 def write(out: Path, force: bool = False, nbgrader: bool = False, through: int | None = None,
@@ -96,25 +122,23 @@ def write(out: Path, force: bool = False, nbgrader: bool = False, through: int |
     """Make a class in the folder `out`; says in one line what was made.
 
     Nothing is lost: a folder with something in it needs `force`, and a file that differs from the new one is
-    renamed. through: the number of the last notebook to hand out yet; to a class that is there already, what
-    is missing is added, and nothing else changes. students_only: without the teacher's page.
+    renamed. Of a student copy the answers are carried over, and one that differs in these only is left alone.
+    through: the number of the last notebook to hand out yet; to a class that is there already, what is
+    missing is added, and nothing else changes. students_only: without the teacher's page.
     """
-    if nbgrader and students_only:
-        raise ValueError("--nbgrader makes the solved assignments of a teacher: leave out --students-only")
     if out.exists() and not out.is_dir():
         raise ValueError(f"cannot write to {out}: it is not a folder")
     grows = through is not None and not force and (out / "students" / "syllabus.md").is_file()
     if out.is_dir() and any(out.iterdir()) and not force and not grows:
         raise ValueError(f"{out} is not empty: choose another folder, or --force (old files are kept)")
-    files = build(REPOSITORY / "notebooks", nbgrader, students_only)
-    if through is not None:
-        files = {name: data for name, data in files.items()
-                 if not (copy := COPY.match(name)) or int(copy[1]) <= through}
-    copies = [name for name in files if COPY.match(name) and name.startswith("students/")]
-    if not copies:
-        raise ValueError(f"no notebook has a number up to {through}")
+    files = build(REPOSITORY / "notebooks", nbgrader, students_only, through)
+    copies = [name for name in files if COPY.match(name)]
     if grows:
         files = {name: data for name, data in files.items() if not (out / name).exists()}
+    added, answers, left, kept = len({*copies} & {*files}), 0, 0, 0
+    for name in (name for name in copies if name in files and (out / name).exists()):
+        files[name], count, behind = renewed(out / name, files[name])
+        answers, left = answers + count, left + behind
     out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".classroom-", dir=out) as temporary:
         for name, data in files.items():
@@ -124,11 +148,16 @@ def write(out: Path, force: bool = False, nbgrader: bool = False, through: int |
             path = out / name
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.exists() and path.read_bytes() != data:
-                put_aside(path)
+                # nbgrader takes every notebook in an assignment's folder for a part of it
+                put_aside(path, out / "nbgrader/replaced" if name.startswith("nbgrader/source/") else None)
+                kept += 1
             os.replace(Path(temporary) / name, path)
     return (
         f"{out}: {len(copies)} student copies in students/ to hand out"
-        + (f", {len({*copies} & {*files})} of them new, up to {through:02}" if through is not None else "")
+        + (f", {added} of them new, up to {through:02}" if through is not None else "")
         + (", and teacher.md with the solutions to keep" if not students_only else "")
-        + ("; nbgrader/ is a course for nbgrader" if nbgrader else "")
+        + ("; nbgrader/ is a course for nbgrader" if nbgrader and not students_only else "")
+        + (f"; {kept} old files are kept as NAME.1.ipynb and the like" if kept else "")
+        + (f"; answers carried over: {answers}" if answers else "")
+        + (f"; answers left in the old files, since their exercises have changed: {left}" if left else "")
     )
