@@ -22,11 +22,9 @@ def carried(old: dict, new: dict) -> tuple[dict, int, int]:
     for cell in new["cells"]:
         stub, name = cell["source"].strip(), cell.get("id")
         if STUB in stub and name in before:
-            answer, check = before[name], f"{name}-check"               # nbgrader's cell of its own
-            if check in after and check not in before:
+            answer, check = before[name], f"{name}-check"
+            if check in after and check not in before:                  # nbgrader's, in a cell of its own
                 answer = answer.replace(after[check], "").strip()
-            if check in before and check not in after:
-                answer = f"{answer}\n\n\n{before[check]}"
             if answer.count(UNSOLVED) < stub.count(UNSOLVED):
                 fits = re.fullmatch(".*".join(map(re.escape, HOLE.split(stub))), answer, re.S)
                 count, left = count + bool(fits), left + (not fits)

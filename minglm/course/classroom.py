@@ -103,6 +103,12 @@ def build(folder: Path, nbgrader: bool = False, students_only: bool = False,
     return files | {"teacher.md": teacher(course).encode()}
 
 
+def is_for_nbgrader(out: Path) -> bool:
+    """Whether there is a class already whose copies nbgrader can grade."""
+    copies = (out / "students").glob("[0-9][0-9]_*.ipynb")
+    return any(b'"nbgrader": {' in path.read_bytes() for path in copies)
+
+
 def renewed(path: Path, copy: bytes) -> tuple[bytes, int, int]:
     """What a student copy becomes: as it is if it differs in answers only, else the new one with the answers
     that are in it; how many these are, and how many are left behind."""
@@ -131,6 +137,7 @@ def write(out: Path, force: bool = False, nbgrader: bool = False, through: int |
     grows = through is not None and not force and (out / "students" / "syllabus.md").is_file()
     if out.is_dir() and any(out.iterdir()) and not force and not grows:
         raise ValueError(f"{out} is not empty: choose another folder, or --force (old files are kept)")
+    nbgrader = nbgrader or is_for_nbgrader(out)          # a class that was made for it stays so
     files = build(REPOSITORY / "notebooks", nbgrader, students_only, through)
     copies = [name for name in files if COPY.match(name)]
     if grows:

@@ -115,11 +115,12 @@ nbgrader export                                        # grades.csv: the points 
 
 * **Of the library or a check**: `git pull` in each clone, nothing more: `-e` has installed the clone
   itself. (From a folder of wheels: `pip install --no-deps --force-reinstall` with minglm's new one.)
-* **Of a notebook**: make the class again, with the options of the first time and `--force`. Files that
-  differ are renamed first (`03_....1.ipynb`), so nothing is lost. Students do the same to their own
-  copies, as the syllabus says: their answers are carried over, and a copy that differs from the new one
-  in its answers only is left alone. (A corrected notebook that is put in the place of the old one has
-  no answers.) With `--nbgrader`, copies that were made without it become such that nbgrader can grade.
+* **Of a notebook**: make the class again with `--force` (and `--through`, if you use it; a class that
+  was made with `--nbgrader` stays so). Files that differ are renamed first (`03_....1.ipynb`), so
+  nothing is lost; put the address into the syllabus again. Students do the same to their own copies, as
+  the syllabus says: their answers are carried over, and a copy that differs from the new one in its
+  answers only is left alone. (A corrected notebook that is put in the place of the old one has no
+  answers.) With `--nbgrader`, copies that were made without it become such that nbgrader can grade.
 * **In nbgrader**, after that: `nbgrader generate_assignment ... --force`, and
   `nbgrader autograde ... --force`. Its old sources are in `nbgrader/replaced/`.
 * `make lab` makes `my_course/` once and leaves it alone after that. To renew it:
@@ -182,7 +183,7 @@ you like, but do not delete cells of exercises: a grading program recognises the
 Before you hand a notebook in, restart the kernel and run all cells.
 
 When notebooks have been corrected, make your copies again, with the folder *above* `students` (here
-`..`), and with the options `--nbgrader` and `--through` if your teacher says so:
+`..`), and with the options `--through` or `--nbgrader` if your teacher says so:
 
 ```sh
 git pull
