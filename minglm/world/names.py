@@ -116,7 +116,8 @@ def vocabulary() -> dict[str, tuple[str, str | int, bool]]:
             if plural in thing.forms and plural not in (name, thing.en):         # boots are several of a boot
                 table[plural.lower()] = ("thing", thing.en, True)
             table.setdefault(plural.lower(), ("thing", thing.en, True))
-            table.setdefault(name.lower() + "s", ("thing", thing.en, True))      # two beers
+            regular = name.lower() + ("es" if name.endswith(("s", "x", "sh", "ch")) else "s")
+            table.setdefault(regular, ("thing", thing.en, True))         # two beers, cactuses
     # orange is a colour unless it stands like a fruit: see `fruit` in reading.py
     called = shades() | {name: colour for colour, (_, zh) in COLOURS.items()
                          for name in (colour, f"{colour}ish", *CALLED_EN[colour], zh, *CALLED_ZH[colour])}
