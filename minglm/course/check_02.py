@@ -7,9 +7,10 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from minglm.course.answers import Case, Wrong, run
-from minglm.course.muddled import highest, learned, leftmost, longest, numbered, one_merge
+from minglm.course.muddled import learned, longest, merged, numbered
 from minglm.model import bpe, prompt
 from minglm.model.bpe import BPE, SPECIALS, Pair, Word, alphabet, to_alphabet
 
@@ -181,14 +182,16 @@ def piece(learner: Callable) -> None:
     merged first."""
     def case(kind: int, text: str) -> Case:
         given, own = tokenizers()[kind], tokenizers()    # apart, as they remember pieces
-        right = own[kind].piece(text)
+        right, first = own[kind].piece(text), partial(min, key=given.rank.get)
         return Case((given, text), right, {
             "you take the longest known token from the left; BPE merges the pair learned first":
                 longest(given, text),
-            "only one pair was merged; repeat until no pair is among the merges": one_merge(given, text),
+            "only one pair was merged; repeat until no pair is among the merges":
+                merged(given, text, first, most=1),
             "the leftmost known pair was merged; merge the one learned first, with the lowest rank":
-                leftmost(given, text),
-            "the highest rank was merged first; the pair learned first has the lowest": highest(given, text),
+                merged(given, text, lambda known: known[0]),
+            "the highest rank was merged first; the pair learned first has the lowest":
+                merged(given, text, partial(max, key=given.rank.get)),
             "no pair was merged": numbered(given, tuple(to_alphabet(text))),
             "these are tokens: look up the id of each in self.vocab": [given.tokens[i] for i in right],
             "with self.whole a piece that is itself a token is looked up, not merged": own[0].piece(text)})

@@ -56,23 +56,15 @@ def numbered(tokenizer: BPE, word: Word) -> list[int]:
     return [tokenizer.vocab[token] for token in word]
 
 
-def one_merge(tokenizer: BPE, text: str) -> list[int]:
+def merged(tokenizer: BPE, text: str, pick: Callable[[list[Pair]], Pair], most: int | None = None
+           ) -> list[int]:
+    """The ids if `pick` says which of the known pairs is merged next; most: after so many merges."""
     word = tuple(to_alphabet(text))
-    known = [pair for pair in zip(word, word[1:]) if pair in tokenizer.rank]
-    return numbered(tokenizer, bpe.merge(word, min(known, key=tokenizer.rank.get)) if known else word)
-
-
-def highest(tokenizer: BPE, text: str) -> list[int]:
-    word = tuple(to_alphabet(text))
-    while known := [pair for pair in zip(word, word[1:]) if pair in tokenizer.rank]:
-        word = bpe.merge(word, max(known, key=tokenizer.rank.get))
-    return numbered(tokenizer, word)
-
-
-def leftmost(tokenizer: BPE, text: str) -> list[int]:
-    word = tuple(to_alphabet(text))
-    while known := [pair for pair in zip(word, word[1:]) if pair in tokenizer.rank]:
-        word = bpe.merge(word, known[0])
+    for _ in range(len(word) if most is None else most):
+        known = [pair for pair in zip(word, word[1:]) if pair in tokenizer.rank]
+        if not known:
+            break
+        word = bpe.merge(word, pick(known))
     return numbered(tokenizer, word)
 
 

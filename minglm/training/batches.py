@@ -4,7 +4,7 @@ A batch is a pure function of (stage, step): posters by index, noise from a CPU 
 step. So runs resume exactly, and devices agree. With several ranks each computes only its slice of the
 samples; random tensors are generated for the whole batch, then sliced, whatever the number of ranks.
 
-Shapes: B batch · H, W image size.
+Shapes: B batch · H, W image size · p, q preview grid · h, w id grid.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from functools import lru_cache
 from string import ascii_letters
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from minglm.images import to_tensor
+from minglm.model.tokenizer import Tokenizer
 from minglm.training.recipe import Recipe
 from minglm.world.characters import han_characters, is_han
 from minglm.world.draw import EXPLICIT, draw, has_room
-from minglm.world.layout import PITCH
+from minglm.world.layout import CELL, PITCH
 from minglm.world.posters import CANVASES, MOST_THINGS, Poster, Region
 
 SMALL = ((128, 128),)
@@ -115,6 +117,13 @@ def drawn_once(stage: str, step: int, batch: int, size: tuple[int, int], early: 
 def pixels(batch: list[Poster]) -> Tensor:
     """Pictures of one size -> (B, 3, H, W) in [-1, 1]."""
     return to_tensor([p.image for p in batch])
+
+
+def true_ids(tokenizer: Tokenizer, images: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """The ids of pictures (B, 3, H, W) in small, so that they fill the preview's `grid`, and at full size:
+    (B, p, q) and (B, h, w)."""
+    small = F.interpolate(images, (CELL * grid[0], CELL * grid[1]), mode="area")
+    return tokenizer.encode(small), tokenizer.encode(images)
 
 
 def alike(stage: str, step: int, recipe: Recipe, length: Callable[[Poster], int]) -> list[Poster]:

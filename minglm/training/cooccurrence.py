@@ -22,7 +22,7 @@ from minglm.model.bpe import BPE
 from minglm.model.planner import EMBEDDING, Planner
 from minglm.model.prompt import preview_grid
 from minglm.model.tokenizer import Tokenizer
-from minglm.training.batches import SMALL, drawn, pixels
+from minglm.training.batches import SMALL, drawn, pixels, true_ids
 from minglm.world.layout import CELL
 
 CHUNK = 128                                  # posters that are read at once
@@ -41,9 +41,8 @@ def count(config: PlannerConfig, device: Device, bpe: BPE, tokenizer: Tokenizer,
     for first in range(0, posters, CHUNK):
         seen = drawn("planner", first // CHUNK, CHUNK, size, slice(0, posters - first))
         images = pixels(seen).to(device.device)
-        small = F.interpolate(images, (CELL * grid[0], CELL * grid[1]), mode="area")
         with device.autocast():
-            ids = torch.cat([tokenizer.encode(x).flatten(1) for x in (small, images)], 1).cpu()  # (B, M)
+            ids = torch.cat([x.flatten(1) for x in true_ids(tokenizer, images, grid)], 1).cpu()  # (B, M)
         for poster, plan in zip(seen, ids):
             w = torch.tensor([*{*bpe.encode(poster.caption)}, words])
             k = torch.cat([plan.unique(), torch.tensor([codes])])

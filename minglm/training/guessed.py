@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from minglm.model import flow
@@ -22,6 +21,7 @@ from minglm.model.bpe import BPE
 from minglm.model.planner import Planner
 from minglm.model.prompt import preview_grid, prompt_ids
 from minglm.model.tokenizer import Tokenizer
+from minglm.training.batches import true_ids
 from minglm.world.explicit import bare
 from minglm.world.layout import CELL
 
@@ -39,8 +39,7 @@ def guessed(planner: Planner, bpe: BPE, tokenizer: Tokenizer, captions: list[str
     """
     rows, columns = images.shape[2] // CELL, images.shape[3] // CELL
     config, grid = planner.config, preview_grid(rows, columns, planner.config.preview_tokens)
-    small = F.interpolate(images, (CELL * grid[0], CELL * grid[1]), mode="area")
-    preview, large = tokenizer.encode(small), tokenizer.encode(images)           # (B, p, q), (B, h, w)
+    preview, large = true_ids(tokenizer, images, grid)                           # (B, p, q), (B, h, w)
 
     def logits(prompts: list[str]) -> Tensor:
         ids = [prompt_ids(bpe, prompt, rows, columns, grid, config.vision_vocab, config.boi)

@@ -62,11 +62,11 @@ def lane(options: argparse.Namespace, number: int) -> argparse.Namespace:
 def fair_threads(number: int, folder: Path) -> int | None:
     """The threads of a lane's next stage: its share of the cores, or all (None) if the other lane is done."""
     others = [stage for i, stages in enumerate(LANES) if i != number for stage in stages]
-    done = all(ended(folder, stage) for stage in others)
+    done = all(completed(folder, stage) for stage in others)
     return None if done else max(1, cores() // len(LANES))
 
 
-def ended(folder: Path, stage: str) -> bool:
+def completed(folder: Path, stage: str) -> bool:
     """Whether a stage was trained to its end: its curves are written last."""
     return (folder / "training" / stage / "loss.png").is_file()
 
@@ -83,7 +83,7 @@ def wait_for(folder: Path, parts: tuple[str, ...], stopped: Callable[[], bool], 
     """Wait until the weights of all `parts` are there, and all `stages` have ended; False if the run was
     stopped before."""
     while not (all((folder / part / "model.safetensors").is_file() for part in parts)
-               and all(ended(folder, stage) for stage in stages)):
+               and all(completed(folder, stage) for stage in stages)):
         if stopped():
             return False
         time.sleep(LOOK)

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 
 from minglm.config import Config
 from minglm.device import Device
@@ -20,7 +19,7 @@ from minglm.model.bpe import BPE
 from minglm.model.planner import Planner
 from minglm.model.prompt import preview_grid, prompt_ids, source_places, with_sources
 from minglm.model.tokenizer import Tokenizer
-from minglm.training.batches import WHOLE, alike, pixels, read_as
+from minglm.training.batches import WHOLE, alike, pixels, read_as, true_ids
 from minglm.training.cooccurrence import begin
 from minglm.training.recipe import Recipe, Stage
 from minglm.training.references import references
@@ -56,11 +55,11 @@ def planner_stage(name: str, config: Config, device: Device, recipe: Recipe, bpe
         grid = preview_grid(rows, columns, config.planner.preview_tokens)
         prompts = [prompt_ids(bpe, prompt, rows, columns, grid, config.planner.vision_vocab,
                               config.planner.boi) for prompt in asked]
-        # the targets: the trained tokenizer's ids of the picture and of its small version
+        # the targets
         images = pixels(posters_).to(device.device)
-        small = F.interpolate(images, (CELL * grid[0], CELL * grid[1]), mode="area")
         with torch.no_grad(), device.autocast():
-            return dict(prompts=prompts, preview=tokenizer.encode(small), large=tokenizer.encode(images))
+            preview, large = true_ids(tokenizer, images, grid)
+            return dict(prompts=prompts, preview=preview, large=large)
 
     def edits(batch: list[Edit], instructions: list[str]) -> dict:
         rows, columns = batch[0].height // CELL, batch[0].width // CELL
