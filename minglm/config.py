@@ -63,9 +63,8 @@ class PlannerConfig:
 
     exact: round as the published code does, to the last bit, so that the same random numbers sample the same
     ids: the same operators with the same weights, shapes and threads, since how a sum is split, and so how it
-    rounds, may depend on each of these, and which of them matters differs between processors. It holds in
-    single precision on a CPU, with the tested versions of torch and transformers; elsewhere another id is
-    sampled now and then.
+    rounds, may depend on each of these. It holds in single precision on a CPU, with the tested versions of
+    torch and transformers; elsewhere another id is sampled now and then.
     """
 
     codebook: int = 4096
@@ -130,9 +129,9 @@ class DecoderConfig:
     codebook: int = 4096
     rope_theta: float = 10000.0
     quarters: bool = True                    # an id says something else to each of its 2x2 tokens
+    neighbours: bool = False                 # an id is heard together with the eight around it
     aligned: int | None = 2                  # the block taught which letter stands where; None: none is
-    # the middle column's number, whatever the width, since texts are centred; None: count from the left edge
-    middle: int | None = 4
+    middle: int | None = 4                   # the middle column's number at any width; None: from the left
 
 
 @dataclass(frozen=True)
@@ -167,11 +166,11 @@ class Config:
     @property
     def unpublished(self) -> list[str]:
         """What the published classes cannot represent; empty for a model of the published kind."""
+        glyph, decoder, planner = self.glyph, self.decoder, self.planner
         ours = {"the VAE is not an AutoencoderConfig": not isinstance(self.vae, AutoencoderConfig),
-                "glyph.places is on": self.glyph.places, "glyph.order is on": self.glyph.order,
-                "decoder.quarters is on": self.decoder.quarters,
-                "decoder.middle is set": self.decoder.middle is not None,
-                "planner.spelled is on": self.planner.spelled}
+                "glyph.places is on": glyph.places, "glyph.order is on": glyph.order,
+                "decoder.quarters is on": decoder.quarters, "decoder.neighbours is on": decoder.neighbours,
+                "decoder.middle is set": decoder.middle is not None, "planner.spelled is on": planner.spelled}
         return [what for what, is_so in ours.items() if is_so]
 
     def to_dict(self) -> dict:
@@ -199,7 +198,7 @@ def _tiny() -> Config:
                               kv_heads=2, head_dim=16, mlp=128, mrope_section=(1, 1, 2), spelled=True),
         glyph=GlyphConfig(width=64, depth=1, heads=2, mlp=128, order=True),
         decoder=DecoderConfig(width=64, depth=3, heads=4, head_dim=16, glyph_width=64, time_width=64,
-                              size_width=16, codebook=256),
+                              size_width=16, codebook=256, neighbours=True),
     )
 
 
@@ -213,7 +212,7 @@ def _base() -> Config:
                               preview_tokens=16),
         glyph=GlyphConfig(width=384, depth=4, heads=6, head_dim=64, mlp=1024, order=True),
         decoder=DecoderConfig(width=768, depth=12, heads=12, head_dim=64, glyph_width=384, time_width=256,
-                              size_width=128, codebook=4096),
+                              size_width=128, codebook=4096, neighbours=True),
         flow=FlowConfig(base_tokens=64),
         max_side=512,
     )
@@ -239,7 +238,8 @@ def _glm_image() -> Config:
 
 
 def _mini() -> Config:
-    return Config(planner=PlannerConfig(spelled=True), glyph=GlyphConfig(order=True))
+    return Config(planner=PlannerConfig(spelled=True), glyph=GlyphConfig(order=True),
+                  decoder=DecoderConfig(neighbours=True))
 
 
 def preset(name: str) -> Config:

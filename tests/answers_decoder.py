@@ -80,13 +80,15 @@ def told_sigma(steps, tokens, config):
     return [1000 * s - 1 for s in sigmas[:-1]], sigmas
 
 
-def told(self, ids, keep=None, drop="early", order=(0, 1, 2, 3), apart=False):
+def told(self, ids, keep=None, drop="early", order=(0, 1, 2, 3), apart=False, near=True):
     """Token by token."""
     (_, h, w), width = ids.shape, self.config.width
     kept = torch.ones(len(ids)) if keep is None else keep
     vectors = self.prior.weight[ids]
     if drop == "early":
         vectors = torch.stack([v * k for v, k in zip(vectors, kept)])
+    if near:
+        vectors = torch.cat([self.near(v[None]) for v in vectors])
     cells = self.prior_in(vectors)
     if self.config.quarters and apart:
         cells = cells.unflatten(-1, (width, 4)).mT.flatten(-2)
@@ -262,6 +264,7 @@ WRONG = [
     ("schedule", lambda n, t, c: timetable(n, t, c)[::-1], "times come first"),
     ("heard", lambda self, ids, keep: told(self, ids, keep, drop="never"), "is not used"),
     ("heard", lambda self, ids, keep: told(self, ids, keep, drop="late"), "before the network"),
+    ("heard", lambda self, ids, keep: told(self, ids, keep, near=False), "self.near"),
     ("heard", lambda self, ids, keep: told(self, ids, keep if keep is None else ~keep), "True where there is a plan"),
     ("heard", lambda self, ids, keep: by_cell(told(self, ids, keep), ids, (0, 1, 3, 2, 4, 5)), "cell by cell"),
     ("heard", lambda self, ids, keep: by_cell(told(self, ids, keep), ids, (0, 3, 4, 1, 2, 5)), "along the rows"),

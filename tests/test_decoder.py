@@ -1,6 +1,7 @@
 """The decoder: what may influence what, masks, sizes, reference images."""
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
@@ -119,21 +120,33 @@ def test_dropped_ids_have_no_influence(decoder):
     assert torch.equal(before[:1], decoder(latents, time, ids, glyphs)[:1])
 
 
-def test_an_id_stands_on_its_two_by_two_tokens(decoder):
-    latents, _, ids, _ = given(1, 8, 8)
-    before = decoder.embed(latents, ids).view(4, 4, -1)
-    ids = ids.clone()
-    ids[0, 1, 0] = (ids[0, 1, 0] + 1) % CONFIG.codebook
-    changed = (decoder.embed(latents, ids).view(4, 4, -1) - before).abs().sum(-1) > 0
-    wanted = torch.zeros(4, 4, dtype=torch.bool)
-    wanted[2:, :2] = True
-    assert torch.equal(changed, wanted)
+def test_an_id_is_heard_on_its_two_by_two_tokens_and_on_those_of_its_neighbours(decoder):
+    latents, _, ids, _ = given(1, 12, 16)
+    alone = Decoder(replace(CONFIG, neighbours=False)).requires_grad_(False)
+    for model, up, down, left, right in ((alone, 4, 6, 2, 4), (decoder, 2, 6, 0, 6)):
+        before = model.embed(latents, ids).view(6, 8, -1)
+        other = ids.clone()
+        other[0, 2, 1] = (ids[0, 2, 1] + 1) % CONFIG.codebook
+        changed = (model.embed(latents, other).view(6, 8, -1) - before).abs().sum(-1) > 0
+        wanted = torch.zeros(6, 8, dtype=torch.bool)
+        wanted[up:down, left:right] = True
+        assert torch.equal(changed, wanted)
+
+
+def test_what_the_neighbours_of_an_id_say_is_a_sum_of_linear_maps(decoder):
+    """A matrix for each of the nine places, and nothing from beyond the edges."""
+    x = torch.randn(1, 3, 2, CONFIG.width)
+    wanted = x.clone()
+    for row, column, i, j in product(range(3), range(2), range(3), range(3)):
+        if 0 <= row + i - 1 < 3 and 0 <= column + j - 1 < 2:
+            wanted[0, row, column] += decoder.near.conv.weight[:, :, i, j] @ x[0, row + i - 1, column + j - 1]
+    assert apart(decoder.near(x), wanted) < 1e-5
 
 
 def test_an_id_says_something_else_to_each_of_its_tokens_unless_the_model_is_as_released():
     latents, _, ids, _ = given()
     for quarters in (True, False):
-        model = Decoder(replace(CONFIG, quarters=quarters)).requires_grad_(False)
+        model = Decoder(replace(CONFIG, quarters=quarters, neighbours=False)).requires_grad_(False)
         side = model.embed(torch.zeros_like(latents), ids)
         cells = side.unflatten(1, (ids.shape[1], 2, ids.shape[2], 2))             # (B, h, 2, w, 2, D)
         parts = cells.transpose(2, 3).flatten(3, 4)                              # (B, h, w, 4, D)

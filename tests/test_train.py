@@ -398,7 +398,7 @@ def test_every_stage_runs_and_the_result_paints(trained):
 
 def test_a_decoder_that_gets_a_block_paints_as_before():
     """And learns: the gates of the new block, which are zero, have gradients."""
-    config = replace(preset("tiny").decoder, depth=2)
+    config = replace(preset("tiny").decoder, depth=2, neighbours=False)
     decoder = Decoder(config)
     with torch.no_grad():
         for p in decoder.parameters():
@@ -406,13 +406,14 @@ def test_a_decoder_that_gets_a_block_paints_as_before():
     latents, ids, glyphs = torch.randn(2, 16, 8, 12), torch.randint(256, (2, 2, 3)), torch.randn(2, 5, 64)
     before = decoder(latents, torch.tensor([300.0, 700.0]), ids, glyphs)
     names = {id(p) for p in decoder.parameters()}
-    deep = stage_decoder.deepened(decoder, replace(config, depth=4, aligned=3))
+    deep = stage_decoder.deepened(decoder, replace(config, depth=4, aligned=3, neighbours=True))
     after = deep(latents, torch.tensor([300.0, 700.0]), ids, glyphs)
     assert len(deep.blocks) == deep.config.depth == 4 and torch.allclose(before, after, atol=1e-5)
     new = [block for block in deep.blocks if id(block.q.weight) not in names]
     assert new == [deep.blocks[1], deep.blocks[2]]
     after.square().mean().backward()
     assert all(block.modulation.weight.grad.abs().max() > 0 for block in new)
+    assert deep.near.conv.weight.grad.abs().max() > 0
     with pytest.raises(ValueError, match="has 4 blocks, this stage trains 2"):
         stage_decoder.deepened(deep, config)
 

@@ -1,17 +1,22 @@
 """The VAE: its start is a principal component analysis, its latents are normalised."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from einops import rearrange
 
 from minglm.config import preset
+from minglm.device import pick
 from minglm.model.vae import VAE
 from minglm.training import stage_vae as module
 from minglm.training.batches import pixels
+from minglm.training.loop import train
+from minglm.training.recipe import RECIPES
 from minglm.world.draw import draw
 
-CONFIG = preset("tiny").vae
+CONFIG, CPU = preset("tiny").vae, pick("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +100,23 @@ def test_any_multiple_of_32(vae, height, width):
 
 def test_pictures_of_a_batch_do_not_meet(vae, images):
     assert torch.allclose(vae.encode(images[:3])[1:2], vae.encode(images[1:2]), atol=1e-5)
+
+
+def test_the_second_stage_leaves_the_latents_as_they_are(images):
+    """To the last bit, or what was trained on them would paint something else; pixels do change."""
+    torch.manual_seed(4)
+    model = VAE(CONFIG)
+    model.start_from_pca(images)
+    model.requires_grad_(False)                                                  # as weights are loaded
+    latents, before = model.encode(images[:4]), model.decode(model.encode(images[:4]))
+    recipe = replace(RECIPES["tiny"]["vae-decoder"], steps=3)
+    stage = module.vae_stage("vae-decoder", preset("tiny"), CPU, recipe, model)
+    assert all(step.stats["grad"] > 0 for step in train(stage, CPU))
+    with torch.no_grad():
+        assert torch.equal(model.encode(images[:4]), latents)
+        assert (model.decode(latents) - before).abs().max() > 1e-3
+    weight = stage.batch(0)["weight"]
+    assert weight.max() > 3.9                                                    # texts and objects count more
 
 
 def test_loss_counts_weighted_pixels_and_forgives_nothing(images):

@@ -46,8 +46,7 @@ def unpatchify(learner: Callable) -> None:
 
 
 def heard(learner: Callable) -> None:
-    """heard(self, ids (B, h, w), keep (B,) or None): what each image token is told by its id, (B, 4 h w, D);
-    a method of the decoder."""
+    """heard(decoder, ids (B, h, w), keep (B,) or None): what each image token is told, (B, 4 h w, D)."""
     def case(rows: int, columns: int, quarters: bool, keep: list[bool] | None = None) -> Case:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(rows)
@@ -55,11 +54,13 @@ def heard(learner: Callable) -> None:
         model.requires_grad_(False)
         ids = torch.arange(2 * rows * columns).view(2, rows, columns)
         kept = None if keep is None else torch.tensor(keep)
+        alone = decoder.Decoder.heard(model, ids, kept)                          # near is still zeros
+        model.near.conv.weight.normal_(std=0.2, generator=torch.Generator().manual_seed(0))
         right = decoder.Decoder.heard(model, ids, kept)                          # (B, N, D)
         all_told = decoder.Decoder.heard(model, ids)
-        wrong = {} if keep is None else {
+        wrong = {"what the ids around it say is missing: self.near": alone} | ({} if keep is None else {
             "`keep` is not used": all_told, "keep is True where there is a plan": model.heard(ids, ~kept),
-            "drop the vectors before the network, not what it makes of them": all_told * kept[:, None, None]}
+            "drop the vectors before the network, not what it makes of them": all_told * kept[:, None, None]})
 
         def arranged(to: str) -> Tensor:
             return rearrange(right, f"b (h p w q) d -> b {to} d", h=rows, w=columns, p=2, q=2)
@@ -68,19 +69,18 @@ def heard(learner: Callable) -> None:
                   "the tokens run along the rows: first the top row of all of them": arranged("(w q h p)"),
                   "a cell's own 2 x 2 tokens are neighbours: (h p w q), not (p h q w)": arranged("(p h q w)")}
         if quarters:
-            wrong["the second quarter is the top right one, the third the bottom left: (p q d)"] = arranged(
-                "(h q w p)")
+            swapped = "the second quarter is the top right one, the third the bottom left: (p q d)"
+            wrong[swapped] = arranged("(h q w p)")
             wrong["the D numbers of a quarter are neighbours: (p q d), not (d p q)"] = rearrange(
                 arranged("h w (p q)").flatten(3), "b h w (d p q) -> b (h p w q) d", p=2, q=2)
-        return Case((model, ids, kept), right, {
-            why: one for why, one in wrong.items() if not torch.allclose(one, right)})
+        wrong = {why: one for why, one in wrong.items() if not torch.allclose(one, right)}
+        return Case((model, ids, kept), right, wrong)
 
     run("heard", learner, case(2, 3, True), case(3, 2, False), case(2, 2, True, [False, True]))
 
 
 def sinusoid(learner: Callable) -> None:
-    """sinusoid(values (B,), width) -> (B, width): cosines, then sines, at the frequencies
-    10000^(-i / (width / 2)) for i from 0 to width / 2 - 1."""
+    """sinusoid(values (B,), width) -> (B, width): cosines, then sines, at 10000^(-i / (width / 2))."""
     def case(width: int, *values: float) -> Case:
         times, half, steps = torch.tensor(values), width // 2, torch.arange(width // 2).double()
 

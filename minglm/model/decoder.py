@@ -18,7 +18,7 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from minglm.config import DecoderConfig
-from minglm.model.layers import Linear, linear_gelu, side_by_side
+from minglm.model.layers import Linear, Neighbours, linear_gelu, side_by_side
 from minglm.model.ops import attention, modulate
 from minglm.model.rotary import frequencies, rotate
 
@@ -109,8 +109,8 @@ class Decoder(nn.Module):
         self.image_in = nn.Linear(patch, width)
         self.glyph_in = mlp(config.glyph_width, width, nn.GELU())
         self.prior = nn.Embedding(config.codebook, width)
-        # the released model says the same to the 2x2 tokens of an id; a small one learns objects much sooner
-        # if they are told which quarter they are
+        self.near = Neighbours(width) if config.neighbours else nn.Identity()
+        # the released model tells the 2x2 tokens of an id the same; a small one learns sooner otherwise
         self.prior_in = mlp(width, width, nn.SiLU(), 4 * width if config.quarters else width)
         self.time_in = mlp(config.time_width, config.time_width, nn.SiLU())
         self.size_in = mlp(4 * config.size_width, config.time_width, nn.SiLU())
@@ -197,7 +197,7 @@ class Decoder(nn.Module):
         prior = self.prior(ids)                                                  # (B, h/4, w/4, D)
         if keep is not None:  # zeros stand for "no ids", before the MLP as in the published code
             prior = prior * keep[:, None, None, None]
-        prior = self.prior_in(prior)
+        prior = self.prior_in(self.near(prior))
         if self.config.quarters:
             return rearrange(prior, "b h w (p q d) -> b (h p w q) d", p=2, q=2)
         return repeat(prior, "b h w d -> b (h p w q) d", p=2, q=2)

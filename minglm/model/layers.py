@@ -1,6 +1,7 @@
-"""The pieces shared by the transformers: RMS norm, linear maps, KV cache.
+"""The pieces of which the transformers are made: RMS norm, linear maps, neighbours of ids, KV cache.
 
-Shapes: B batch · N new tokens · M tokens so far · G key/value heads · D head width.
+Shapes: B batch · N new tokens · M tokens so far · G key/value heads · D width, of a head in the cache ·
+h, w id grid.
 
 Attention is in ops.py, the rotation in rotary.py.
 """
@@ -11,6 +12,7 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -38,6 +40,22 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor, gelu: bool = False) -> Tensor:
         return linear(x, self.weight, self.bias, gelu, self.exact)
+
+
+class Neighbours(nn.Module):
+    """Adds to what each id says a linear map of what the 3x3 ids around it say: (B, h, w, D) to the same.
+
+    Many objects share a code of the tokenizer, few share four that are next to each other. Attention could
+    find that out, too, but the positions of this few columns hardly turn it.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        nn.init.zeros_(self.conv.weight)     # so that a decoder that gets it later goes on as before
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + rearrange(self.conv(rearrange(x, "b h w d -> b d h w")), "b d h w -> b h w d")
 
 
 def round_up(length: int, multiple: int = 16) -> int:

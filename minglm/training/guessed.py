@@ -1,4 +1,4 @@
-"""Plans that the planner guesses, for stage `decoder-planned`: each id is sampled given the true ids before
+"""Plans that the planner guesses, for the decoder's last stages: each id is sampled given the true ids before
 it (teacher forcing).
 
 A planner cannot know the ids of a picture: given all ids before it, it finds three in four. Where letters

@@ -19,7 +19,7 @@ from pathlib import Path
 from minglm.device import cores
 from minglm.training.recipe import PLANNERS, WRITERS
 
-LANES = ("tokenizer", *PLANNERS), ("vae", "glyph", *WRITERS)
+LANES = ("tokenizer", *PLANNERS), ("vae", "vae-decoder", "glyph", *WRITERS)
 LOOK = 2.0                                   # seconds between looks at what the other lane has done
 
 

@@ -67,8 +67,10 @@ class Step:
 
 
 # stages of one model, each from the weights of the one before
-PLANNERS = "planner", "planner-large", "planner-letters", "planner-lines", "planner-guided"
-DECODERS = "decoder", "decoder-large", "decoder-letters", "decoder-lines", "decoder-wide", "decoder-planned"
+PLANNERS = ("planner", "planner-large", "planner-letters", "planner-lines", "planner-guided",
+            "planner-objects")
+DECODERS = ("decoder", "decoder-large", "decoder-letters", "decoder-lines", "decoder-wide", "decoder-planned",
+            "decoder-objects")
 # the same, and the stage that trains the glyph encoder alone between them
 WRITERS = *DECODERS[:4], "glyph-order", *DECODERS[4:]
 SHALLOW = DECODERS[:3]                       # the decoder's before decoder-lines, which adds a block
@@ -76,20 +78,24 @@ SHALLOW = DECODERS[:3]                       # the decoder's before decoder-line
 
 def staged(name: str, config: Config) -> Config:
     """The configuration as a stage trains it: the planner's first two read texts as BPE tokens, the decoder's
-    first three have a block less, and the glyph encoder learns the order of bytes in glyph-order only."""
+    first three have a block less, all of its stages but the last hear ids without their neighbours, and the
+    glyph encoder learns the order of bytes in glyph-order only."""
     if name in PLANNERS[:2]:
         return replace(config, planner=replace(config.planner, spelled=False))
     if name == "glyph":
         return replace(config, glyph=replace(config.glyph, order=False))
     if name in SHALLOW:
         shallow = replace(config.decoder, depth=config.decoder.depth - 1, aligned=config.decoder.aligned - 1)
-        return replace(config, decoder=shallow)
+        config = replace(config, decoder=shallow)
+    if name in DECODERS[:-1]:
+        config = replace(config, decoder=replace(config.decoder, neighbours=False))
     return config
 
 
 RECIPES = {
     "mini": {
         "vae": Recipe(steps=5000, batch=16, lr=1e-3),
+        "vae-decoder": Recipe(steps=4000, batch=16, lr=7e-4, decay=0.7),
         "tokenizer": Recipe(steps=3500, batch=128, lr=1e-3, muon_lr=4e-3),
         "glyph": Recipe(steps=6000, batch=64, lr=2e-3, muon_lr=8e-3, weight_decay=0.0, decay=0.4),
         "planner": Recipe(steps=5500, batch=32, lr=1e-3, muon_lr=4e-3),
@@ -97,6 +103,7 @@ RECIPES = {
         "planner-letters": Recipe(steps=2650, batch=32, lr=7e-4, muon_lr=2.8e-3, decay=0.6),
         "planner-lines": Recipe(steps=2500, batch=32, lr=7e-4, muon_lr=2.8e-3, decay=0.7),
         "planner-guided": Recipe(steps=1800, batch=32, lr=7e-4, muon_lr=2.8e-3, decay=0.7),
+        "planner-objects": Recipe(steps=2000, batch=32, lr=7e-4, muon_lr=2.8e-3, decay=0.7),
         "decoder": Recipe(steps=5500, batch=32, lr=1e-3, muon_lr=4e-3),
         "decoder-large": Recipe(steps=2600, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
         "decoder-letters": Recipe(steps=2000, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
@@ -105,6 +112,7 @@ RECIPES = {
                               decay=0.5),
         "decoder-wide": Recipe(steps=1400, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
         "decoder-planned": Recipe(steps=1200, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
+        "decoder-objects": Recipe(steps=1200, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
         # adapters
         "edit-planner": Recipe(steps=2100, batch=32, lr=1.5e-3, weight_decay=0.0, decay=0.6),
         "edit-decoder": Recipe(steps=1350, batch=32, lr=2e-3, weight_decay=0.0, decay=0.5),
@@ -118,6 +126,7 @@ RECIPES = {
     },
     "tiny": {
         "vae": Recipe(steps=200, batch=8, lr=1e-3, warmup=10),
+        "vae-decoder": Recipe(steps=60, batch=8, lr=1e-3, warmup=10),
         "tokenizer": Recipe(steps=200, batch=32, lr=1e-3, muon_lr=4e-3, warmup=10),
         "glyph": Recipe(steps=200, batch=32, lr=2e-3, muon_lr=8e-3, weight_decay=0.0, warmup=10),
         "planner": Recipe(steps=300, batch=32, lr=2e-3, muon_lr=4e-3, warmup=10),
@@ -125,6 +134,7 @@ RECIPES = {
         "planner-letters": Recipe(steps=100, batch=32, lr=1e-3, muon_lr=2e-3, warmup=10),
         "planner-lines": Recipe(steps=100, batch=32, lr=1e-3, muon_lr=2e-3, warmup=10),
         "planner-guided": Recipe(steps=100, batch=32, lr=1e-3, muon_lr=2e-3, warmup=10),
+        "planner-objects": Recipe(steps=60, batch=32, lr=1e-3, muon_lr=2e-3, warmup=10),
         "decoder": Recipe(steps=300, batch=16, lr=2e-3, muon_lr=4e-3, warmup=10),
         "decoder-large": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
         "decoder-letters": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
@@ -132,6 +142,7 @@ RECIPES = {
         "glyph-order": Recipe(steps=60, batch=32, lr=1e-3, muon_lr=2e-3, weight_decay=0.0, warmup=10),
         "decoder-wide": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
         "decoder-planned": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
+        "decoder-objects": Recipe(steps=60, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
         "edit-planner": Recipe(steps=100, batch=16, lr=5e-3, weight_decay=0.0, warmup=10),
         "edit-decoder": Recipe(steps=100, batch=12, lr=5e-3, weight_decay=0.0, warmup=10),
         "finetune-planner": Recipe(steps=60, batch=8, lr=1e-3, warmup=5, ema=0.9),

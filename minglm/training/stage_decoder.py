@@ -4,7 +4,8 @@ Stage `decoder-large` is the same on canvases of many sizes, from the weights of
 `decoder-letters` follows it, with plans in which nine texts in ten are misspelt; `decoder-lines` adds a
 block, for posters of several lines; `decoder-wide`, after stage glyph-order, shows more large posters, full
 lines, and Chinese lines with digits and letters among the characters; `decoder-planned` shows plans that the
-planner guesses.
+planner guesses; in `decoder-objects` an id is heard together with its neighbours, and objects are more
+frequent.
 
 Shapes: B batch · H heads · S glyph tokens · N image tokens of the decoder.
 """
@@ -57,8 +58,9 @@ def begin(config: Config, tokenizer: Tokenizer) -> Decoder:
 
 
 def deepened(decoder: Decoder, config: DecoderConfig) -> Decoder:
-    """The decoder with new blocks before the aligned one, as many as `config` has more. Their gates are zero,
-    so it paints as before until they have learned something (as in Net2DeeperNet, arXiv 1511.05641).
+    """The decoder with what `config` has more: blocks before the aligned one, whose gates are zero, and the
+    neighbours of ids, of which nothing is heard at first. So it paints as before until they have learned
+    something (as in Net2DeeperNet, arXiv 1511.05641).
 
     Raises ValueError if it has more blocks than `config`.
     """
@@ -66,7 +68,10 @@ def deepened(decoder: Decoder, config: DecoderConfig) -> Decoder:
     if more < 0:
         raise ValueError(f"the decoder there has {len(decoder.blocks)} blocks, this stage trains "
                          f"{config.depth}: choose another folder with --out")
-    new, at = Decoder(config).blocks[:more], config.aligned - more
+    made = Decoder(config)
+    if config.neighbours and not decoder.config.neighbours:
+        decoder.near = made.near
+    new, at = made.blocks[:more], config.aligned - more
     decoder.blocks, decoder.config = nn.ModuleList([*decoder.blocks[:at], *new, *decoder.blocks[at:]]), config
     return decoder
 

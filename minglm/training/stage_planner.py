@@ -2,7 +2,8 @@
 
 Stage `planner-large` goes on from its weights, with canvases of more sizes, and `planner-letters` from those,
 with quoted texts spelled out (model/spelling.py); `planner-lines` shows more posters of several lines;
-`planner-guided` shows rows of objects, and leaves some prompts empty, as is usual for guidance.
+`planner-guided` shows rows of objects, and leaves some prompts empty, as is usual for guidance;
+`planner-objects` shows more posters with two or three objects.
 
 Shapes: B batch · h, w id grid.
 """

@@ -30,19 +30,21 @@ from minglm.training.stage_tokenizer import tokenizer_stage
 from minglm.training.stage_vae import vae_stage
 from minglm.world.draw import corpus, draw
 
-STAGES = "vae", "tokenizer", "glyph", *PLANNERS, *WRITERS
+STAGES = "vae", "vae-decoder", "tokenizer", "glyph", *PLANNERS, *WRITERS
 EDITS, REWARDS = ("edit-planner", "edit-decoder"), ("grpo-planner", "grpo-decoder")
 AFTERWARDS = EDITS + REWARDS                 # trained by name only: `all` is what they start from
 NEEDS = {name: ("tokenizer", *PLANNERS[:i][:1]) for i, name in enumerate(PLANNERS)}
 NEEDS |= {name: ("vae", "tokenizer", "glyph", *DECODERS[:i][:1]) for i, name in enumerate(DECODERS)}
-NEEDS["decoder-planned"] += ("planner",)
-NEEDS |= {"glyph-order": ("glyph",), "edit-planner": ("tokenizer", "planner"),
+GUESSING = "decoder-planned", "decoder-objects"      # they see plans of the finished planner
+NEEDS |= {name: (*NEEDS[name], "planner") for name in GUESSING}
+NEEDS |= {"vae-decoder": ("vae",), "glyph-order": ("glyph",), "edit-planner": ("tokenizer", "planner"),
           "edit-decoder": ("vae", "tokenizer", "glyph", "decoder"),
           "grpo-planner": ("vae", "tokenizer", "glyph", "planner", "decoder"),
           "grpo-decoder": ("vae", "tokenizer", "glyph", "decoder")}
 # stages of the other lane that have to end first, where the weights of an earlier one would not do
-AFTER = {"decoder-planned": PLANNERS[-1:]}
+AFTER = dict.fromkeys(GUESSING, PLANNERS[-1:])
 OUTPUTS = {name: (name,) for name in STAGES} | {"glyph-order": ("glyph",)}
+OUTPUTS["vae-decoder"] = ("vae",)
 OUTPUTS |= dict.fromkeys((*PLANNERS, "grpo-planner"), ("planner",))
 OUTPUTS |= dict.fromkeys((*DECODERS, "grpo-decoder"), ("decoder", "glyph"))
 OUTPUTS |= {name: (f"{editing.FOLDER}/{name.removeprefix('edit-')}",) for name in EDITS}
@@ -67,8 +69,9 @@ def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Pat
     Raises ValueError if the name is unknown or an earlier stage has not been trained there.
     """
     torch.manual_seed(SEEDS[known(name)])
-    if name == "vae":
-        return vae_stage(config, device, recipe)
+    if name in ("vae", "vae-decoder"):
+        vae = None if name == "vae" else weights.load_part(folder, "vae", config)
+        return vae_stage(name, config, device, recipe, vae)
     if name == "tokenizer":
         path = folder / "text" / "tokenizer.json"
         if not path.exists():
@@ -101,7 +104,7 @@ def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Pat
     if name == "edit-decoder":
         return edit_decoder_stage(config, device, recipe, vae, tokenizer, glyph, decoder)
     guess = None
-    if name == "decoder-planned":
+    if name in GUESSING:
         planner = weights.load_part(folder, "planner", config).to(device.device)
         guess = partial(guessed, planner, weights.load_text(folder, config), tokenizer)
     return decoder_stage(name, config, device, recipe, vae, tokenizer, glyph, decoder, guess=guess)
