@@ -1,4 +1,4 @@
-"""Stage decoder-planned: plans that the planner guesses, each id given the true ones before it."""
+"""The last stages of the decoder: plans that the planner guesses, each id given the true ones before it."""
 
 from types import SimpleNamespace
 

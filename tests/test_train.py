@@ -643,7 +643,7 @@ def test_one_prompt_in_ten_is_empty_where_the_planner_learns_to_be_guided():
 
 
 def test_unknown_stage_and_missing_stage_are_named(tmp_path, config):
-    with pytest.raises(ValueError, match="'vea'.*vae, tokenizer, glyph, planner, planner-large, planner-letters, planner-lines, planner-guided, decoder"):
+    with pytest.raises(ValueError, match="'vea'.*vae, vae-decoder, tokenizer, glyph, planner, planner-large, planner-letters, planner-lines, planner-guided"):
         build("vea", config, CPU, RECIPE, tmp_path)
     for name in ("planner", "decoder"):
         with pytest.raises(ValueError, match=str(tmp_path)):
