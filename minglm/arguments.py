@@ -101,7 +101,7 @@ def command_line() -> argparse.ArgumentParser:
     )
     one.add_argument("stage", nargs="+",
                      help="vae, vae-decoder, tokenizer, glyph, planner, planner-large, planner-letters, "
-                          "planner-lines, planner-guided, planner-objects, decoder, decoder-large, "
+                          "planner-lines, planner-guided, decoder, decoder-large, "
                           "decoder-letters, decoder-lines, glyph-order, decoder-wide, decoder-planned, "
                           "decoder-objects, several of them, or all; and, from their weights, "
                           "edit-planner, edit-decoder, grpo-planner, grpo-decoder")

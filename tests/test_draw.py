@@ -4,7 +4,6 @@ import random
 import re
 import string
 from collections import Counter
-from itertools import product
 
 import numpy as np
 import pytest
@@ -45,14 +44,6 @@ def evaluated(request):
 
 
 # ---------------------------------------------------------------- drawing
-
-def test_several_objects_stand_in_two_cells_each():
-    for i, width in product(range(60), (128, 192, 256)):
-        poster = draw(5, i, 128, width, several=True)
-        count = sum(group.count for group in poster.groups)
-        assert 2 <= count <= 3 and 64 * count <= width
-    assert {len(draw(5, i, several=True).groups) for i in range(60)} == {1, 2}
-
 
 @pytest.mark.parametrize("height, width", SIZES)
 def test_the_same_arguments_give_the_same_poster(height, width):

@@ -37,7 +37,7 @@ SIZES["planner-large"] = SMALL * 8 + CANVASES + OTHERS
 SIZES["decoder-large"] = SMALL * 14 + CANVASES + OTHERS
 SIZES["planner-letters"] = SIZES["decoder-letters"] = SMALL * 8 + CANVASES * 2 + OTHERS
 SIZES["planner-lines"] = SIZES["decoder-lines"] = SMALL * 6 + CANVASES * 3 + OTHERS
-SIZES["planner-guided"] = SIZES["planner-objects"] = SIZES["planner-lines"]
+SIZES["planner-guided"] = SIZES["planner-lines"]
 SIZES["decoder-wide"] = SMALL * 3 + CANVASES * 4 + OTHERS[4:]
 SIZES["decoder-planned"] = SIZES["decoder-objects"] = SIZES["decoder-wide"]
 SIZES["grpo-planner"] = SIZES["grpo-decoder"] = SMALL * 3 + CANVASES[:3]
@@ -46,20 +46,17 @@ SEEDS = {"vae": 1, "tokenizer": 2, "planner": 3, "decoder": 4, "glyph": 5, "deco
          "planner-large": 13, "planner-letters": 14, "decoder-letters": 15, "planner-lines": 16,
          "decoder-lines": 17, "planner-guided": 18, "decoder-wide": 19, "edit-planner": 7, "edit-decoder": 10,
          "grpo-planner": 8, "grpo-decoder": 9, "finetune-planner": 11, "finetune-decoder": 12,
-         "glyph-order": 20, "decoder-planned": 21, "vae-decoder": 22, "decoder-objects": 23,
-         "planner-objects": 24}
+         "glyph-order": 20, "decoder-planned": 21, "vae-decoder": 22, "decoder-objects": 23}
 # the share of posters that are full: letters and objects are learned by how often they are seen, and most of
 # an ordinary poster is empty ground. Of full ones, the share with a row of objects, else there is only text
 FULL = {"vae": 0.2, "vae-decoder": 0.4, "decoder": 0.3, "decoder-large": 0.3, "decoder-letters": 0.3,
         "decoder-lines": 0.5, "decoder-wide": 0.4, "decoder-planned": 0.3, "decoder-objects": 0.4,
         "planner-letters": 0.15, "planner-lines": 0.3,
-        "planner-guided": 0.2, "planner-objects": 0.1, "finetune-decoder": 0.2}
+        "planner-guided": 0.2, "finetune-decoder": 0.2}
 FULL_EARLY = {"decoder": 0.9, "decoder-large": 0.6, "decoder-letters": 0.6}
 ROWS = {"vae-decoder": 0.8, "decoder": 0.5, "decoder-large": 0.5, "decoder-letters": 0.5,
         "decoder-lines": 0.4, "decoder-wide": 0.5, "decoder-planned": 0.5, "decoder-objects": 0.8,
-        "planner-guided": 0.5, "planner-objects": 0.5}
-# the share of posters that show two or three objects, if they are not full
-SEVERAL = {"planner-objects": 0.4}
+        "planner-guided": 0.5}
 # the share of texts as long as a line; Chinese ones have digits and letters in them, which others seldom have
 FILLED = {"decoder-wide": 0.5, "decoder-planned": 0.4, "decoder-objects": 0.4}
 # `share`, `again` and `wider` of `planned`, where a stage's plans are not as careless as usual
@@ -70,7 +67,7 @@ GUESSED = 0.6
 # the share of captions that tell everything: nothing about their posters has to be guessed, so what each word
 # means for the ids is learned from them first, and from people's captions what may be left out, and how
 TOLD = {"planner": 0.4, "planner-large": 0.4, "planner-letters": 0.6, "planner-lines": 0.5,
-        "planner-guided": 0.4, "planner-objects": 0.6, "decoder-planned": 1.0, "decoder-objects": 1.0,
+        "planner-guided": 0.4, "decoder-planned": 1.0, "decoder-objects": 1.0,
         "grpo-planner": 0.7}
 TOLD_EARLY = {"planner": 0.8}
 # the share of prompts that are empty, for the unconditional branch of the planner's guidance
@@ -109,9 +106,8 @@ def drawn(stage: str, step: int, batch: int, size: tuple[int, int], share: slice
         rng = random.Random(f"full/{stage}/{index}")
         full = rng.random() < much
         row = full and rng.random() < ROWS.get(stage, 0.0)
-        several = not full and rng.random() < SEVERAL.get(stage, 0.0)
         return draw(SEEDS[stage], index, *size, full=full, objects=MOST_THINGS if row else None, told=told,
-                    filled=FILLED.get(stage, 0.0), several=several)
+                    filled=FILLED.get(stage, 0.0))
 
     return [one(first + i) for i in range(batch)[share]]
 

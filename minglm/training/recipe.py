@@ -67,8 +67,7 @@ class Step:
 
 
 # stages of one model, each from the weights of the one before
-PLANNERS = ("planner", "planner-large", "planner-letters", "planner-lines", "planner-guided",
-            "planner-objects")
+PLANNERS = "planner", "planner-large", "planner-letters", "planner-lines", "planner-guided"
 DECODERS = ("decoder", "decoder-large", "decoder-letters", "decoder-lines", "decoder-wide", "decoder-planned",
             "decoder-objects")
 # the same, and the stage that trains the glyph encoder alone between them
@@ -103,7 +102,6 @@ RECIPES = {
         "planner-letters": Recipe(steps=2650, batch=32, lr=7e-4, muon_lr=2.8e-3, decay=0.6),
         "planner-lines": Recipe(steps=2500, batch=32, lr=7e-4, muon_lr=2.8e-3, decay=0.7),
         "planner-guided": Recipe(steps=1800, batch=32, lr=7e-4, muon_lr=2.8e-3, decay=0.7),
-        "planner-objects": Recipe(steps=2000, batch=32, lr=7e-4, muon_lr=2.8e-3, decay=0.7),
         "decoder": Recipe(steps=5500, batch=32, lr=1e-3, muon_lr=4e-3),
         "decoder-large": Recipe(steps=2600, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
         "decoder-letters": Recipe(steps=2000, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
@@ -134,7 +132,6 @@ RECIPES = {
         "planner-letters": Recipe(steps=100, batch=32, lr=1e-3, muon_lr=2e-3, warmup=10),
         "planner-lines": Recipe(steps=100, batch=32, lr=1e-3, muon_lr=2e-3, warmup=10),
         "planner-guided": Recipe(steps=100, batch=32, lr=1e-3, muon_lr=2e-3, warmup=10),
-        "planner-objects": Recipe(steps=60, batch=32, lr=1e-3, muon_lr=2e-3, warmup=10),
         "decoder": Recipe(steps=300, batch=16, lr=2e-3, muon_lr=4e-3, warmup=10),
         "decoder-large": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
         "decoder-letters": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),

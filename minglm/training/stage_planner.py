@@ -2,8 +2,7 @@
 
 Stage `planner-large` goes on from its weights, with canvases of more sizes, and `planner-letters` from those,
 with quoted texts spelled out (model/spelling.py); `planner-lines` shows more posters of several lines;
-`planner-guided` shows rows of objects, and leaves some prompts empty, as is usual for guidance;
-`planner-objects` shows more posters with two or three objects.
+`planner-guided` shows rows of objects, and leaves some prompts empty, as is usual for guidance.
 
 Shapes: B batch · h, w id grid.
 """

@@ -25,16 +25,11 @@ LARGEST_SIDE = 256
 EXPLICIT = 0.3                               # of the training captions: as the enhancer writes them
 
 
-SHAPES = {(): 20, (1,): 46, (2,): 9, (3,): 6, (1, 1): 11, (1, 2): 3, (2, 1): 3, (1, 1, 1): 2}
-
-
-def choose_groups(rng: random.Random, width: int, several: bool = False) -> tuple[Group, ...]:
-    """No object, one to three of a kind, or up to three of several kinds; several: two or three objects, as
-    many as there is room for in two cells each."""
+def choose_groups(rng: random.Random, width: int) -> tuple[Group, ...]:
+    """No object, one to three of a kind, or up to three of several kinds."""
     kinds = tuple(things())
-    often = {shape: n for shape, n in SHAPES.items()
-             if not several or 2 <= sum(shape) <= max(2, width // (2 * CELL))}
-    shape = rng.choices(tuple(often), tuple(often.values()))[0]
+    shape = rng.choices(((), (1,), (2,), (3,), (1, 1), (1, 2), (2, 1), (1, 1, 1)),
+                        (20, 46, 9, 6, 11, 3, 3, 2))[0]
     while CELL * sum(shape) > width:
         shape = (1,)
     return tuple(Group(name, count) for name, count in zip(rng.sample(kinds, len(shape)), shape))
@@ -63,14 +58,14 @@ def is_held_out(poster: Poster) -> bool:
 
 def draw(seed: int | str, index: int, height: int = 128, width: int = 128, split: str = "train",
          language: str | None = None, count: int | None = None, objects: int | None = None,
-         full: bool = False, told: float = EXPLICIT, filled: float = 0.0, several: bool = False) -> Poster:
+         full: bool = False, told: float = EXPLICIT, filled: float = 0.0) -> Poster:
     """Poster number `index` of stream `seed`; the same arguments always give the same poster.
 
     height, width: pixels, multiples of 32. split: "train", or what evaluation draws its texts from.
     language: "en" or "zh"; count: 0 to 5 texts; objects: 0 or 1 of them; random if None. full: no ground is
     left empty, which shows most per picture: text from top to bottom, or, with `objects`, a row of so many
     and text in what is left. told: how often a training caption tells everything, as the enhancer's do.
-    filled: how often a text is as long as a line, see `choose_text`. several: show two or three objects.
+    filled: how often a text is as long as a line, see `choose_text`.
 
     Raises ValueError for an invalid size or split.
     """
@@ -92,7 +87,7 @@ def draw(seed: int | str, index: int, height: int = 128, width: int = 128, split
     for tries in itertools.count():          # until everything has room and nothing held out is paired
         if count is None and tries % 40 == 39:
             texts = max(1, texts - 1)        # it is a small sheet
-        groups = choose_groups(rng, width, several)
+        groups = choose_groups(rng, width)
         if full:
             groups = tuple(Group(thing) for thing in rng.sample(tuple(things()), 1 if big else row))
         elif objects is not None:
