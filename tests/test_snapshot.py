@@ -259,7 +259,7 @@ def own(bpe) -> Pipeline:
     config = preset("tiny")
     config = replace(config, vae=AutoencoderConfig(4, (4, 4, 8, 8), 1, 2, (0.1,) * 4, (2.0,) * 4), posters=False,
                      tokenizer=replace(config.tokenizer, post_conv=True), glyph=replace(config.glyph, places=False, order=False),
-                     decoder=replace(config.decoder, channels=4, quarters=False, middle=None, aligned=None),
+                     decoder=replace(config.decoder, channels=4, quarters=False, neighbours=False, middle=None, aligned=None),
                      flow=preset("glm_image").flow, name="own",
                      planner=replace(config.planner, preview_tokens=256, exact=True, spelled=False))
     return Pipeline(config, bpe, {name: published.perturb(part(getattr(config, name))) for name, part in PARTS.items()},
