@@ -110,7 +110,7 @@ def test_the_second_stage_leaves_the_latents_as_they_are(images):
     model.requires_grad_(False)                                                  # as weights are loaded
     latents, before = model.encode(images[:4]), model.decode(model.encode(images[:4]))
     recipe = replace(RECIPES["tiny"]["vae-decoder"], steps=3)
-    stage = module.vae_stage("vae-decoder", preset("tiny"), CPU, recipe, model)
+    stage = module.vae_stage(preset("tiny"), CPU, recipe, model)
     assert all(step.stats["grad"] > 0 for step in train(stage, CPU))
     with torch.no_grad():
         assert torch.equal(model.encode(images[:4]), latents)

@@ -40,10 +40,10 @@ def loss(vae: VAE, images: Tensor, weight: Tensor, noise: Tensor) -> tuple[Tenso
     return value, dict(psnr=psnr(out.detach(), images))
 
 
-def vae_stage(name: str, config: Config, device: Device, recipe: Recipe, vae: VAE | None = None) -> Stage:
+def vae_stage(config: Config, device: Device, recipe: Recipe, vae: VAE | None = None) -> Stage:
     """Reconstruction of posters, in which pixels of characters have four times the weight. With a VAE to go
     on with, those of objects have, too, and the encoder stays as it is."""
-    model = vae or VAE(config.vae)
+    name, model = "vae-decoder" if vae else "vae", vae or VAE(config.vae)
     if vae is None:
         model.start_from_pca(pixels([draw(0, i) for i in range(512)]))
     else:

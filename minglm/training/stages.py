@@ -71,7 +71,7 @@ def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Pat
     torch.manual_seed(SEEDS[known(name)])
     if name in ("vae", "vae-decoder"):
         vae = None if name == "vae" else weights.load_part(folder, "vae", config)
-        return vae_stage(name, config, device, recipe, vae)
+        return vae_stage(config, device, recipe, vae)
     if name == "tokenizer":
         path = folder / "text" / "tokenizer.json"
         if not path.exists():
