@@ -416,6 +416,8 @@ def test_a_decoder_that_gets_a_block_paints_as_before():
     assert deep.near.conv.weight.grad.abs().max() > 0
     with pytest.raises(ValueError, match="has 4 blocks, this stage trains 2"):
         stage_decoder.deepened(deep, config)
+    with pytest.raises(ValueError, match="hears ids with their neighbours, as this stage does not"):
+        stage_decoder.deepened(deep, replace(deep.config, neighbours=False))
 
 
 @pytest.mark.parametrize("name", STAGES)

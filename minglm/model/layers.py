@@ -1,4 +1,4 @@
-"""The pieces of which the transformers are made: RMS norm, linear maps, neighbours of ids, KV cache.
+"""Pieces of the transformers: RMS norm, linear maps, the neighbours of ids, KV cache.
 
 Shapes: B batch · N new tokens · M tokens so far · G key/value heads · D width, of a head in the cache ·
 h, w id grid.
@@ -45,8 +45,8 @@ class Linear(nn.Linear):
 class Neighbours(nn.Module):
     """Adds to what each id says a linear map of what the 3x3 ids around it say: (B, h, w, D) to the same.
 
-    Many objects share a code of the tokenizer, few share four that are next to each other. Attention could
-    find that out, too, but the positions of this few columns hardly turn it.
+    Most codes of the tokenizer are shared by several objects, but four that are next to each other seldom
+    are. Attention could learn that, too, but much later: rotary positions so few columns apart hardly differ.
     """
 
     def __init__(self, width: int):

@@ -51,8 +51,7 @@ SEEDS = {"vae": 1, "tokenizer": 2, "planner": 3, "decoder": 4, "glyph": 5, "deco
 # an ordinary poster is empty ground. Of full ones, the share with a row of objects, else there is only text
 FULL = {"vae": 0.2, "vae-decoder": 0.4, "decoder": 0.3, "decoder-large": 0.3, "decoder-letters": 0.3,
         "decoder-lines": 0.5, "decoder-wide": 0.4, "decoder-planned": 0.3, "decoder-objects": 0.4,
-        "planner-letters": 0.15, "planner-lines": 0.3,
-        "planner-guided": 0.2, "finetune-decoder": 0.2}
+        "planner-letters": 0.15, "planner-lines": 0.3, "planner-guided": 0.2, "finetune-decoder": 0.2}
 FULL_EARLY = {"decoder": 0.9, "decoder-large": 0.6, "decoder-letters": 0.6}
 ROWS = {"vae-decoder": 0.8, "decoder": 0.5, "decoder-large": 0.5, "decoder-letters": 0.5,
         "decoder-lines": 0.4, "decoder-wide": 0.5, "decoder-planned": 0.5, "decoder-objects": 0.8,

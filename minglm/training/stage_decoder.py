@@ -62,12 +62,15 @@ def deepened(decoder: Decoder, config: DecoderConfig) -> Decoder:
     neighbours of ids, of which nothing is heard at first. So it paints as before until they have learned
     something (as in Net2DeeperNet, arXiv 1511.05641).
 
-    Raises ValueError if it has more blocks than `config`.
+    Raises ValueError if it has more than `config`.
     """
     more = config.depth - len(decoder.blocks)
     if more < 0:
         raise ValueError(f"the decoder there has {len(decoder.blocks)} blocks, this stage trains "
                          f"{config.depth}: choose another folder with --out")
+    if decoder.config.neighbours and not config.neighbours:
+        raise ValueError("the decoder there hears ids with their neighbours, as this stage does not: choose "
+                         "another folder with --out")
     made = Decoder(config)
     if config.neighbours and not decoder.config.neighbours:
         decoder.near = made.near
