@@ -65,7 +65,7 @@ def test_wheel_holds_what_the_clone_holds(wheel):
         assert found, name
         wanted |= found
     assert held == wanted
-    assert 20e6 < wheel.stat().st_size < 60e6               # the weights are most of it; and no second copy of anything
+    assert 20e6 < wheel.stat().st_size < 65e6               # the weights are most of it, 47 MB; and no second copy of anything
 
 
 def test_the_installed_package_is_the_one_that_runs(site, tmp_path):
