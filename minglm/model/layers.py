@@ -46,7 +46,7 @@ class Neighbours(nn.Module):
     """Adds to what each id says a linear map of what the 3x3 ids around it say: (B, h, w, D) to the same.
 
     Most codes of the tokenizer are shared by several objects, but four that are next to each other seldom
-    are. Attention could learn that, too, but much later: rotary positions so few columns apart hardly differ.
+    are. Attention could learn that, too, but rotary positions so few columns apart hardly differ.
     """
 
     def __init__(self, width: int):

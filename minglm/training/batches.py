@@ -66,8 +66,7 @@ GUESSED = 0.6
 # the share of captions that tell everything: nothing about their posters has to be guessed, so what each word
 # means for the ids is learned from them first, and from people's captions what may be left out, and how
 TOLD = {"planner": 0.4, "planner-large": 0.4, "planner-letters": 0.6, "planner-lines": 0.5,
-        "planner-guided": 0.4, "decoder-planned": 1.0, "decoder-objects": 1.0,
-        "grpo-planner": 0.7}
+        "planner-guided": 0.4, "decoder-planned": 1.0, "decoder-objects": 1.0, "grpo-planner": 0.7}
 TOLD_EARLY = {"planner": 0.8}
 # the share of prompts that are empty, for the unconditional branch of the planner's guidance
 EMPTY = dict.fromkeys(("planner-guided", "edit-planner", "finetune-planner"), 0.1)

@@ -72,7 +72,7 @@ def deepened(decoder: Decoder, config: DecoderConfig) -> Decoder:
         raise ValueError("the decoder there hears ids with their neighbours, as this stage does not: choose "
                          "another folder with --out")
     made = Decoder(config)
-    if config.neighbours and not decoder.config.neighbours:
+    if not decoder.config.neighbours:
         decoder.near = made.near
     new, at = made.blocks[:more], config.aligned - more
     decoder.blocks, decoder.config = nn.ModuleList([*decoder.blocks[:at], *new, *decoder.blocks[at:]]), config
