@@ -10,7 +10,7 @@ from PIL import Image
 
 from minglm.measure import evaluate, probe
 from minglm.measure.evaluate import CHECKS, format_report, report, strip, summarise
-from minglm.measure.find import background
+from minglm.world.find import background
 from minglm.measure.probe import fit, perplexity
 from minglm.world import prompts
 from minglm.world.characters import is_han, level_one, unknown_characters

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from minglm.measure.find import background, find_objects
+from minglm.world.find import background, find_objects
 from minglm.world import texts
 from minglm.world.characters import (
     ASCII,

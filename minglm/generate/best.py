@@ -19,20 +19,46 @@ S glyph tokens · B pictures · M noises.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
-from einops import rearrange
+from einops import rearrange, reduce
 from torch import Tensor
 
 from minglm.generate import paint
 from minglm.model import flow
 from minglm.model.decoder import Decoder, Memory
 from minglm.model.glyph import GlyphEncoder
+from minglm.world.layout import CELL
 from minglm.world.lettering import rasters
+from minglm.world.posters import Poster
 
 START = 999.0                                # the time of pure noise
 LIKELY = 0.02                                # what a nat of log-probability counts, of edits
+LETTERS = 0.3                                # of its attention that a cell with letters pays them
+ASTRAY, LOST = 0.3, 0.1                      # what an object too many or too few costs, and a lost cell
 NOISES, EARLY = 4, 850.0                     # noises to begin from, and the time until which all are painted
 STRIDE, MOST = 1_000_003, 2 ** 63            # between the seeds of candidates; pictures have consecutive ones
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is known of a plan (h, w) before it is drawn: the number of objects, and of the cells on which
+    they stand; of an edit, the ids of cells that should stay, elsewhere -1."""
+
+    things: int
+    cells: int
+    stays: Tensor | None = None
+
+
+def expected(poster: Poster, stays: Tensor | None = None) -> Expected | None:
+    """What is expected of the plan of a poster; None: nothing."""
+    if not poster.groups and stays is None:
+        return None
+    on = {(y, x) for _, (x0, y0, x1, y1) in poster.boxes
+          for y in range(y0 // CELL, -(-y1 // CELL)) for x in range(x0 // CELL, -(-x1 // CELL))}
+    return Expected(len(poster.boxes), len(on), stays)
 
 
 def seeds(seed: int | list[int], pictures: int, candidates: int) -> int | list[int]:
@@ -44,15 +70,16 @@ def seeds(seed: int | list[int], pictures: int, candidates: int) -> int | list[i
 
 
 def choose(decoder: Decoder, encoder: GlyphEncoder, lines: list[list[str]], plans: Tensor, noise: Tensor,
-           memory: list[list[Memory]], likelihood: Tensor | None = None) -> list[int]:
+           memory: list[list[Memory]], likelihood: Tensor | None = None,
+           expected: Sequence[Expected | None] = ()) -> list[int]:
     """The number of the best plan of each picture; plans (B K, h, w), those of a picture one after the other.
 
     lines: what to write on each. noise (B, C, 4 h, 4 w). memory: of pictures to edit. likelihood (B K,): the
-    log-probability of each plan, which counts too, if it is given. Of equally good plans the first is chosen,
-    as when there is nothing to write.
+    log-probability of each plan, which counts too, if it is given. expected: of each picture, if anything is.
+    Of equally good plans the first is chosen, as when nothing is to be written or expected.
     """
     count = len(plans) // len(lines)
-    each = zip(lines, plans.split(count), noise, memory)
+    each = zip(lines, plans.split(count), noise, memory, expected or [None] * len(lines))
     scores = torch.stack([score(decoder, encoder, *one).cpu() for one in each])  # (B, K)
     if likelihood is not None:
         scores = scores + LIKELY * likelihood.view_as(scores)
@@ -91,30 +118,55 @@ def begin(decoder: Decoder, encoder: GlyphEncoder, lines: list[list[str]], plan:
 
 @torch.no_grad()
 def score(decoder: Decoder, encoder: GlyphEncoder, lines: list[str], plans: Tensor, noise: Tensor,
-          memory: list[Memory]) -> Tensor:
+          memory: list[Memory], expected: Expected | None = None) -> Tensor:
     """How good each plan (K, h, w) of a picture is, (K,), on its noise (C, 4 h, 4 w); zeros if there is
-    nothing to write.
+    nothing to write and nothing is expected.
 
     One picture at a time, since pictures to edit differ in number and size.
     """
-    if not lines:
-        return torch.zeros(len(plans))
-    count = len(plans)
-    several = [[(k.expand(count, -1, -1, -1), v.expand(count, -1, -1, -1)) for k, v in one] for one in memory]
-    return letters(decoder, encoder, lines, plans, noise.expand(count, *noise.shape), START, several).mean(1)
+    count, value, text = len(plans), torch.zeros(len(plans)), torch.zeros(plans.shape)
+    if lines:
+        several = [[(k.expand(count, -1, -1, -1), v.expand(count, -1, -1, -1)) for k, v in one]
+                   for one in memory]
+        seen = attention(decoder, encoder, lines, plans, noise.expand(count, *noise.shape), START, several)
+        value = found(seen).mean(1).cpu()
+        text = reduce(seen.exp().sum(-1), "k t (h y w x) -> k h w", "mean", h=plans.shape[1], y=2, x=2).cpu()
+    if expected:
+        value = value - unexpected(plans.cpu(), text, expected)
+    return value
+
+
+def unexpected(plans: Tensor, text: Tensor, expected: Expected) -> Tensor:
+    """By how much plans (K, h, w) differ from what is expected, (K,). text (K, h, w): the attention that each
+    cell pays letters."""
+    ground = plans.flatten(1).mode(1).values[:, None, None]
+    covered = ((plans != ground) & (text < LETTERS)).sum((1, 2))
+    value = torch.zeros(len(plans))
+    if expected.things:                      # in objects
+        value += ASTRAY * (covered - expected.cells).abs() * expected.things / expected.cells
+    if expected.stays is not None:
+        value += LOST * ((expected.stays >= 0) & (plans != expected.stays)).sum((1, 2))
+    return value
 
 
 def letters(decoder: Decoder, encoder: GlyphEncoder, lines: list[str], plans: Tensor, latents: Tensor,
-            time: float, memory: list[list] | None = None) -> Tensor:
+            time: float) -> Tensor:
     """How much of each letter of the lines finds a place in each of K latents (K, C, 4 h, 4 w) on their plans
     (K, h, w): (K, letters), see `found`."""
+    return found(attention(decoder, encoder, lines, plans, latents, time))
+
+
+def attention(decoder: Decoder, encoder: GlyphEncoder, lines: list[str], plans: Tensor, latents: Tensor,
+              time: float, memory: list[list] | None = None) -> Tensor:
+    """The log attention weights (K, H, N, letters) from the image tokens of K latents to the letters of the
+    lines, in the block that was taught where they stand; arguments as for `letters`."""
     device, count = encoder.embed.weight.device, len(plans)
     drawn = torch.from_numpy(rasters(lines).any(1)).to(device)                   # (S,): no spaces, no ends
     features, _ = paint.glyphs(encoder, [lines])                                 # (1, S, D)
     latents, at = latents.to(device, paint.dtype_of(decoder)), torch.full((1,), time, device=device)
     _, seen = decoder.watch(latents, at, plans.to(device), features.expand(count, -1, -1), memory=memory,
                             block=decoder.config.aligned, heads=decoder.config.heads)
-    return found(seen)[:, drawn]
+    return seen[..., drawn]
 
 
 def found(seen: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Which texts are in a picture already: the decoder can tell, though nobody taught it to read.
+"""Which texts are in a picture already, and where: the decoder can tell, though nobody taught it to read.
 
 Told the right words, a diffusion model takes the noise off a picture better than told none, or others (Li et
 al., arXiv 2303.16203, classify pictures so). Where a text stands, knowing it lowers the error; where other
@@ -36,15 +36,23 @@ def lines(decoder: Decoder, encoder: GlyphEncoder, sources: list[Source], instru
     return to_write(texts, [any(some) for some in zip(*seen)], width)
 
 
-@torch.no_grad()
 def are_there(decoder: Decoder, encoder: GlyphEncoder, source: Source, texts: list[str], config: FlowConfig
               ) -> list[bool]:
     """Whether each text can be read in a picture."""
+    return [y is not None for y in where(decoder, encoder, source, texts, config)]
+
+
+@torch.no_grad()
+def where(decoder: Decoder, encoder: GlyphEncoder, source: Source, texts: list[str], config: FlowConfig
+          ) -> list[float | None]:
+    """A y, in pixels, at which each text can be read in a picture; None: at none."""
     if not texts:
         return []
     width = decoder.config.scale * source.latents.shape[3]
     without, *each = errors(decoder, encoder, source, [[], *(wrap(text, width) for text in texts)], config)
-    return [bool((without - one).max() > LEAST) for one in each]
+    token = decoder.config.scale * decoder.config.patch
+    best = [(without - one).max(0) for one in each]
+    return [token * (int(row) + 0.5) if value > LEAST else None for value, row in best]
 
 
 def errors(decoder: Decoder, encoder: GlyphEncoder, source: Source, lines: list[list[str]],

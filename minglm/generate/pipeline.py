@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from minglm.config import Config
 from minglm.device import Device, pick, usual_defaults
-from minglm.generate import best, legible, paint, request, sources
+from minglm.generate import best, leading, legible, paint, request, sources
 from minglm.generate.adapters import Adapters
 from minglm.generate.plan import Generators, sample_ids
 from minglm.generate.request import Output, Understood, one_each, repeat, understood
@@ -121,16 +121,15 @@ class Pipeline:
         """Paint one picture per prompt.
 
         height, width: pixels, multiples of 32; None: the smallest size in which a poster's texts and objects
-        fit, or that of the first picture to edit. enhance: let the prompt enhancer of the poster world
-        rewrite the prompt; it leaves instructions to edit alone. image: a picture to edit, up to four, or a
-        list of some for each prompt. guidance: of the decoder; 1 disables it, as it does planner_guidance
-        (None: 1.5 for posters, 1 for edits). temperature, top_p, top_k (None: all ids) are the planner's;
-        temperature 0 takes the most probable id. candidates: how many plans to draw per picture (None: 8 for
-        posters), of which the best is painted, from the best of several noises (generate/best.py); 1: one of
-        each. seed: picture i uses seed + i, or the i-th of a sequence, so that it is the same alone and in a
-        batch; the enhancer uses it too; planner_seed likewise (None: as seed). prior_ids: (h, w) ids per
-        picture, which skips the planner. latents: (B, C, H/8, W/8) noise to start from. on_step(i, latents):
-        called after each step. images_per_prompt: of a prompt, consecutive. Raises ValueError for bad input.
+        fit, or that of the first picture to edit. enhance: let the enhancers of the poster world rewrite the
+        prompt. image: a picture to edit, up to four, or a list of some for each prompt. guidance: of the
+        decoder; 1 disables it, as it does planner_guidance (None: 1.5 for posters, 1 for edits). temperature,
+        top_p, top_k (None: all ids) are the planner's; temperature 0 takes the most probable id. candidates:
+        plans to draw per picture (None: 8 for posters), of which the best is painted from the best of several
+        noises; 1: one of each. seed: picture i uses seed + i, or the i-th of a sequence, alone or in a batch;
+        the enhancer uses it too; planner_seed likewise (None: as seed). prior_ids: (h, w) ids per picture,
+        which skips the planner. latents: (B, C, H/8, W/8) noise to start from. on_step(i, latents): called
+        after each step. images_per_prompt: of a prompt, consecutive. Raises ValueError for bad input.
         """
         with usual_defaults():
             # 1. Validate every argument before any work starts.
@@ -147,7 +146,7 @@ class Pipeline:
             asked = self.understand(repeat(prompts, each), one_each(seed, count), height, width, enhance,
                                     repeat(images, each))
             most = request.tries(candidates, self.config)
-            candidates = most if temperature and any([*asked.lines, *images]) else 1   # all would be as good
+            candidates = most if temperature and any(asked.lines + asked.expected + images) else 1
             rows, columns = asked.height // cell, asked.width // cell
             planner_seed = seed if planner_seed is None else seed_or_seeds(planner_seed, count)
             shape = (self.config.vae.channels, asked.height // scale, asked.width // scale)
@@ -155,13 +154,15 @@ class Pipeline:
                 raise ValueError(f"latents of shape {tuple(latents.shape)}: {(count, *shape)} is needed")
             if prior_ids is not None:
                 given = request.given_ids(prior_ids, count, rows, columns, self.config.decoder.codebook)
+
+            # 2. Read the pictures to edit, as ids and as latents, and tell what they should become.
+            read = [[self.read(one) for one in some] for some in images]
+            if self.config.posters and any(read):
+                with self.editing.on(False):
+                    asked = leading.understood(self.decoder, self.glyph, asked, prompts, images, read,
+                                               self.config.flow, enhance)
             for note in dict.fromkeys(asked.notes) if progress else ():
                 print(f"minglm: {note}", file=sys.stderr)
-
-            # 2. Read the pictures to edit, as ids and as latents; what they say already is not written again.
-            read, lines = [[self.read(one) for one in some] for some in images], asked.lines
-            if self.config.posters and any(read):
-                lines = repeat([self.unwritten(p, some, asked.width) for p, some in zip(prompts, read)], each)
             with self.editing.on(any(read)):
                 memory = repeat([sources.remembered(self.decoder, some) for some in read], each)
 
@@ -173,17 +174,18 @@ class Pipeline:
                         repeat(asked.captions, candidates), each * candidates, rows, columns,
                         best.seeds(planner_seed, count, candidates), read, **how)
                     if candidates > 1:
-                        which = best.choose(self.decoder, self.glyph, lines, plan, self.noise(
-                            planner_seed, count, shape), memory, how.get("likelihood"))
+                        noise = self.noise(planner_seed, count, shape)
+                        which = best.choose(self.decoder, self.glyph, asked.lines, plan, noise, memory,
+                                            how.get("likelihood"), asked.expected)
                         preview, plan = preview[which], plan[which]
                 else:
                     preview, plan = torch.empty(count, 0, 0), given
                 # 4. Paint: from noise to latents, step by step; posters are begun several times.
                 plan, begun = plan.to(self.device.device), []
                 path = flow.schedule(steps, 4 * rows * columns, self.config.flow)
-                velocity = self.velocity(lines, plan, guidance, memory if any(memory) else None)
+                velocity = self.velocity(asked.lines, plan, guidance, memory if any(memory) else None)
                 if most > 1 and guidance >= 1 and latents is None and not any(memory):
-                    begun = best.begin(self.decoder, self.glyph, lines, plan, seed, *path)
+                    begun = best.begin(self.decoder, self.glyph, asked.lines, plan, seed, *path)
                 latents = self.noise(seed, count, shape) if latents is None else latents
                 latents = paint.denoise(velocity, latents.to(plan.device), *path, progress, on_step, begun)
 
@@ -223,15 +225,13 @@ class Pipeline:
             raise ValueError(f"a prompt of {longest} ids is too long: at most {request.MOST_PROMPT_IDS}")
         ids, parts = zip(*(with_sources([s.ids for s in some], text, planner)
                            for some, text in zip(read, texts)))
-        with tqdm(desc="planning", unit="id", disable=not progress, leave=False) as bar:
-            def count(done: int, total: int) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
-
-            grids = [preview, (rows, columns)] if preview else [(rows, columns)]
+        grids = [preview, (rows, columns)] if preview else [(rows, columns)]
+        with tqdm(desc="planning", total=sum(h * w for h, w in grids), unit="id", disable=not progress,
+                  leave=False) as bar:
             *small, large = sample_ids(self.planner, list(ids), grids, generators,
                                        **how | dict(top_k=how["top_k"] or 0), parts=list(parts),
-                                       progress=count, likelihood=likelihood)
+                                       progress=lambda done, _: bar.update(done - bar.n),
+                                       likelihood=likelihood)
         return small[0] if small else large[:, :0, :0], large
 
     def unwritten(self, instruction: str, read: list[sources.Source], width: int) -> list[str]:

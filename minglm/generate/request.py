@@ -6,13 +6,14 @@ Shapes: B pictures · h, w id grid · p, q preview grid.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from minglm.config import Config
+from minglm.generate.best import Expected, expected
 from minglm.generate.sources import is_poster
 from minglm.validate import real, whole
 from minglm.world import quotes
@@ -128,13 +129,15 @@ def validate(prompts: list[str], height: int | None, width: int | None, config: 
 
 @dataclass(frozen=True)
 class Understood:
-    """What prompts ask for: the captions that the planner reads, the lines to write, the size of all."""
+    """What prompts ask for: the captions that the planner reads, the lines to write, the size of all; and
+    what can be expected of each plan, or an empty list."""
 
     captions: list[str]
     lines: list[list[str]]
     height: int
     width: int
     notes: list[str]
+    expected: list[Expected | None] = field(default_factory=list)
 
 
 def posters(prompts: list[str], seeds: list[int], height: int | None, width: int | None,
@@ -152,7 +155,8 @@ def posters(prompts: list[str], seeds: list[int], height: int | None, width: int
         if any((one.poster.height, one.poster.width) != size for one in found):
             found = [enhance(prompt, seed, *size) for prompt, seed in zip(prompts, seeds)]
         notes = [note for one in found for note in (*one.notes, f"understood: {one.caption}")]
-        return Understood([one.caption for one in found], [one.poster.strings for one in found], *size, notes)
+        return Understood([one.caption for one in found], [one.poster.strings for one in found], *size, notes,
+                          [expected(one.poster) for one in found])
     asked = [read(prompt) for prompt in prompts]
     texts = [[tidy(one.text) for one in some.in_order()] for some in asked]
     if not (height and width):

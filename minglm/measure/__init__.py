@@ -1,4 +1,4 @@
 """Measurements: how good pictures are, what ids encode, and what painting costs.
 
-Reading order: ocr, find, scores, ssim, edit_scores, rewards, evaluate, evaluate_edits, probe, patches, cost.
+Reading order: ocr, scores, ssim, edit_scores, rewards, evaluate, evaluate_edits, probe, patches, cost.
 """

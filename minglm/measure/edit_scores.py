@@ -23,12 +23,12 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from minglm.images import rgb
-from minglm.measure.find import Box, background, find_objects
 from minglm.measure.ocr import Found, Judge
 from minglm.measure.scores import bounds, drawn_at, ink, lines_of, score_text, similarity
 from minglm.measure.ssim import luma, ssim_map
 from minglm.world.colours import COLOURS
 from minglm.world.edits import KINDS
+from minglm.world.find import Box, background, find_objects
 from minglm.world.layout import CELL
 from minglm.world.looks import PLAIN, VISIBLE, Look, difference
 from minglm.world.posters import Region

@@ -17,10 +17,10 @@ import numpy as np
 from PIL import Image
 
 from minglm.images import rgb
-from minglm.measure.find import Box, background, find_objects, nearest_colour
 from minglm.measure.ocr import Found
 from minglm.world.characters import is_han, simplified
 from minglm.world.colours import COLOURS
+from minglm.world.find import Box, background, find_objects, nearest_colour
 from minglm.world.layout import CELL
 from minglm.world.posters import Poster, Region
 from minglm.world.prompts import Prompt

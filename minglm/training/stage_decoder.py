@@ -34,6 +34,7 @@ from minglm.training.references import references
 from minglm.world.layout import CELL
 from minglm.world.lettering import lettering
 from minglm.world.masks import object_mask, text_mask
+from minglm.world.posters import Poster
 from minglm.world.scenes import Edit
 
 
@@ -55,6 +56,13 @@ def begin(config: Config, tokenizer: Tokenizer) -> Decoder:
     spread = codes @ torch.randn(codes.shape[1], config.decoder.width)           # (K, D)
     decoder.prior.weight.copy_(0.5 * spread / spread.std())
     return decoder
+
+
+def free(shown: Poster | Edit) -> Tensor:
+    """(h, w) bool: the cells whose ids a planner has to find; of an edit, where anything may change."""
+    if not isinstance(shown, Edit):
+        return torch.ones(shown.height // CELL, shown.width // CELL, dtype=torch.bool)
+    return torch.from_numpy(shown.cells)
 
 
 def deepened(decoder: Decoder, config: DecoderConfig) -> Decoder:
@@ -108,7 +116,8 @@ def decoder_stage(name: str, config: Config, device: Device, recipe: Recipe, vae
     samples: what stage `name` is shown at a step; None: posters. Of an edit the decoder may write what the
     instruction quotes, and attends to the sources, which are dropped together with words and ids.
 
-    guess: gives the ids of some of the plans, a share GUESSED of them, see guessed.py.
+    guess: gives the ids of some of the plans, a share GUESSED of them, see guessed.py; of an edit only where
+    the target may differ from its first source, and of none that changes the style.
     """
     # it takes more than one block to find out which of several lines an image token belongs to, so the new
     # one comes before that which looks for the letters
@@ -134,6 +143,7 @@ def decoder_stage(name: str, config: Config, device: Device, recipe: Recipe, vae
         plans = [p if skip else planned(rng, p, *wrong) for p, skip in zip(drawn_, without.tolist())]
         chance = torch.rand(count, size[0] // CELL, size[1] // CELL, generator=g)
         guessed = ~without & (torch.rand(count, generator=g) < GUESSED)
+        guessed &= torch.tensor([not (isinstance(one, Edit) and one.target.style) for one in given])
         # from here on only this rank's samples
         which = guessed[share].nonzero()[:, 0].tolist()
         given, drawn_, plans, without = given[share], drawn_[share], plans[share], without[share]
@@ -159,8 +169,9 @@ def decoder_stage(name: str, config: Config, device: Device, recipe: Recipe, vae
             if guess and which:
                 # in full precision: what is sampled should not depend on the device
                 with device.full_precision():
-                    data["prior"][which] = guess([drawn_[i].caption for i in which], plans[which],
-                                                 chance[share][which])
+                    ids = guess([drawn_[i].caption for i in which], plans[which], chance[share][which])
+                may = torch.stack([free(given[i]) for i in which]).to(ids.device)
+                data["prior"][which] = ids.where(may, data["prior"][which])
             if sources:
                 read = [pictures.to(device.device) for pictures in sources.images]
                 data["sources"] = tuple((vae.encode(some).float(), tokenizer.encode(some)) for some in read)

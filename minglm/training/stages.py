@@ -38,7 +38,7 @@ NEEDS |= {name: ("vae", "tokenizer", "glyph", *DECODERS[:i][:1]) for i, name in 
 GUESSING = "decoder-planned", "decoder-objects"      # they see plans of the finished planner
 NEEDS |= {name: (*NEEDS[name], "planner") for name in GUESSING}
 NEEDS |= {"vae-decoder": ("vae",), "glyph-order": ("glyph",), "edit-planner": ("tokenizer", "planner"),
-          "edit-decoder": ("vae", "tokenizer", "glyph", "decoder"),
+          "edit-decoder": ("vae", "tokenizer", "glyph", "decoder", "planner"),
           "grpo-planner": ("vae", "tokenizer", "glyph", "planner", "decoder"),
           "grpo-decoder": ("vae", "tokenizer", "glyph", "decoder")}
 # stages of the other lane that have to end first, where the weights of an earlier one would not do
@@ -101,12 +101,12 @@ def build(name: str, config: Config, device: Device, recipe: Recipe, folder: Pat
     if name != "decoder":                    # it may have fewer blocks than the stage will train
         saved = DecoderConfig(**read_json(folder / "decoder" / "config.json"))
         decoder = weights.load_part(folder, "decoder", replace(config, decoder=saved))
-    if name == "edit-decoder":
-        return edit_decoder_stage(config, device, recipe, vae, tokenizer, glyph, decoder)
     guess = None
-    if name in GUESSING:
+    if name in (*GUESSING, "edit-decoder"):
         planner = weights.load_part(folder, "planner", config).to(device.device)
         guess = partial(guessed, planner, weights.load_text(folder, config), tokenizer)
+    if name == "edit-decoder":
+        return edit_decoder_stage(config, device, recipe, vae, tokenizer, glyph, decoder, guess)
     return decoder_stage(name, config, device, recipe, vae, tokenizer, glyph, decoder, guess=guess)
 
 

@@ -6,6 +6,7 @@ training never does, for evaluation.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import groupby
 
 from minglm.world.characters import is_han
@@ -23,9 +24,10 @@ PAIRS = ("“”", "「」", "『』", "«»", "‘’")      # in the order in 
 NEWLINE = "\n"
 
 
-def explicit(poster: Poster) -> str:
-    """The caption that tells everything, with each line of a text in its own quotation."""
-    return (explicit_en if poster.language == "en" else explicit_zh)(poster)
+def explicit(poster: Poster, unsaid: Mapping[str, str] = {}) -> str:
+    """The caption that tells everything, with each line of a text in its own quotation. unsaid: texts that
+    are not quoted, each with what is said in its place, such as "words", once for all that are alike."""
+    return (explicit_en if poster.language == "en" else explicit_zh)(poster, unsaid)
 
 
 def bare(prompt: str) -> str:
@@ -78,8 +80,8 @@ def counted_en(group: Group, name: str | None = None, looks: str = "", number: b
     return f"the {noun}" if form == "the" else article(noun)
 
 
-def explicit_en(poster: Poster) -> str:
-    """The caption that tells everything, with each line of a text in its own quotation.
+def explicit_en(poster: Poster, unsaid: Mapping[str, str]) -> str:
+    """All told, line by line.
 
     A red poster with a cat on the left and the white words "Hello", "World" at the top.
     """
@@ -90,8 +92,10 @@ def explicit_en(poster: Poster) -> str:
             f"{join_en([counted_en(g, None, looks) for g in poster.groups])} {PLACES_EN[poster.place]}"
         ]
     for region, lines in groupby(poster.lines, key=lambda line: line[0]):
-        quotes = ", ".join(quote(line) for _, line, _ in lines)
-        clauses.append(f"the {region.colour} words {quotes} {PLACES_EN[region.slot]}")
+        words = unsaid.get(region.text) or "words " + ", ".join(quote(line) for _, line, _ in lines)
+        clause = f"the {region.colour} {words} {PLACES_EN[region.slot]}"
+        if clause not in clauses or region.text not in unsaid:
+            clauses.append(clause)
     return (
         f"{capital(article(poster.background))} poster"
         + (f" with {join_en(clauses)}" if clauses else "")
@@ -128,7 +132,7 @@ def counted_zh(group: Group, size: str) -> str:
     return f"{NUMBERS_ZH[group.count]}{kind.measure}{SIZES_ZH.get(size, '')}{kind.zh}"
 
 
-def explicit_zh(poster: Poster) -> str:
+def explicit_zh(poster: Poster, unsaid: Mapping[str, str]) -> str:
     """All told, line by line: 一张红色的海报，左边有一只猫，顶部写着白色的“你好”“世界”。"""
     clauses = [f"一张{COLOURS[poster.background][1]}的海报"]
     if poster.groups:
@@ -136,8 +140,10 @@ def explicit_zh(poster: Poster) -> str:
             f"{PLACES[poster.place]}有{'和'.join(counted_zh(g, poster.size) for g in poster.groups)}"
         )
     for region, lines in groupby(poster.lines, key=lambda line: line[0]):
-        quotes = "".join(marked(line) for _, line, _ in lines)
-        clauses.append(f"{PLACES[region.slot]}写着{COLOURS[region.colour][1]}的{quotes}")
+        words = unsaid.get(region.text) or "".join(marked(line) for _, line, _ in lines)
+        clause = f"{PLACES[region.slot]}写着{COLOURS[region.colour][1]}的{words}"
+        if clause not in clauses or region.text not in unsaid:
+            clauses.append(clause)
     return "，".join(clauses) + "。"
 
 

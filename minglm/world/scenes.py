@@ -1,6 +1,6 @@
 """Scenes, posters whose objects may have looks and which may be restyled; edits; and how two scenes differ.
 
-Shapes: H, W pixels.
+Shapes: H, W pixels · h, w id grid.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from functools import cached_property
 from math import ceil
 
 import numpy as np
+from einops import reduce
 from PIL import Image
 
 from minglm.world.layout import CELL, Letter, glyph
@@ -19,7 +20,7 @@ from minglm.world.looks import Look, grounds, shown
 from minglm.world.objects import backgrounds, sprite
 from minglm.world.posters import Box, Poster, Region
 from minglm.world.styles import restyle
-from minglm.world.translations import to_write, told
+from minglm.world.translations import told
 
 OVERHANG = 2                                 # pixels by which a letter may leave its cell
 
@@ -63,12 +64,16 @@ class Edit:
     instruction: str = ""
 
     @property
-    def strings(self) -> list[str]:
-        """The lines as the glyph encoder reads them: of what the instruction quotes and the sources have not
-        yet, not of all that the target shows. See `translations.to_write`."""
-        old = {region.text for scene in self.sources for region in scene.regions}
+    def said(self) -> tuple[Region, ...]:
+        """The texts of the target that the instruction quotes, or whose translation it asks for."""
         texts = told(self.instruction)
-        return to_write(texts, [text in old for text in texts], self.target.width)
+        return tuple(region for region in self.target.regions if " ".join(region.text.split()) in texts)
+
+    @property
+    def strings(self) -> list[str]:
+        """The lines as the glyph encoder reads them: of the texts that are `said`. Every other letter of the
+        target has to come from the sources."""
+        return [line for _, line, _ in self.lines]
 
     @property
     def height(self) -> int:
@@ -80,15 +85,9 @@ class Edit:
 
     @property
     def lines(self) -> list[tuple[Region, str, list[Letter]]]:
-        """The lines of `strings`, as Poster.lines has its own; those that the target does not show, such as
-        a text to be removed, have no letters."""
-        shown, found = list(self.target.lines), []
-        for string in self.strings:
-            mine = next((one for one in shown if one[1] == string), None)
-            if mine:                         # a line that is there twice is taken twice
-                shown.remove(mine)
-            found.append(mine or (Region("", string, ""), string, []))
-        return found
+        """The lines of `strings`, as Poster.lines has its own."""
+        said = self.said
+        return [one for one in self.target.lines if one[0] in said]
 
     def without_texts(self) -> Edit:
         """The edit as one who cannot read would be told it."""
@@ -98,6 +97,11 @@ class Edit:
     def region(self) -> np.ndarray:
         """(H, W) bool: where the target may differ from the first source."""
         return changed(self.sources[0], self.target)
+
+    @property
+    def cells(self) -> np.ndarray:
+        """(h, w) bool: the cells of the id grid in which the target may differ from the first source."""
+        return reduce(self.region, "(h y) (w x) -> h w", "max", y=CELL, x=CELL)
 
 
 @dataclass(frozen=True)

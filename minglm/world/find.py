@@ -59,11 +59,12 @@ def on_ground(pictures: list[Image.Image], colour: str) -> np.ndarray:
 
 
 def find_objects(image: Image.Image, text: list[Box] = (), most: int = 6,
-                 looks: dict[str, tuple[str, Look]] | None = None) -> list[tuple[str, Box]]:
+                 looks: dict[str, tuple[str, Look]] | None = None, like: float = LIKE, enough: float = ENOUGH,
+                 ) -> list[tuple[str, Box]]:
     """The objects of a picture with their squares (x0, y0, x1, y1), the clearest first.
 
     text: boxes where letters stand, which belong to no object. looks: objects in a look that may be there as
-    well, each under a name of its own.
+    well, each under a name of its own. like, enough: how sure it has to be.
     """
     ground, looks = background(image), looks or {}
     names = [*things(), *looks]
@@ -91,15 +92,15 @@ def find_objects(image: Image.Image, text: list[Box] = (), most: int = 6,
         energy = np.square(rows).sum(1)                                          # (P,)
         own = np.square(objects).sum(1)                                          # (K,)
         # the error cannot fall by more than there is: 2 d.o - o.o <= d.d, so nothing is in emptier squares
-        full = energy > LIKE * own.min()
+        full = energy > like * own.min()
         squares, rows, energy = [s for s, f in zip(squares, full) if f], rows[full], energy[full]
         if not squares:
             continue
         gain = 2 * rows @ objects.T - own                                        # (P, K)
-        gain = np.where(gain > LIKE * own, gain, -1)
+        gain = np.where(gain > like * own, gain, -1)
         best = gain.argmax(1)
         for (x, y), k, e, g in zip(squares, best, energy, gain.max(1)):
-            if g > max(0.0, ENOUGH * e):
+            if g > max(0.0, enough * e):
                 candidates.append((float(g), names[k], (x, y, x + side, y + side)))
     found: list[tuple[str, Box]] = []
     for _, name, box in sorted(candidates, key=lambda c: -c[0]):

@@ -1,0 +1,77 @@
+"""Words by which an instruction tells what it wants done: take away, put in place of, write as well.
+
+They are looked for outside quotations. What only says that the rest stays is set aside first.
+"""
+
+from __future__ import annotations
+
+import re
+
+
+def cue(english: str, chinese: str) -> re.Pattern[str]:
+    return re.compile(rf"\b(?:{english})\b|{chinese}", re.IGNORECASE)
+
+
+REST = re.compile(
+    r"\b(?:(?:but |and )?(?:keep|leave|don['’]?t (?:touch|change)|do not (?:touch|change)) "
+    r"(?:all |everything |the )?(?:else|rest|other \w+)"
+    r"(?: as (?:it|they) (?:is|are|was|were)| alone| unchanged| the same)?|"
+    r"(?:the rest|everything else|all else) (?:stays|is (?:fine|good)|remains|can stay)"
+    r"(?: as it is| the same| unchanged)?|(?:change )?nothing else|no other changes?)\b|"
+    r"(?:其他|其余|其它|别的|剩下)的?(?:地方|部分)?(?:都|就)?"
+    r"(?:不变|不动|不要动|别动|别改|不改|保留|保持\w{0,4}|都好|不用动)|"
+    r"只改这(?:里|个|一处)|就改这个|保持原样(?=[。！!~]?$)", re.IGNORECASE)
+REMOVE = cue(
+    r"remove|delete|erase|get rid of|leave out|leaving out|drop|wipe|clear|cut|lose|without|away with|"
+    r"disappear|no more|no need for|take (?:\S+ ){0,6}?(?:away|off|out)|"
+    r"(?:should|can|must|has to|have to|could) go|(?:do not|don['’]?t|doesn['’]?t) (?:want|need)",
+    "去掉|去除|删|擦|移除|清除|清掉|抹掉|拿掉|拿走|拿开|消失|不要|不需要|不用|别写|别画|没有|没了|不想要|少画|少写|取消")
+REPLACE = cue(
+    r"instead|in (?:the )?place of|replac\w*|swap\w*|substitut\w*|rather than|exchang\w*|trade\w*|rewrit\w*|"
+    r"chang\w*|turn|edit|switch|convert|into|prefer|becomes?|no longer|not",
+    "换|改|代替|替|变成|变为|不是|不要|不再|应该是|→")
+SAYS = cue(r"says?|saying|reads?|new text|the text should|text(?=:)|wrong|should be|must be",
+           "应该写|要写|写成|写错|新的文字|文字：|文字:|就行")
+ADD = cue(
+    r"add\w*|also|too|as well|includ\w*|insert\w*|plus|another|more|additional|extra|missing|"
+    r"company|next to|beside|alongside|give",
+    r"加|添|还要|还想|还有|再(?!改|换|见|说)|补|另外|旁边|边上|身边|伴|除了|(?<!不)多了|多画|少了|配上|印上|写上|放上|\+")
+# of a number: so many more, or so many less
+MORE = cue(r"another|more|extra|additional|add", "再(?!改|换|见|说)|多画|多加|还要|加|添|(?<!不)多了")
+ONLY = cue(r"only|just|keep|leave", "只|就够|太多|留")
+BESIDE = cue(r"next to|beside|alongside|near|company|together with|as well|also|too",
+             "旁边|边上|身边|伴|除了|还要|还有|(?<!不)多了")
+GROUND = cue(r"backgrounds?|backdrop|bg|behind|backround|ground|sheet", "背景|底色|底图|底子|后面的颜色")
+LETTERS = cue(
+    r"texts?|words?|writing|lettering|letters|lines?(?! (?:drawing|art))|titles?|captions?|slogan|headline",
+    "文字|字|标题|文本|这行|那行|一行|两行")
+ON_IT = re.compile("的(?:文字|字|文本|标题)")
+EVERY = cue(r"all|every|whole|everything", "所有|全部|全都|都")
+KEEP = cue(
+    r"(?:the|this|that|these|those) (?:very )?same|exactly (?:the|this|that)|again|"
+    r"keep (?:the|this|that|these|those|both|all)|only (?:the|this)|just (?:the|this)",
+    "保留|只留|照着|还用|用[^，。]{1,9}做一张|不变|别变|仍然|还是(?=这|那|同)|保持原样|一模一样|同一")
+# an object put on another ground, and nothing else with it: put this cat on a blue background
+ELSEWHERE = re.compile(
+    r"\b(?:put|show|place|take|draw|use|paint|make a poster of|set)\b.*\b(?:on|against|onto) (?:an? |the )?"
+    r"(?:\w+ ){0,2}?(?:background|backdrop|poster|sheet|ground)\b", re.IGNORECASE)
+# before the place of an object, with no quotation between
+PUT = re.compile(
+    r"(?:移到|放到|放在|挪到|移至|[放在]|"
+    r"(?:\b(?:move|put|place|shift|again)\b[^.\"“”「」『』‘’]*?|,)\s"
+    r"(?:to|on|at|in)(?: the)?(?: very| far)? ?)$", re.IGNORECASE)
+POSTER = cue(r"the same (?:poster|picture|image)", "还是这张(?:海报|图)|同一张|这张(?:海报|图)不变")
+UP, DOWN = cue(r"up|upwards?|higher", "往上|向上"), cue(r"down|downwards?|lower", "往下|向下")
+STYLES = {
+    "outline": cue(r"outlines?|outlined|line[- ](?:drawing|art)|sketch\w*|contours?|pencil|black lines",
+                   "线稿|线条|轮廓|线描|勾线|素描|简笔"),
+    "pixel art": cue(r"pixel\w*|8[- ]?bit|16[- ]?bit", "像素|马赛克|8位"),
+    "inverted": cue(r"invert\w*|negative|opposite colou?rs?|flip the (?:palette|colou?rs)|colou?rs? around|"
+                    r"every colou?r for its opposite", "反色|反相|负片|底片|取反|反转|反过来|颠倒颜色"),
+}
+ORDINAL = re.compile(
+    r"\b(?:the )?(first|second|third|fourth|1st|2nd|3rd|4th)(?: (?:picture|image|poster|photo|one|pic))?\b|"
+    r"\b(?:picture|image|poster|photo|pic) ?#?([1-4])\b|第([一二三四1-4])(?:张|幅|个)?(?:图片|图|海报|画)?|"
+    r"图片?([1-4一二三四])", re.IGNORECASE)
+NUMBERS = {"first": 0, "1st": 0, "second": 1, "2nd": 1, "third": 2, "3rd": 2, "fourth": 3, "4th": 3,
+           **{c: i for i, c in enumerate("1234")}, **{c: i for i, c in enumerate("一二三四")}}

@@ -1,0 +1,130 @@
+"""What an instruction wants of the texts of a picture: they come, go, move, or change words or colour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from minglm.world import edit_cues as cues
+from minglm.world.asked import Asked
+from minglm.world.changes import in_order
+from minglm.world.colours import text_colours
+from minglm.world.edit_asked import Instruction, gap
+from minglm.world.mentions import Mention
+from minglm.world.posters import Region
+from minglm.world.reading import read
+from minglm.world.scenes import Scene
+from minglm.world.translations import ASKS, translated
+
+NEAR = 24                                    # characters between a text and its colour or place
+COMMON = ("black", "white", "yellow", "blue", "red")     # colours of a text of which none is told
+
+
+def texts(asked: Instruction) -> Scene | None:
+    """Texts that come, go, move, or change their words or their colour; None if it is not clear which."""
+    scene, told = asked.scene, details(asked)
+    old = [(m, region) for m, text in asked.quotes if (region := asked.region(text))]
+    new = [text for _, text in asked.quotes if not asked.region(text)]
+    if not old and (not new or replaces(asked)):
+        old = [(None, region) for region in described(asked)]
+    if new and not old and asked.has(cues.REMOVE):
+        return None                          # what is to go is not there
+    if old and not new and asked.has(ASKS):  # the dictionary has it, or nobody knows
+        new = [translated(region.text) or "" for _, region in old]
+        if not all(new):
+            return None
+    as_well = asked.has(cues.ADD) and not any(map(asked.has, (ASKS, cues.REPLACE, cues.REMOVE)))
+    if new and old and not as_well:
+        for text, (_, region) in zip(new, old):
+            one = told.get(text, Asked(text))
+            scene = swapped(scene, region, Region(one.slot or region.slot, text, one.colour or region.colour))
+        new = new[len(old):]
+    elif not new:
+        for m, region in old:
+            scene = altered(asked, scene, m, region, told)
+    for text in new:
+        scene = written(asked, scene, told.get(text, Asked(text)))
+    if asked.quotes or old:
+        use(asked)
+    return scene
+
+
+def details(asked: Instruction) -> dict[str, Asked]:
+    """What an instruction tells of each text that it quotes; a single colour is that of all, "A" and "B" in
+    red, if all are there."""
+    told = {" ".join(one.text.split()): one for one in read(asked.prompt).texts}
+    colours = {one.colour for one in told.values() if one.colour}
+    if len(colours) == 1 and all(asked.region(text) for text in told):
+        told = {text: replace(one, colour=min(colours)) for text, one in told.items()}
+    return told
+
+
+def replaces(asked: Instruction) -> bool:
+    """Whether new words are for a text that is there."""
+    if not asked.scene.regions:
+        return False
+    if asked.has(cues.REMOVE):
+        return asked.has(cues.LETTERS)
+    says = asked.has(cues.SAYS) or asked.has(cues.REPLACE) or asked.has(ASKS)
+    return says and not asked.has(cues.ADD)
+
+
+def described(asked: Instruction) -> list[Region]:
+    """The texts that an instruction means without quoting them: the text at the top, the blue words."""
+    regions, letters = asked.scene.regions, cues.LETTERS.search(asked.plain)
+    alone = not asked.scene.groups and not asked.has(cues.GROUND)
+    if not regions or not (letters or asked.quotes or alone and asked.has(cues.REMOVE)):
+        return []
+    if len(regions) == 1 or asked.has(cues.EVERY):
+        which = list(regions)
+    else:
+        which = [r for r in regions if any(m.value == r.slot for m in asked.free("place"))] or [
+            r for r in regions if any(m.value == r.colour for m in asked.free("colour"))]
+    # what tells which text is meant tells nothing else; 上面的字 may be all that is on the picture
+    asked.used += [m for m in asked.free("place") if cues.ON_IT.match(asked.plain, m.end)]
+    for kind, of in (("place", "slot"), ("colour", "colour")):
+        asked.used += [m for m in asked.free(kind) if any(m.value == getattr(r, of) for r in which)]
+    return which or list(regions if letters else ())
+
+
+def swapped(scene: Scene, old: Region, new: Region | None) -> Scene:
+    regions = [new if r == old else r for r in scene.regions]
+    return replace(scene, regions=in_order([r for r in regions if r]))
+
+
+def altered(asked: Instruction, scene: Scene, m: Mention | None, region: Region, told: Mapping[str, Asked],
+            ) -> Scene:
+    """The scene with a text gone, or in another colour or place. m: where it is quoted."""
+    if asked.has(cues.REMOVE):
+        return swapped(scene, region, None)
+    one = told.get(" ".join(region.text.split())) if m else None
+    colours, slots = ([c for c in asked.free(kind) if str(c.value) != now]
+                      for kind, now in (("colour", region.colour), ("place", region.slot)))
+    if asked.free("thing") or m and asked.has(cues.GROUND):
+        colours, slots = [], []              # they may be another's
+    asked.used += colours[-1:] + slots[-1:]
+    colour = one and one.colour or "".join(str(c.value) for c in colours[-1:])
+    slot = one and one.slot or "".join(str(p.value) for p in slots[-1:]) or asked.way
+    return swapped(scene, region, replace(region, colour=colour or region.colour, slot=slot or region.slot))
+
+
+def written(asked: Instruction, scene: Scene, one: Asked) -> Scene:
+    """The scene with one more text, in the colour of those that are there if none is told."""
+    readable = text_colours(scene.background)
+    colour = one.colour or next(c for c in (*(r.colour for r in scene.regions), *COMMON, *readable)
+                                if c in readable)
+    slots = ("top", "bottom", *(() if scene.groups else ("centre",)))
+    free = [slot for slot in slots if slot != scene.place and all(r.slot != slot for r in scene.regions)]
+    # a place may be told that is another's
+    told = any(m.value == one.slot for m in asked.free("place"))
+    slot = one.slot if one.slot and told else (free or ["bottom"])[0]
+    return replace(scene, regions=in_order([*scene.regions, Region(slot, one.text, colour)]))
+
+
+def use(asked: Instruction) -> None:
+    """Set aside the colours and places that belong to texts: those beside a quotation, or beside the word
+    for a text, unless it is the ground or an object they stand beside."""
+    spots = [m for m, _ in asked.quotes] + asked.words(cues.LETTERS)
+    others = asked.free("thing") + asked.words(cues.GROUND)
+    asked.used += [m for m in asked.free("colour") + asked.free("place")
+                   if gap(m, spots) <= min(NEAR, gap(m, others))]
