@@ -14,6 +14,7 @@ from minglm.generate.request import CANDIDATES
 from minglm.model import flow
 from minglm.model.planner import Planner
 from minglm.world.draw import draw
+from minglm.world.posters import Group, Poster
 
 PROMPTS = ['A red poster with a cat and the words "Hello World"', "“你好”和一只狗", "a dog"]
 
@@ -75,9 +76,10 @@ def test_several_pictures_of_a_prompt(pipe):
 
 @pytest.mark.parametrize("prompt, how, rows", [
     (PROMPTS[0], dict(), 2 * CANDIDATES), (PROMPTS[0], dict(candidates=3), 6), (PROMPTS[0], dict(temperature=0), 2),
-    (PROMPTS[0], dict(candidates=3, planner_guidance=1), 3), (PROMPTS[2], dict(), 2), (PROMPTS[0], dict(candidates=1), 2)])
+    (PROMPTS[0], dict(candidates=3, planner_guidance=1), 3), (PROMPTS[2], dict(), 2 * CANDIDATES), ("a blue poster", dict(), 2),
+    (PROMPTS[2], dict(enhance=False), 2), (PROMPTS[0], dict(candidates=1), 2)])
 def test_how_many_plans_are_drawn(pipe, prompt, how, rows, monkeypatch):
-    """One if all would be equal, or if no text tells them apart."""
+    """One if all would be equal, or if nothing that is expected tells them apart."""
     seen = []
     monkeypatch.setattr("minglm.generate.pipeline.sample_ids",
                         lambda planner, prompts, *some, **more: seen.append(len(prompts)) or sample_ids(planner, prompts, *some, **more))
@@ -127,6 +129,59 @@ def test_nothing_to_write_leaves_the_first(pipe):
     plans, noise = torch.randint(256, (3, 4, 4)), torch.randn(16, 16, 16)
     assert best.score(pipe.decoder, pipe.glyph, [], plans, noise, []).tolist() == [0, 0, 0]
     assert best.choose(pipe.decoder, pipe.glyph, [[]], plans, noise[None], [[]]) == [0]
+
+
+def test_expected_are_the_cells_that_objects_stand_on():
+    def of(place, *groups, height=128, width=128, **more):
+        return best.expected(Poster("white", groups, place, (), height, width, **more))
+
+    assert of("left", Group("cat")) == best.Expected(1, 4) == of("top", Group("cat"))
+    assert of("centre", Group("cat"), Group("dog")) == best.Expected(2, 8)
+    assert of("centre", Group("cat", 2), width=160, height=160) == best.Expected(2, 15)      # at half cells
+    assert of("left", Group("cat"), size="big") == best.Expected(1, 16)
+    assert of("centre") is None
+    stays = torch.full((4, 4), -1)
+    assert best.expected(Poster("white", (), "centre", (), 128, 128), stays).stays is stays
+
+
+def test_too_much_too_little_and_what_should_have_stayed_cost():
+    """4 x 4 cells: ground 7, a line of letters in the last row, objects."""
+    letters = torch.zeros(5, 4, 4)
+    letters[:, 3] = 0.5
+    plans = torch.full((5, 4, 4), 7)
+    plans[:, 3] = torch.arange(20, 24)
+    plans[1, :2, :2] = 9                     # one object
+    plans[2, :2] = torch.arange(30, 38).view(2, 4)                               # two
+    plans[3, :2, :2], plans[3, 0, 3] = 9, 8  # one, and a quarter of another
+    plans[4, :2, 2:] = 9                     # one elsewhere
+    cost = best.unexpected(plans, letters, best.Expected(1, 4))
+    assert torch.allclose(cost, best.ASTRAY * torch.tensor([1, 0, 1, 0.25, 0]))
+    two = best.unexpected(plans, letters, best.Expected(2, 8))
+    assert torch.allclose(two, best.ASTRAY * torch.tensor([2, 1, 0, 0.75, 1]))
+    stays = torch.where(torch.arange(16).view(4, 4) < 4, plans[1], -1)           # the first row
+    kept = best.unexpected(plans, letters, best.Expected(0, 0, stays))
+    assert torch.allclose(kept, best.LOST * torch.tensor([2.0, 0, 2, 1, 4]))
+    assert best.unexpected(plans, letters, best.Expected(0, 0)).tolist() == [0] * 5
+
+
+def test_a_plan_with_the_right_number_of_objects_is_chosen(pipe):
+    plans = torch.full((3, 4, 4), 7)
+    plans[0, :2], plans[1, :2, :2] = 9, 9    # two objects, one, none
+    how = plans, torch.randn(1, 16, 16, 16), [[]]
+    for things, cells, wanted in ((1, 4, 1), (2, 8, 0)):
+        assert best.choose(pipe.decoder, pipe.glyph, [[]], *how, expected=[best.Expected(things, cells)]) == [wanted]
+    stays = torch.full((4, 4), 7)
+    assert best.choose(pipe.decoder, pipe.glyph, [[]], *how, expected=[best.Expected(0, 0, stays)]) == [2]
+    assert best.choose(pipe.decoder, pipe.glyph, [[]], *how, expected=[None]) == [0]
+
+
+def test_letters_count_as_no_objects(pipe):
+    """The attention of a cell is the mean over heads of what its four tokens pay letters, not ends or spaces."""
+    plans, noise = torch.randint(256, (2, 4, 6)), torch.randn(2, 16, 16, 24)
+    seen = best.attention(pipe.decoder, pipe.glyph, ["a b", "c"], plans, noise, best.START)
+    features, _ = paint.glyphs(pipe.glyph, [["a b", "c"]])
+    _, every = pipe.decoder.watch(noise, torch.full((1,), 999.0), plans, features.expand(2, -1, -1), block=2, heads=4)
+    assert torch.allclose(seen, every[..., [0, 2, 4]], atol=1e-5)                # a, b, c of "a b", end, "c", end
 
 
 def test_pictures_to_edit_are_attended_to(pipe):

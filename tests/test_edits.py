@@ -15,13 +15,15 @@ from minglm.world.colours import CALLED_EN, CALLED_ZH, COLOURS
 from minglm.world.draw import has_room, is_held_out
 from minglm.world.edit_prompts import load_edits, write_edits
 from minglm.world.edits import KINDS, SIZES, edit
+from minglm.world.explicit import explicit
+from minglm.world.goals import STYLES_EN, STYLES_ZH, goal
 from minglm.world.instructions_en import english
 from minglm.world.instructions_zh import chinese
 from minglm.world.layout import wrap
 from minglm.world.looks import MARKS, PLAIN, VISIBLE, Look, choose_look, difference, held_out_look, shown
 from minglm.world.objects import sprite, things
-from minglm.world.posters import PLACES
-from minglm.world.quotes import quoted, unquoted
+from minglm.world.posters import PLACES, Region
+from minglm.world.quotes import quote, quoted, unquoted
 from minglm.world.scenes import Edit, Scene, missing, parts
 from minglm.world.styles import STYLES, restyle
 from minglm.world.texts import contains_held_out, held_out
@@ -201,21 +203,42 @@ def test_only_texts_are_quoted_and_what_cannot_be_known_is(trained):
             assert {text.replace("\n", " ") for text in new} <= set(said), one.instruction
 
 
-def test_the_decoder_is_given_what_the_instruction_quotes_and_no_more(trained):
-    """Of that, what is new, where anything is."""
+def test_the_decoder_is_given_what_the_instruction_quotes_and_the_target_shows(trained):
     for one in trained:
-        old = {region.text for scene in one.sources for region in scene.regions}
-        new = [text for text in quoted(one.instruction) if text not in old]
-        lines = [line for text in new or quoted(one.instruction) for line in wrap(text, one.target.width)]
-        looked_up = "中文" in one.instruction or "英文" in one.instruction or one.kind == "translate text"
-        assert one.strings == lines or looked_up
-        assert set(lines) <= set(one.strings) or not new
+        shown = [r.text for r in one.target.regions if " ".join(r.text.split()) in told(one.instruction)]
+        assert one.strings == [line for text in shown for line in wrap(text, one.target.width)], one.instruction
     replaced = [one for one in trained if one.kind == "replace text" and len(quoted(one.instruction)) == 2]
     assert replaced
-    for one in replaced:
-        assert not {region.text for region in one.sources[0].regions} & set(one.strings)
+    for one in replaced:                     # not the old words
+        assert one.strings and not {region.text for region in one.sources[0].regions} & set(one.strings)
+    moved = [one for one in trained if one.kind == "move text" and quoted(one.instruction)]
+    assert moved and all(one.strings for one in moved)
     plain = [one for one in trained if one.kind == "background"]
     assert plain and not any(one.strings for one in plain)
+
+
+def test_a_goal_tells_the_target_and_quotes_no_word_that_nobody_told(trained):
+    for one in trained:
+        caption = goal(one)
+        assert quoted(caption) == one.strings, caption
+        told_all = replace(one, instruction=" ".join(quote(" ".join(r.text.split())) for r in one.target.regions))
+        if not one.target.style and one.kind != "combine":
+            assert goal(told_all) == explicit(one.target)
+        assert (one.target.style != "") == any(style in caption for style in (*STYLES_EN.values(), *STYLES_ZH.values()))
+    both = [one for one in trained if one.kind == "combine" and "text" in one.roles and not one.strings]
+    assert both and all("picture" in goal(one) or "张图" in goal(one) for one in both)
+    twice = edit(1, 0, 192, 192, kind="background")
+    words = [Region("top", "Hi", "black"), Region("top", "Bye", "black")]
+    twice = replace(twice, instruction="blue", target=replace(twice.target, regions=tuple(words), language="en", background="white"))
+    assert goal(twice).count("black words at the top") == 1
+
+
+def test_what_may_change_is_told_by_cells(trained):
+    for one in trained:
+        height, width = one.region.shape
+        assert one.cells.shape == (height // 32, width // 32)
+        for (y, x), free in np.ndenumerate(one.cells):
+            assert free == one.region[32 * y:32 * y + 32, 32 * x:32 * x + 32].any()
 
 
 def colour_names(colour: str) -> list[str]:

@@ -10,12 +10,12 @@ from PIL import Image
 
 from minglm.measure import evaluate, probe
 from minglm.measure.evaluate import CHECKS, format_report, report, strip, summarise
-from minglm.world.find import background
 from minglm.measure.probe import fit, perplexity
 from minglm.world import prompts
 from minglm.world.characters import is_han, level_one, unknown_characters
 from minglm.world.colours import COLOURS
 from minglm.world.draw import draw, is_held_out
+from minglm.world.find import background
 from minglm.world.layout import divided
 from minglm.world.masks import object_cells, text_mask
 from minglm.world.objects import things

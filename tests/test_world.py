@@ -6,7 +6,6 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from minglm.world.find import background, find_objects
 from minglm.world import texts
 from minglm.world.characters import (
     ASCII,
@@ -22,6 +21,7 @@ from minglm.world.colours import CALLED_EN, CALLED_ZH, COLOURS
 from minglm.world.draw import draw, is_held_out
 from minglm.world.enhancer import enhance
 from minglm.world.explicit import explicit, explicit_en
+from minglm.world.find import background, find_objects
 from minglm.world.layout import CELL, PITCH, TIGHT, divided, glyph, measure, set_line, tight, wrap
 from minglm.world.lettering import cells, raster
 from minglm.world.objects import backgrounds, things

@@ -42,10 +42,8 @@ def scene(decoder: Decoder, encoder: GlyphEncoder, image: Image.Image, source: S
 
 def led(decoder: Decoder, encoder: GlyphEncoder, instruction: str, images: list[Image.Image],
         read: list[Source], height: int, width: int, config: FlowConfig) -> Edit | None:
-    """The edit that an instruction asks for, of pictures on whole cells, to one of `height` x `width`; None
-    if it is not understood, or they are no posters."""
-    if not all(map(is_poster, images)):
-        return None
+    """The edit that an instruction asks for, of posters on whole cells, to one of `height` x `width`; None
+    if it is not understood."""
     scenes = [scene(decoder, encoder, image, source, instruction, config)
               for image, source in zip(images, read)]
     return lead(instruction, scenes, height, width)
@@ -59,13 +57,14 @@ def understood(decoder: Decoder, encoder: GlyphEncoder, asked: Understood, instr
     """
     captions, lines, notes, plans = [], [], list(asked.notes), []
     for instruction, some, sources in zip(instructions, images, read):
-        size = asked.height, asked.width
-        edit = led(decoder, encoder, instruction, some, sources, *size, config) if enhanced else None
+        # a picture that is no poster was mentioned already
+        size, known = (asked.height, asked.width), enhanced and all(map(is_poster, some))
+        edit = led(decoder, encoder, instruction, some, sources, *size, config) if known else None
         captions.append(goal(edit) if edit else instruction)
         lines.append(edit.strings if edit else legible.lines(decoder, encoder, sources, instruction,
                                                              asked.width, config))
         plans.append(edit and expected(edit.target, staying(edit, sources[0])))
-        if enhanced:
+        if known:
             notes.append(f"understood: {captions[-1]}" if edit else UNCLEAR)
     each = len(asked.captions) // len(instructions)
     captions, lines, plans = (repeat(some, each) for some in (captions, lines, plans))
