@@ -144,7 +144,7 @@ def test_expected_are_the_cells_that_objects_stand_on():
     assert best.expected(Poster("white", (), "centre", (), 128, 128), stays).stays is stays
 
 
-def test_too_much_too_little_and_what_should_have_stayed_cost():
+def test_objects_too_many_and_too_few_cost():
     """4 x 4 cells: ground 7, a line of letters in the last row, objects."""
     letters = torch.zeros(5, 4, 4)
     letters[:, 3] = 0.5
@@ -158,10 +158,25 @@ def test_too_much_too_little_and_what_should_have_stayed_cost():
     assert torch.allclose(cost, best.ASTRAY * torch.tensor([1, 0, 1, 0.25, 0]))
     two = best.unexpected(plans, letters, best.Expected(2, 8))
     assert torch.allclose(two, best.ASTRAY * torch.tensor([2, 1, 0, 0.75, 1]))
-    stays = torch.where(torch.arange(16).view(4, 4) < 4, plans[1], -1)           # the first row
-    kept = best.unexpected(plans, letters, best.Expected(0, 0, stays))
-    assert torch.allclose(kept, best.LOST * torch.tensor([2.0, 0, 4, 1, 4]))
     assert best.unexpected(plans, letters, best.Expected(0, 0)).tolist() == [0] * 5
+
+
+def test_what_stays_is_kept_in_each_plan(pipe):
+    stays = torch.full((2, 3), -1)
+    stays[0, 1], stays[1] = 250, torch.tensor([7, 8, 9])
+    expected = [best.Expected(1, 4, stays), None, best.Expected(1, 4)]
+    rows = best.kept(expected, 2)
+    assert rows.tolist() == [stays.flatten().tolist()] * 2 + [[-1] * 6] * 4
+    assert best.kept([None, best.Expected(1, 4)], 3) is None is best.kept([], 3)
+    prompts = [[400, 401, 256]] * 2          # the second plan is free
+    rows = torch.cat([rows[:1], rows[-1:]])
+    for guidance in (1, 2):
+        [ids] = sample_ids(pipe.planner, prompts * guidance, [(2, 3)], [torch.Generator().manual_seed(i) for i in (0, 0)],
+                           guidance=guidance, kept=rows)
+        assert ids[0][stays >= 0].tolist() == [250, 7, 8, 9]
+        free = sample_ids(pipe.planner, prompts * guidance, [(2, 3)], [torch.Generator().manual_seed(0)] * 1 + [torch.Generator().manual_seed(0)],
+                          guidance=guidance)[0]
+        assert torch.equal(ids[1], free[1]) and ids[0, 0, 0] == free[0, 0, 0]    # nothing was kept before it
 
 
 def test_a_plan_with_the_right_number_of_objects_is_chosen(pipe):
@@ -170,8 +185,6 @@ def test_a_plan_with_the_right_number_of_objects_is_chosen(pipe):
     how = plans, torch.randn(1, 16, 16, 16), [[]]
     for things, cells, wanted in ((1, 4, 1), (2, 8, 0)):
         assert best.choose(pipe.decoder, pipe.glyph, [[]], *how, expected=[best.Expected(things, cells)]) == [wanted]
-    stays = torch.full((4, 4), 7)
-    assert best.choose(pipe.decoder, pipe.glyph, [[]], *how, expected=[best.Expected(0, 0, stays)]) == [2]
     assert best.choose(pipe.decoder, pipe.glyph, [[]], *how, expected=[None]) == [0]
 
 

@@ -37,15 +37,15 @@ from minglm.world.posters import Poster
 START = 999.0                                # the time of pure noise
 LIKELY = 0.02                                # what a nat of log-probability counts, of edits
 LETTERS = 0.3                                # of its attention that a cell with letters pays them
-ASTRAY, LOST = 0.3, 0.1                      # what an object too many or too few costs, and a lost cell
+ASTRAY = 0.3                                 # what an object too many or too few costs
 NOISES, EARLY = 4, 850.0                     # noises to begin from, and the time until which all are painted
 STRIDE, MOST = 1_000_003, 2 ** 63            # between the seeds of candidates; pictures have consecutive ones
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What is known of a plan (h, w) before it is drawn: the number of objects, and of the cells on which
-    they stand; of an edit, the ids of cells that should stay, elsewhere -1."""
+    """What is known of a plan (h, w) before it is sampled: the number of objects, and of the cells on which
+    they stand; of an edit, the ids of cells in which nothing changes, elsewhere -1."""
 
     things: int
     cells: int
@@ -59,6 +59,16 @@ def expected(poster: Poster, stays: Tensor | None = None) -> Expected | None:
     on = {(y, x) for _, (x0, y0, x1, y1) in poster.boxes
           for y in range(y0 // CELL, -(-y1 // CELL)) for x in range(x0 // CELL, -(-x1 // CELL))}
     return Expected(len(poster.boxes), len(on), stays)
+
+
+def kept(expected: Sequence[Expected | None], candidates: int) -> Tensor | None:
+    """The ids that each plan of each picture keeps, elsewhere -1, (B K, h w); None: no picture keeps any."""
+    some = [one.stays.flatten() for one in expected if one and one.stays is not None]
+    if not some:
+        return None
+    none = torch.full_like(some[0], -1)
+    each = [none if one is None or one.stays is None else one.stays.flatten() for one in expected]
+    return torch.stack(each).repeat_interleave(candidates, 0)
 
 
 def seeds(seed: int | list[int], pictures: int, candidates: int) -> int | list[int]:
@@ -137,16 +147,13 @@ def score(decoder: Decoder, encoder: GlyphEncoder, lines: list[str], plans: Tens
 
 
 def unexpected(plans: Tensor, text: Tensor, expected: Expected) -> Tensor:
-    """By how much plans (K, h, w) differ from what is expected, (K,). text (K, h, w): the attention that each
-    cell pays letters."""
+    """What it costs that plans (K, h, w) have room for more objects than there should be, or for fewer, (K,).
+    text (K, h, w): the attention that each cell pays letters."""
+    if not expected.things:
+        return torch.zeros(len(plans))
     ground = plans.flatten(1).mode(1).values[:, None, None]
     covered = ((plans != ground) & (text < LETTERS)).sum((1, 2))
-    value = torch.zeros(len(plans))
-    if expected.things:                      # in objects
-        value += ASTRAY * (covered - expected.cells).abs() * expected.things / expected.cells
-    if expected.stays is not None:
-        value += LOST * ((expected.stays >= 0) & (plans != expected.stays)).sum((1, 2))
-    return value
+    return ASTRAY * (covered - expected.cells).abs() * expected.things / expected.cells
 
 
 def letters(decoder: Decoder, encoder: GlyphEncoder, lines: list[str], plans: Tensor, latents: Tensor,

@@ -120,16 +120,16 @@ class Pipeline:
                  images_per_prompt: int = 1) -> Output:
         """Paint one picture per prompt.
 
-        height, width: pixels, multiples of 32; None: the smallest size in which a poster's texts and objects
-        fit, or that of the first picture to edit. enhance: let the enhancers of the poster world rewrite the
-        prompt. image: a picture to edit, up to four, or a list of some for each prompt. guidance: of the
-        decoder; 1 disables it, as it does planner_guidance (None: 1.5 for posters, 1 for edits). temperature,
-        top_p, top_k (None: all ids) are the planner's; temperature 0 takes the most probable id. candidates:
-        plans to draw per picture (None: 8 for posters), of which the best is painted from the best of several
-        noises; 1: one of each. seed: picture i uses seed + i, or the i-th of a sequence, alone or in a batch;
-        the enhancer uses it too; planner_seed likewise (None: as seed). prior_ids: (h, w) ids per picture,
-        which skips the planner. latents: (B, C, H/8, W/8) noise to start from. on_step(i, latents): called
-        after each step. images_per_prompt: of a prompt, consecutive. Raises ValueError for bad input.
+        height, width: pixels, multiples of 32; None: the smallest in which texts and objects fit, or as the
+        first picture to edit. enhance: let the enhancers of the poster world rewrite the prompt. image: a
+        picture to edit, up to four, or a list of some for each prompt. guidance: of the decoder; 1 disables
+        it, as it does planner_guidance (None: 1.5 for posters, 1 for edits). temperature, top_p, top_k (None:
+        all ids) are the planner's; temperature 0 takes the most probable id. candidates: plans to draw per
+        picture (None: 8 for posters), of which the best is painted from the best of several noises; 1: one of
+        each. seed: picture i uses seed + i, or the i-th of a sequence, alone or in a batch (the enhancer uses
+        it too); planner_seed likewise (None: as seed). prior_ids: (h, w) ids per picture, which skips the
+        planner. latents: (B, C, H/8, W/8) noise to start from. on_step(i, latents): called after each step.
+        images_per_prompt: consecutive. Raises ValueError for bad input.
         """
         with usual_defaults():
             # 1. Validate every argument before any work starts.
@@ -168,8 +168,9 @@ class Pipeline:
 
                 # 3. Plan: sample the grid of ids, several times, and choose; or take the one that was given.
                 if prior_ids is None:
-                    if candidates > 1 and any(read):
-                        how["likelihood"] = torch.zeros(count * candidates)
+                    if any(read):            # where nothing changes, ids stay as they are
+                        how |= dict(kept=best.kept(asked.expected, candidates),
+                                    likelihood=torch.zeros(count * candidates))
                     preview, plan = self.plans(
                         repeat(asked.captions, candidates), each * candidates, rows, columns,
                         best.seeds(planner_seed, count, candidates), read, **how)
@@ -206,7 +207,7 @@ class Pipeline:
     def plan(self, prompts: list[str], rows: int, columns: int, generators: Generators,
              read: list[list[sources.Source]] | None = None, temperature: float = 0.9, top_p: float = 0.75,
              top_k: int | None = None, progress: bool = False, guidance: float = 1,
-             likelihood: Tensor | None = None) -> tuple[Tensor, Tensor]:
+             likelihood: Tensor | None = None, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Preview ids (B, p, q) and large ids (B, rows, columns) of each prompt.
 
         With pictures to edit there is no preview, (B, 0, 0). The rest: as in `sample_ids`.
@@ -231,7 +232,7 @@ class Pipeline:
             *small, large = sample_ids(self.planner, list(ids), grids, generators,
                                        **how | dict(top_k=how["top_k"] or 0), parts=list(parts),
                                        progress=lambda done, _: bar.update(done - bar.n),
-                                       likelihood=likelihood)
+                                       likelihood=likelihood, kept=kept)
         return small[0] if small else large[:, :0, :0], large
 
     def unwritten(self, instruction: str, read: list[sources.Source], width: int) -> list[str]:

@@ -42,7 +42,7 @@ def sample_ids(planner: Planner, prompts: list[list[int]], grids: list[Grid], ge
                temperature: float = 0.9, top_p: float = 0.75, top_k: int = 0,
                parts: list[list[int | Grid]] | None = None,
                progress: Callable[[int, int], None] | None = None, guidance: float = 1.0,
-               likelihood: Tensor | None = None) -> list[Tensor]:
+               likelihood: Tensor | None = None, kept: Tensor | None = None) -> list[Tensor]:
     """Sample the ids of each grid in turn, for a batch of prompts.
 
     prompts: ids of any lengths, each ending with boi. grids: shapes, preview first. generators: one on the
@@ -50,7 +50,8 @@ def sample_ids(planner: Planner, prompts: list[list[int]], grids: list[Grid], ge
     parts: as for `positions`, where a prompt holds source images. progress(done, all) is called per token.
     guidance: classifier-free guidance of the logits, as in Parti (arXiv 2206.10789); the published code has
     none. Unless it is 1, prompts (and parts) have a second half: what the unconditional branch reads.
-    likelihood: (B,), to which the log-probability of each grid, given its prompt, is added.
+    likelihood: (B,), to which the log-probability of each grid, given its prompt, is added. kept (B, T): ids
+    that are not sampled but given, for all grids in reading order; -1: sampled.
     Returns one (B, rows, columns) int64 tensor per grid, on the CPU.
     """
     config, device, batch = planner.config, planner.embed.weight.device, len(prompts)
@@ -75,6 +76,8 @@ def sample_ids(planner: Planner, prompts: list[list[int]], grids: list[Grid], ge
                 # multinomial draws as many random numbers as there are columns: keep the published number
                 logits = F.pad(logits, (0, config.vision_vocab - config.codebook), value=-torch.inf)
             drawn[:, i] = choose(logits, temperature, top_p, top_k, generators)
+            if kept is not None:
+                drawn[:, i] = torch.where(kept[:, i] >= 0, kept[:, i], drawn[:, i])
             if likelihood is not None:
                 likelihood += told.log_softmax(-1).gather(1, drawn[:, i:i + 1])[:, 0]
             if progress:
