@@ -123,13 +123,13 @@ class Pipeline:
         height, width: pixels, multiples of 32; None: the smallest in which texts and objects fit, or as the
         first picture to edit. enhance: let the enhancers of the poster world rewrite the prompt. image: a
         picture to edit, up to four, or a list of some for each prompt. guidance: of the decoder; 1 disables
-        it, as it does planner_guidance (None: 1.5 for posters, 1 for edits). temperature, top_p, top_k (None:
-        all ids) are the planner's; temperature 0 takes the most probable id. candidates: plans to draw per
-        picture (None: 8 for posters), of which the best is painted from the best of several noises; 1: one of
-        each. seed: picture i uses seed + i, or the i-th of a sequence, alone or in a batch (the enhancer uses
-        it too); planner_seed likewise (None: as seed). prior_ids: (h, w) ids per picture, which skips the
-        planner. latents: (B, C, H/8, W/8) noise to start from. on_step(i, latents): called after each step.
-        images_per_prompt: consecutive. Raises ValueError for bad input.
+        it, as it does planner_guidance (None: 1.5 for posters, 1 for edits). temperature (0: the most
+        probable id), top_p, top_k (None: all ids): the planner's. candidates: plans to draw per picture
+        (None: 8 for posters); the best is painted, from the best of several noises; 1: one of each. seed:
+        picture i uses seed + i, or the i-th of a sequence, as does the enhancer; planner_seed likewise (None:
+        as seed). prior_ids: (h, w) ids per picture, which skips the planner. latents: (B, C, H/8, W/8) noise
+        to start from. on_step(i, latents): called after each step. images_per_prompt: in a row. Raises
+        ValueError for bad input.
         """
         with usual_defaults():
             # 1. Validate every argument before any work starts.
