@@ -139,17 +139,17 @@ class Pipeline:
             guidance = real("guidance", guidance, -100, 100)
             count, cell, scale = each * len(prompts), self.config.cell, self.config.vae.scale
             seed = seed_or_seeds(seed, count)
-            images = [[self.fit(open_image(one)) for one in some]
-                      for some in sources.per_prompt(image, len(prompts))]
+            images = sources.per_prompt(image, len(prompts))
+            images = [[self.fit(open_image(one)) for one in some] for some in images]
             weight = request.guided(planner_guidance, self.config, any(images))
             how = request.sampling(temperature, top_p, top_k, weight) | dict(progress=progress)
-            asked = self.understand(repeat(prompts, each), one_each(seed, count), height, width, enhance,
-                                    repeat(images, each))
+            asked = self.understand(
+                repeat(prompts, each), one_each(seed, count), height, width, enhance, repeat(images, each))
             most = request.tries(candidates, self.config)
             candidates = most if temperature and any(asked.lines + asked.expected + images) else 1
             rows, columns = asked.height // cell, asked.width // cell
             planner_seed = seed if planner_seed is None else seed_or_seeds(planner_seed, count)
-            shape = (self.config.vae.channels, asked.height // scale, asked.width // scale)
+            shape = self.config.vae.channels, asked.height // scale, asked.width // scale
             if latents is not None and tuple(latents.shape) != (count, *shape):
                 raise ValueError(f"latents of shape {tuple(latents.shape)}: {(count, *shape)} is needed")
             if prior_ids is not None:
@@ -168,16 +168,16 @@ class Pipeline:
 
                 # 3. Plan: sample the grid of ids, several times, and choose; or take the one that was given.
                 if prior_ids is None:
-                    if any(read):            # where nothing changes, ids stay as they are
-                        how |= dict(kept=best.kept(asked.expected, candidates),
-                                    likelihood=torch.zeros(count * candidates))
+                    if any(read):            # where nothing changes, ids stay
+                        how["likelihood"] = torch.zeros(count * candidates)
+                        how["kept"] = best.kept(asked.expected, candidates)
                     preview, plan = self.plans(
                         repeat(asked.captions, candidates), each * candidates, rows, columns,
                         best.seeds(planner_seed, count, candidates), read, **how)
                     if candidates > 1:
-                        noise = self.noise(planner_seed, count, shape)
-                        which = best.choose(self.decoder, self.glyph, asked.lines, plan, noise, memory,
-                                            how.get("likelihood"), asked.expected)
+                        which = best.choose(
+                            self.decoder, self.glyph, asked.lines, plan, self.noise(
+                                planner_seed, count, shape), memory, how.get("likelihood"), asked.expected)
                         preview, plan = preview[which], plan[which]
                 else:
                     preview, plan = torch.empty(count, 0, 0), given
@@ -191,8 +191,8 @@ class Pipeline:
                 latents = paint.denoise(velocity, latents.to(plan.device), *path, progress, on_step, begun)
 
             # 5. Decode: from latents to pixels.
-            pictures = to_images(self.vae.decode(latents.to(paint.dtype_of(self.vae))))
-            return Output(pictures, list(plan.cpu()), list(preview), asked.captions, asked.notes)
+            images = to_images(self.vae.decode(latents.to(paint.dtype_of(self.vae))))
+            return Output(images, list(plan.cpu()), list(preview), asked.captions, asked.notes)
 
     def noise(self, seed: int | list[int], count: int, shape: tuple[int, ...]) -> Tensor:
         """The noise of `count` pictures, (B, C, 4 h, 4 w)."""
@@ -221,8 +221,7 @@ class Pipeline:
             prompts, read = [*prompts, *without], read * 2
         texts = [prompt_ids(self.bpe, p, rows, columns, preview, offset, planner.boi, self.specials)
                  for p in prompts]
-        longest = max(map(len, texts))
-        if self.config.posters and longest > request.MOST_PROMPT_IDS:
+        if self.config.posters and (longest := max(map(len, texts))) > request.MOST_PROMPT_IDS:
             raise ValueError(f"a prompt of {longest} ids is too long: at most {request.MOST_PROMPT_IDS}")
         ids, parts = zip(*(with_sources([s.ids for s in some], text, planner)
                            for some, text in zip(read, texts)))
