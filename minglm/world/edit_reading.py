@@ -15,6 +15,7 @@ from minglm.world import edit_cues as cues
 from minglm.world.changes import in_order
 from minglm.world.draw import has_room
 from minglm.world.edit_asked import Instruction
+from minglm.world.edit_clauses import clauses
 from minglm.world.edit_texts import texts
 from minglm.world.edit_things import objects
 from minglm.world.posters import SLOTS
@@ -24,7 +25,23 @@ from minglm.world.scenes import Scene
 
 def changed(asked: Instruction) -> Scene | None:
     """The scene after an instruction; None if nothing of it is understood, or it cannot be."""
+    told = [] if is_kept(asked) else clauses(asked)
+    if len(told) > 1:
+        scene: Scene | None = asked.scene
+        for clause in told:
+            scene = scene and once(Instruction(clause, scene))
+        if scene:
+            return scene
+    return once(asked)
+
+
+def once(asked: Instruction) -> Scene | None:
+    """The scene after an instruction that is read as a whole."""
     before = asked.scene
+    if asked.has(cues.WRITES) and not asked.quotes and not asked.has(cues.LETTERS):
+        return None                          # words that are not quoted are not known for words
+    if asked.has(cues.EXCEPT) and (scene := spared(asked)):
+        return scene
     for name, cue in cues.STYLES.items():
         if asked.has(cue) and not asked.quotes:
             return replace(before, style=name)
@@ -39,12 +56,22 @@ def changed(asked: Instruction) -> Scene | None:
     return after if after and after != before else None
 
 
+def spared(asked: Instruction) -> Scene | None:
+    """What is left if everything goes but what is named; None if it is not there, or all that is."""
+    names, words = {m.value for m in asked.said if m.kind == "thing"}, asked.has(cues.LETTERS)
+    groups = tuple(group for group in asked.scene.groups if group.thing in names)
+    quoted = [asked.region(text) for _, text in asked.quotes]
+    regions = tuple(region for region in asked.scene.regions if words or region in quoted)
+    scene = replace(asked.scene, groups=groups, regions=regions)
+    return scene if (groups or regions) and scene != asked.scene else None
+
+
 def is_kept(asked: Instruction) -> bool:
     """Whether an object is to be shown elsewhere, without the texts beside it."""
     groups = asked.scene.groups
     if len(groups) != 1 or not any(m.value == groups[0].thing for m in asked.said if m.kind == "thing"):
         return False
-    if asked.has(cues.POSTER) or asked.has(cues.REMOVE):
+    if asked.has(cues.POSTER) or asked.has(cues.REMOVE) and not asked.has(cues.LETTERS):
         return False
     if any(asked.region(text) for _, text in asked.quotes):
         return False

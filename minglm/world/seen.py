@@ -141,17 +141,24 @@ def arranged(ground: str, things: list[tuple[str, Box]], texts: list[tuple[Box, 
     regions = tuple(sorted(found, key=lambda region: SLOTS.index(region.slot)))
     groups = tuple(Group(name, len(list(same))) for name, same in groupby(name for name, _ in things))
     scene = Scene(ground, groups, "centre", regions, height, width, language=language)
-    if not things:
-        return scene
+    ways = [scene] if not things else [replace(scene, place=place, size=size)
+                                       for size, place in product(USUAL_FIRST, ("centre", *PLACES))]
 
     def distance(one: Scene) -> float:
         try:
-            return float(np.abs(np.array([box for _, box in one.boxes]) - np.array(row)).sum())
+            stand = [box for _, box in one.boxes]
+            return float(np.abs(np.array(stand) - np.array(row)).sum()) if row else 0.0
         except ValueError:                   # no room
             return float("inf")
 
-    ways = product(USUAL_FIRST, ("centre", *PLACES))
-    return min((replace(scene, place=place, size=size) for size, place in ways), key=distance)
+    best = min(ways, key=distance)
+    if distance(best) < float("inf"):
+        return best
+    # no poster looks like this: what is surest of it, objects first
+    if texts:
+        least = min(texts, key=lambda one: one[0][2] - one[0][0])
+        return arranged(ground, things, [one for one in texts if one != least], height, width, language)
+    return arranged(ground, things[:-1], texts, height, width, language)
 
 
 def slot_of(box: Box, row: list[Box], tops: Sequence[int], height: int, width: int) -> str:
