@@ -18,6 +18,8 @@ REST = re.compile(
     r"(?:the |my |that |this )(?:\w+ )?\w+|"
     r"\b(?:and |but )?(?:leave|keep) (?:the |my |that |this )\w+ "
     r"(?:where|as) (?:it|they) (?:is|are|was|were)\b|"
+    r"\b(?:and |but )?(?:the \w+|(?:the )?\w+ (?:one|line)) (?:can stay|stays|may stay|remains|(?:alone )?is enough)\b|"
+    r"光有\w{1,3}就[好行够]了?|[上下]面?的[字行]?(?:保留|不变|不动|别动|留着)|"
     r"(?:背景|底色)(?:都|就|还是)?(?:不变|不动|不要动|别动|不要改|别改|不改|不用动)|"
     r"(?:不要改|别改|别动|不要动|不改)(?:背景|底色)|"
     r"\b(?:(?:but |and )?(?:keep|leave|don['’]?t (?:touch|change)|do not (?:touch|change)) "
@@ -32,7 +34,7 @@ REST = re.compile(
     r"只改这(?:里|个|一处)|就改这个|保持原样(?=[。！!~]?$)", re.IGNORECASE)
 REMOVE = cue(
     r"remove|delete|erase|get rid of|leave out|leaving out|drop|wipe|clear|cut|lose|without|away with|"
-    r"disappear|no more|no need for|take (?:\S+ ){0,6}?(?:away|off|out)|ditch|scrap|omit|throw out|hide|"
+    r"disappear|no more|no need for|take (?:\S+ ){0,6}?(?:away|off|out)|ditch|scrap|kill|omit|throw out|hide|"
     r"no (?:texts?|words?|writing|letters|lettering|title|caption)|"
     r"(?:should|can|must|has to|have to|could) go(?! (?:\w+ )?"       # but it should go below the cat
     r"(?:to|on|at|in|up|down|left|right|top|below|above|under\w*|beneath|over|next)\b)|"
@@ -51,15 +53,20 @@ MAKES = cue(r"make|makes|put|move|write|draw|shift|place|bring|set|paint|show|pr
             "移|放|挪|写|画|变|要|用|留")
 # of one that is meant and not named: make it a dog, make them dogs
 INTO = cue(r"make (?:it|them|this|that|these|those|everything)", "都换|全换")
-SAYS = cue(r"says?|saying|reads?|new text|the text should|text(?=:)|wrong|should be|must be",
+SAYS = cue(r"says?|saying|reads?|new text|the text should|text(?=:)|wrong|"
+            r"make the (?:text|words?|title|caption)|should be|must be",
            "应该写|要写|写成|写错|新的文字|文字：|文字:|就行")
 ADD = cue(
     r"add\w*|also|too(?! \w)|as well|includ\w*|insert\w*|plus|another|more|additional|extra|missing|"
     r"company|next to|beside|alongside|give",
-    r"加|添|还要|还想|还有|再(?!改|换|见|说)|补|配(?=[上一两三几个根只条朵张颗串把匹头辆])|另外|旁边|边上|身边|"
+    r"加|添|还要|还想|还有|再(?![改换见说把将移删去])|补|配(?=[上一两三几个根只条朵张颗串把匹头辆])|另外|旁边|边上|身边|"
     r"伴|除了|(?<!不)多了|多画|少了|印上|写上|放上|\+")
 # of a number: so many more, or so many less
-MORE = cue(r"another|more|extra|additional|add", "再(?!改|换|见|说)|多画|多加|还要|加|添|(?<!不)多了")
+MORE = cue(r"another|more|extra|additional|add",
+           "再(?![改换见说把将移删去])|多画|多加|还要|加|添|(?<!不)多了")
+LESS = cue("less|fewer", "少(?!了)|减")
+# all that is there
+ALL_OF = cue(r"both|all|animals?|creatures?|fruits?|objects?|things?", "动物|东西|水果|都|全")
 ONLY = cue(r"only|just|keep|leave", "只|就够|太多|留")
 BESIDE = cue(r"next to|beside|alongside|near|company|together with|as well|also|too(?! \w)",
              "旁边|边上|身边|伴|除了|还要|还有|(?<!不)多了")
@@ -106,7 +113,7 @@ PUT = re.compile(
     r"(?:\b(?:move|put|place|shift|again)\b[^.\"“”「」『』‘’]*?|,)\s"
     r"(?:to|on|at|in)(?: the)?(?: very| far)? ?)$", re.IGNORECASE)
 POSTER = cue(r"the same (?:poster|picture|image)", "还是这张(?:海报|图)|同一张|这张(?:海报|图)不变")
-UP, DOWN = cue(r"up|upwards?|higher", "往上|向上"), cue(r"down|downwards?|lower", "往下|向下")
+UP, DOWN = cue(r"up|upwards?|higher", "往上|向上|靠上"), cue(r"down|downwards?|lower", "往下|向下|靠下")
 STYLES = {
     "outline": cue(r"outlines?|outlined|line[- ](?:drawing|art)|sketch\w*|contours?|"
                    r"pencil (?:drawing|outline)|black lines", "线稿|线条|轮廓|线描|勾线|素描|简笔"),

@@ -14,9 +14,8 @@ from dataclasses import replace
 
 from minglm.world.characters import columns, is_han
 from minglm.world.edit_asked import Instruction
-from minglm.world.edit_clauses import paused
 from minglm.world.edit_joining import joined
-from minglm.world.edit_reading import changed
+from minglm.world.edit_reading import changed, paused
 from minglm.world.layout import CELL, wrap
 from minglm.world.posters import Region, arrange
 from minglm.world.quotes import unquoted

@@ -25,17 +25,18 @@ def texts(asked: Instruction) -> Scene | None:
     scene, told, where = asked.scene, details(asked), relation(asked)
     old = [(m, region) for m, text in asked.quotes if (region := asked.region(text))]
     new = [text for _, text in asked.quotes if not asked.region(text)]
-    if not old and (not new or replaces(asked)):
+    as_well = asked.has(cues.ADD) and not any(map(asked.has, (ASKS, cues.REPLACE, cues.REMOVE)))
+    if not old and len(new) < 2 and (not new or replaces(asked)):
         old = [(None, region) for region in described(asked)]
-    if new and not old and asked.has(cues.REMOVE):
-        return None                          # what is to go is not there
+    lost = asked.has(cues.REMOVE) or len(new) > 1 and asked.has(cues.REPLACE) and not as_well
+    if new and not old and lost:
+        return None                          # what is to go, or to be replaced, is not there
     if old and not new and asked.has(ASKS):  # the dictionary has it, or nobody knows
         new = [translated(region.text) or "" for _, region in old]
         if not all(new):
             return None
     if alone(asked, old, new):               # only keep "Hello"
         return replace(scene, regions=tuple(region for _, region in old))
-    as_well = asked.has(cues.ADD) and not any(map(asked.has, (ASKS, cues.REPLACE, cues.REMOVE)))
     if new and old and not as_well:
         for text, (_, region) in zip(new, old):
             one = told.get(text, Asked(text))

@@ -32,6 +32,10 @@ def objects(asked: Instruction) -> Scene | None:
             old = [group for group in old if group.thing not in no] or old
         others = [Group(name, min(number(asked, name, *told, old), MOST_THINGS))
                   for name, told in new.items()]
+        if not old and len(there) > 1 and asked.has(cues.REPLACE) and not asked.has(cues.ADD):
+            return replace(scene, groups=(others[0],)) if asked.has(cues.ALL_OF) else None
+        if not old and not asked.has(cues.ADD) and (asked.has(cues.REMOVE) or asked.has(cues.MOVES)):
+            return None                      # what is to go, or to move, is not there
         if not old or not swaps(asked):
             return joined(asked, scene, others)
         after = exchanged(scene, old[0], others[0])
@@ -90,10 +94,10 @@ def counted(asked: Instruction, scene: Scene, group: Group) -> Scene | None:
     if gone and not any(number < group.count for number in told):
         # what is to come in its place is not known
         return None if asked.has(cues.SWAPS) else without(scene, [group])
-    if told or more(asked, group):
+    if told or more(asked, group) or asked.has(cues.LESS):
         few = min(told, default=1)
         count = next((number for number in told if number != group.count), group.count)
-        if gone and not asked.has(cues.ONLY) and len(told) == 1:
+        if (gone and len(told) == 1 or asked.has(cues.LESS) and len(told) < 2) and not asked.has(cues.ONLY):
             count = group.count - few        # one of the cats
         elif more(asked, group) and len(told) < 2:
             count = group.count + few        # another cat
