@@ -103,7 +103,10 @@ def unlike(pixels: np.ndarray, ink: np.ndarray) -> np.ndarray:
     own_light, own_hue = float(ink @ LIGHT), ink - ink @ LIGHT
     lit = (light * own_light / max(1.0, own_light ** 2)).clip(0, 1) * own_light
     tinted = (hue @ own_hue / max(1.0, float(own_hue @ own_hue))).clip(0, 1)[:, None] * own_hue
-    return np.linalg.norm(pixels - lit[:, None] - tinted, axis=-1)
+    apart = np.linalg.norm(pixels - lit[:, None] - tinted, axis=-1)
+    share = (pixels @ ink / max(1.0, float(ink @ ink))).clip(0, 1)
+    together = np.linalg.norm(pixels - share[:, None] * ink, axis=-1)            # as before a JPEG
+    return np.maximum(apart, together / 2)   # the two differ much in objects that are shaded
 
 
 # ---------------------------------------------------------------- objects
