@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from minglm.world import edit_cues as cues
@@ -30,7 +30,8 @@ class Instruction:
     @cached_property
     def said(self) -> list[Mention]:
         rest = [told.span() for told in cues.REST.finditer(masked(self.prompt))]
-        return [m for m in mentions(self.prompt) if not any(a <= m.start < b for a, b in rest)]
+        found = [fruit(self.prompt, m) for m in mentions(self.prompt)]
+        return [m for m in found if not any(a <= m.start < b for a, b in rest)]
 
     def has(self, cue: re.Pattern[str]) -> bool:
         return cue.search(self.plain) is not None
@@ -57,6 +58,14 @@ class Instruction:
     def region(self, text: str) -> Region | None:
         """The text of the scene that has these words."""
         return next((r for r in self.scene.regions if " ".join(r.text.split()) == text), None)
+
+
+def fruit(prompt: str, m: Mention) -> Mention:
+    """A mention; of a fruit, if "orange" stands like one: an orange instead of the apple."""
+    if m.kind == "colour" and prompt[m.start:m.end].lower() == "orange" and (
+            cues.ONE.search(prompt[:m.start]) and cues.ENDS.match(prompt, m.end)):
+        return replace(m, kind="thing", value="orange")
+    return m
 
 
 def gap(m: Mention, others: list[Mention]) -> int:

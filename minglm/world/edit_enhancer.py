@@ -15,7 +15,7 @@ from dataclasses import replace
 from minglm.world.characters import columns, is_han
 from minglm.world.edit_asked import Instruction
 from minglm.world.edit_joining import joined
-from minglm.world.edit_reading import changed
+from minglm.world.edit_reading import changed, paused
 from minglm.world.layout import CELL, wrap
 from minglm.world.posters import Region, arrange
 from minglm.world.quotes import unquoted
@@ -34,7 +34,7 @@ def lead(instruction: str, scenes: Sequence[Scene], height: int, width: int) -> 
         return found and Edit("combine", language, scenes, found[0], found[1], instruction)
     if (scenes[0].height, scenes[0].width) != (height, width):
         return None
-    target = changed(Instruction(instruction, scenes[0]))
+    target = changed(Instruction(paused(instruction), scenes[0]))
     return target and Edit("", language, scenes, target, (), instruction)
 
 

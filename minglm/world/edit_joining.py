@@ -21,6 +21,7 @@ from minglm.world.quotes import unquoted
 from minglm.world.scenes import Scene
 
 AFTER = re.compile(r"\s*['’]s\b|\s*[里上中]?的")      # the first picture's cat, 第一张的猫
+OF = re.compile(r"[里上中]?的(?=\s|[，。；、！,;.!]|$)")   # 猫用第一张的
 
 
 def joined(prompt: str, scenes: Sequence[Scene], height: int, width: int,
@@ -75,6 +76,7 @@ def role(asked: Instruction, spans: list[re.Match]) -> str:
     best = (10 ** 6, "")
     for told in spans:
         follows = AFTER.match(asked.plain, told.end()) is not None or is_han(told[0])
+        follows = follows and not OF.match(asked.plain, told.end())
         for m, kind in items:
             distance = m.start - told.end() if follows else told.start() - m.end
             if distance >= 0:

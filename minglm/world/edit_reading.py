@@ -3,28 +3,58 @@
     changed(Instruction("make it two cats on blue", scene))  ->  the scene with two cats on blue
 
 What is named and is in the scene is what changes; what is named and is not in it is new. Verbs decide where
-that leaves a choice (edit_cues.py). Several changes in one instruction are made one after the other.
+that leaves a choice (edit_cues.py). Several changes in one instruction are made one after the other: a comma
+or an "and" parts two of them if they are about different things, and if each says what to do.
+
+    make the background blue | and the text yellow
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import chain, product
 
 from minglm.world import edit_cues as cues
 from minglm.world.changes import in_order
+from minglm.world.counting import is_measure
 from minglm.world.draw import has_room
 from minglm.world.edit_asked import Instruction
 from minglm.world.edit_texts import texts
 from minglm.world.edit_things import objects
 from minglm.world.posters import SLOTS
+from minglm.world.quotes import masked
 from minglm.world.reading import read
 from minglm.world.scenes import Scene
+
+BREAK = re.compile(r"[,;.!?](?=\s)|\s(?:and|then|plus)\b|[，；。！？\n]|并且|并(?=[把将])|然后|同时|而且",
+                   re.IGNORECASE)
+PRONOUN = re.compile(r"\b(?:it|them|that|this|one)\b|它", re.IGNORECASE)   # named before
+TELLS = ("colour", "place", "number", "text")
+DOES = (cues.REMOVE, cues.REPLACE, cues.ADD, cues.SAYS, cues.UP, cues.DOWN, cues.MAKES,
+        *cues.STYLES.values())
+THEN = re.compile("(?<=[\u4e00-\u9fff])(?=(?:然后|同时|并且|而且|并[把将换改加移]))")
 
 
 def changed(asked: Instruction) -> Scene | None:
     """The scene after an instruction; None if nothing of it is understood, or it cannot be."""
+    told = [] if is_kept(asked) else clauses(asked)
+    if len(told) > 1:
+        scene: Scene | None = asked.scene
+        for clause in told:
+            scene = scene and once(Instruction(clause, scene))
+        if scene:
+            return scene
+    return once(asked)
+
+
+def once(asked: Instruction) -> Scene | None:
+    """The scene after an instruction that is read as a whole."""
     before = asked.scene
+    if asked.has(cues.WRITES) and not asked.quotes and not asked.has(cues.LETTERS):
+        return None                          # words that are not quoted are not known for words
+    if asked.has(cues.EXCEPT) and (scene := spared(asked)):
+        return scene
     for name, cue in cues.STYLES.items():
         if asked.has(cue) and not asked.quotes:
             return replace(before, style=name)
@@ -39,12 +69,22 @@ def changed(asked: Instruction) -> Scene | None:
     return after if after and after != before else None
 
 
+def spared(asked: Instruction) -> Scene | None:
+    """What is left if everything goes but what is named; None if it is not there, or all that is."""
+    names, words = {m.value for m in asked.said if m.kind == "thing"}, asked.has(cues.LETTERS)
+    groups = tuple(group for group in asked.scene.groups if group.thing in names)
+    quoted = [asked.region(text) for _, text in asked.quotes]
+    regions = tuple(region for region in asked.scene.regions if words or region in quoted)
+    scene = replace(asked.scene, groups=groups, regions=regions)
+    return scene if (groups or regions) and scene != asked.scene else None
+
+
 def is_kept(asked: Instruction) -> bool:
     """Whether an object is to be shown elsewhere, without the texts beside it."""
     groups = asked.scene.groups
     if len(groups) != 1 or not any(m.value == groups[0].thing for m in asked.said if m.kind == "thing"):
         return False
-    if asked.has(cues.POSTER) or asked.has(cues.REMOVE):
+    if asked.has(cues.POSTER) or asked.has(cues.REMOVE) and not asked.has(cues.LETTERS):
         return False
     if any(asked.region(text) for _, text in asked.quotes):
         return False
@@ -80,3 +120,44 @@ def settled(scene: Scene) -> Scene | None:
         if found := next(filter(has_room, chain([sized], elsewhere)), None):
             return found
     return None
+
+
+# ---------------------------------------------------------------- several changes
+
+def clauses(asked: Instruction) -> list[str]:
+    """The clauses; one if the instruction asks for one change, or if it is not clear where another begins."""
+    stops = [told.start() for told in BREAK.finditer(asked.plain)]
+    found: list[tuple[int, int, set[str]]] = []
+    for start, end in zip([0, *stops], [*stops, len(asked.plain)]):
+        what = about(asked, start, end)
+        if found and (not what or what & found[-1][2] or PRONOUN.search(asked.plain, start, end)):
+            start, _, before = found.pop()
+            what |= before
+        elif found and not found[-1][2]:     # a greeting, or where it is said to be
+            start = found.pop()[0]
+        found.append((start, end, what))
+    if len(found) > 1 and all(does(asked, start, end) for start, end, _ in found):
+        return [asked.prompt[start:end].lstrip(" ,;.!?，；。！？") for start, end, _ in found]
+    return [asked.prompt]
+
+
+def paused(prompt: str) -> str:
+    """The instruction with a comma before "then": in 狗然后 the name would be a part of a word."""
+    stops = [told.start() for told in THEN.finditer(masked(prompt))]
+    parts = [prompt[start:end] for start, end in zip([0, *stops], [*stops, len(prompt)])]
+    return "，".join(parts)
+
+
+def about(asked: Instruction, start: int, end: int) -> set[str]:
+    """What a clause is about."""
+    kinds = {m.kind for m in asked.said if start <= m.start < end and not is_measure(asked.prompt, m)}
+    what = kinds & {"thing", "text"}
+    return what | {name for name, some in (("text", (cues.LETTERS,)), ("ground", (cues.GROUND,)),
+                                           ("style", cues.STYLES.values()))
+                   if any(cue.search(asked.plain, start, end) for cue in some)}
+
+
+def does(asked: Instruction, start: int, end: int) -> bool:
+    """Whether a clause says what to do."""
+    return any(cue.search(asked.plain, start, end) for cue in DOES) or any(
+        m.kind in TELLS and start <= m.start < end for m in asked.said)

@@ -29,6 +29,8 @@ GAP = 3 * PITCH                              # pixels without ink that part two 
 SURE = 0.75                                  # of an object's difference from the ground, and of what is there
 ONE_COLOUR = 0.85                            # of the pixels of letters
 USUAL_FIRST = sorted(SIZES, key=lambda size: size != "normal")      # of what looks the same
+LIGHT = np.array([0.299, 0.587, 0.114], dtype=np.float32)           # of which JPEG keeps every pixel
+FRINGE = 8                                   # pixels over which a JPEG may spread the hue of letters
 LEAST, SPECK = 6, 40                         # pixels of ink in a line, in an object
 
 
@@ -43,7 +45,7 @@ def see(image: Image.Image, language: str = "en", named: Sequence[str] = ()) -> 
         inked[rows_columns(box)] = False
     letters = [(box, colour) for box in lines(inked) if (colour := colour_of(away, inked, ground, box))]
     for (x0, y0, x1, y1), _ in letters:
-        inked[max(0, y0 - OVERHANG):y1 + OVERHANG, max(0, x0 - OVERHANG):x1 + OVERHANG] = False
+        inked[max(0, y0 - FRINGE):y1 + FRINGE, max(0, x0 - FRINGE):x1 + FRINGE] = False
     # what is neither: objects in unusual looks, or badly painted
     missing = [name for name in named if all(name != one for one, _ in things)]
     things += [(likeliest(away / 255, ground, box, missing), box) for box in squares(inked)]
@@ -86,14 +88,25 @@ def lines(inked: np.ndarray) -> list[Box]:
 
 def colour_of(away: np.ndarray, inked: np.ndarray, ground: str, box: Box) -> str:
     """The colour of the letters in a box; "" if these are none, for every pixel of letters is a mixture of
-    one colour and the ground. away (H, W, 3): from the ground's colour."""
+    one colour and the ground, of more of its light than of its hue where a JPEG has blurred that.
+    away (H, W, 3): from the ground's colour."""
     pixels, flat = away[rows_columns(box)][inked[rows_columns(box)]], np.array(COLOURS[ground][0])
     far = pixels[np.linalg.norm(pixels, axis=-1) >= np.quantile(np.linalg.norm(pixels, axis=-1), 0.7)]
     colour = nearest_colour(np.median(far, 0) + flat)
     ink = (np.array(COLOURS[colour][0]) - flat).astype(np.float32)
+    return colour if (unlike(pixels, ink) < INK).mean() > ONE_COLOUR else ""
+
+
+def unlike(pixels: np.ndarray, ink: np.ndarray) -> np.ndarray:
+    """How far pixels (N, 3) are from every mixture of ground and ink (3,), both from the ground's colour."""
+    light, hue = pixels @ LIGHT, pixels - (pixels @ LIGHT)[:, None]
+    own_light, own_hue = float(ink @ LIGHT), ink - ink @ LIGHT
+    lit = (light * own_light / max(1.0, own_light ** 2)).clip(0, 1) * own_light
+    tinted = (hue @ own_hue / max(1.0, float(own_hue @ own_hue))).clip(0, 1)[:, None] * own_hue
+    apart = np.linalg.norm(pixels - lit[:, None] - tinted, axis=-1)
     share = (pixels @ ink / max(1.0, float(ink @ ink))).clip(0, 1)
-    off = np.linalg.norm(pixels - share[:, None] * ink, axis=-1)
-    return colour if (off < INK).mean() > ONE_COLOUR else ""
+    together = np.linalg.norm(pixels - share[:, None] * ink, axis=-1)            # as before a JPEG
+    return np.maximum(apart, together / 2)   # the two differ much in objects that are shaded
 
 
 # ---------------------------------------------------------------- objects
@@ -141,17 +154,24 @@ def arranged(ground: str, things: list[tuple[str, Box]], texts: list[tuple[Box, 
     regions = tuple(sorted(found, key=lambda region: SLOTS.index(region.slot)))
     groups = tuple(Group(name, len(list(same))) for name, same in groupby(name for name, _ in things))
     scene = Scene(ground, groups, "centre", regions, height, width, language=language)
-    if not things:
-        return scene
+    ways = [scene] if not things else [replace(scene, place=place, size=size)
+                                       for size, place in product(USUAL_FIRST, ("centre", *PLACES))]
 
     def distance(one: Scene) -> float:
         try:
-            return float(np.abs(np.array([box for _, box in one.boxes]) - np.array(row)).sum())
+            stand = [box for _, box in one.boxes]
+            return float(np.abs(np.array(stand) - np.array(row)).sum()) if row else 0.0
         except ValueError:                   # no room
             return float("inf")
 
-    ways = product(USUAL_FIRST, ("centre", *PLACES))
-    return min((replace(scene, place=place, size=size) for size, place in ways), key=distance)
+    best = min(ways, key=distance)
+    if distance(best) < float("inf"):
+        return best
+    # no poster looks like this: what is surest of it, objects first
+    if texts:
+        least = min(texts, key=lambda one: one[0][2] - one[0][0])
+        return arranged(ground, things, [one for one in texts if one != least], height, width, language)
+    return arranged(ground, things[:-1], texts, height, width, language)
 
 
 def slot_of(box: Box, row: list[Box], tops: Sequence[int], height: int, width: int) -> str:
