@@ -80,7 +80,7 @@ def counted_en(group: Group, name: str | None = None, looks: str = "", number: b
     return f"the {noun}" if form == "the" else article(noun)
 
 
-def explicit_en(poster: Poster, unsaid: Mapping[str, str]) -> str:
+def explicit_en(poster: Poster, unsaid: Mapping[str, str] = {}) -> str:
     """All told, line by line.
 
     A red poster with a cat on the left and the white words "Hello", "World" at the top.
@@ -132,7 +132,7 @@ def counted_zh(group: Group, size: str) -> str:
     return f"{NUMBERS_ZH[group.count]}{kind.measure}{SIZES_ZH.get(size, '')}{kind.zh}"
 
 
-def explicit_zh(poster: Poster, unsaid: Mapping[str, str]) -> str:
+def explicit_zh(poster: Poster, unsaid: Mapping[str, str] = {}) -> str:
     """All told, line by line: 一张红色的海报，左边有一只猫，顶部写着白色的“你好”“世界”。"""
     clauses = [f"一张{COLOURS[poster.background][1]}的海报"]
     if poster.groups:

@@ -10,7 +10,7 @@ Shapes: H, W pixels · K objects · s side of a square.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image
@@ -44,7 +44,7 @@ def background(image: Image.Image) -> str:
     return list(COLOURS)[int(np.bincount(some, minlength=len(COLOURS)).argmax())]
 
 
-@cache
+@lru_cache(maxsize=8)                        # 150 MB for all sides on one ground
 def bank(side: int, colour: str) -> np.ndarray:
     """Every object on a background, minus the background: (K, 3 s s), in 0..1."""
     return on_ground([sprite(name, side - 4) for name in things()], colour)
