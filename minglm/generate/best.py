@@ -45,20 +45,22 @@ STRIDE, MOST = 1_000_003, 2 ** 63            # between the seeds of candidates; 
 @dataclass(frozen=True)
 class Expected:
     """What is known of a plan (h, w) before it is sampled: the number of objects, and of the cells on which
-    they stand; of an edit, the ids of cells in which nothing changes, elsewhere -1."""
+    they stand; of an edit, the ids of cells in which nothing changes, elsewhere -1, and the caption by which
+    it can be drawn, if it can."""
 
     things: int
     cells: int
     stays: Tensor | None = None
+    caption: str = ""
 
 
-def expected(poster: Poster, stays: Tensor | None = None) -> Expected | None:
+def expected(poster: Poster, stays: Tensor | None = None, caption: str = "") -> Expected | None:
     """What is expected of the plan of a poster; None: nothing."""
     if not poster.groups and stays is None:
         return None
     on = {(y, x) for _, (x0, y0, x1, y1) in poster.boxes
           for y in range(y0 // CELL, -(-y1 // CELL)) for x in range(x0 // CELL, -(-x1 // CELL))}
-    return Expected(len(poster.boxes), len(on), stays)
+    return Expected(len(poster.boxes), len(on), stays, caption)
 
 
 def kept(expected: Sequence[Expected | None], candidates: int) -> Tensor | None:

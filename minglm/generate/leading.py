@@ -12,16 +12,16 @@ from dataclasses import replace
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from minglm.config import FlowConfig
 from minglm.generate import legible
-from minglm.generate.best import expected
+from minglm.generate.best import Expected, expected
 from minglm.generate.request import Understood, repeat
 from minglm.generate.sources import Source, is_poster
 from minglm.model.decoder import Decoder
 from minglm.model.glyph import GlyphEncoder
 from minglm.world.edit_enhancer import lead, worded
+from minglm.world.explicit import explicit
 from minglm.world.goals import goal
 from minglm.world.mentions import mentions
 from minglm.world.quotes import quoted
@@ -63,7 +63,7 @@ def understood(decoder: Decoder, encoder: GlyphEncoder, asked: Understood, instr
         captions.append(goal(edit) if edit else instruction)
         lines.append(edit.strings if edit else legible.lines(decoder, encoder, sources, instruction,
                                                              asked.width, config))
-        plans.append(edit and expected(edit.target, staying(edit, sources[0])))
+        plans.append(edit and planned(edit, sources[0]))
         if known:
             notes.append(f"understood: {captions[-1]}" if edit else UNCLEAR)
     each = len(asked.captions) // len(instructions)
@@ -71,7 +71,11 @@ def understood(decoder: Decoder, encoder: GlyphEncoder, asked: Understood, instr
     return replace(asked, captions=captions, lines=lines, notes=notes, expected=plans)
 
 
-def staying(edit: Edit, source: Source) -> Tensor | None:
-    """The ids of the first picture where nothing should change, elsewhere -1, (h, w); None: another size."""
+def planned(edit: Edit, source: Source) -> Expected | None:
+    """What is expected of the plan of an edit, whose first picture is `source`: the ids that it keeps, and
+    the caption by which it can be drawn. For letters that are known to nobody the caption has x."""
     may = torch.from_numpy(edit.cells)
-    return source.ids.cpu().where(~may, -1) if source.ids.shape == may.shape else None
+    if source.ids.shape != may.shape:
+        return expected(edit.target)
+    drawn = len(edit.sources) == 1 and not edit.target.style
+    return expected(edit.target, source.ids.cpu().where(~may, -1), explicit(edit.target) if drawn else "")

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
@@ -22,6 +23,7 @@ from minglm.config import Config
 from minglm.device import Device, pick, usual_defaults
 from minglm.generate import best, leading, legible, paint, request, sources
 from minglm.generate.adapters import Adapters
+from minglm.generate.candidates import plans
 from minglm.generate.plan import Generators, sample_ids
 from minglm.generate.request import Output, Understood, one_each, repeat, understood
 from minglm.images import open_image, to_images, to_tensor
@@ -168,16 +170,13 @@ class Pipeline:
 
                 # 3. Plan: sample the grid of ids, several times, and choose; or take the one that was given.
                 if prior_ids is None:
-                    if any(read):            # where nothing changes, ids stay
-                        how["likelihood"] = torch.zeros(count * candidates)
-                        how["kept"] = best.kept(asked.expected, candidates)
-                    preview, plan = self.plans(
-                        repeat(asked.captions, candidates), each * candidates, rows, columns,
-                        best.seeds(planner_seed, count, candidates), read, **how)
+                    preview, plan, likelihood = plans(
+                        self.plan, self.editing, asked, repeat(read, each), candidates, rows, columns,
+                        planner_seed, how, request.guided(planner_guidance, self.config))
                     if candidates > 1:
                         which = best.choose(
                             self.decoder, self.glyph, asked.lines, plan, self.noise(
-                                planner_seed, count, shape), memory, how.get("likelihood"), asked.expected)
+                                planner_seed, count, shape), memory, likelihood, asked.expected)
                         preview, plan = preview[which], plan[which]
                 else:
                     preview, plan = torch.empty(count, 0, 0), given
@@ -197,12 +196,6 @@ class Pipeline:
     def noise(self, seed: int | list[int], count: int, shape: tuple[int, ...]) -> Tensor:
         """The noise of `count` pictures, (B, C, 4 h, 4 w)."""
         return torch.stack([paint.noise(shape, paint.generator(s)) for s in one_each(seed, count)])
-
-    def plans(self, prompts: list[str], each: int, rows: int, columns: int, seed: int | list[int],
-              read: list[list[sources.Source]], **how) -> tuple[Tensor, Tensor]:
-        """As `plan`, by `how`, for prompts that stand `each` times in `prompts`, but once in `read`."""
-        generators = [paint.generator(s) for s in one_each(seed, len(prompts))]
-        return self.plan(prompts, rows, columns, generators, repeat(read, each), **how)
 
     def plan(self, prompts: list[str], rows: int, columns: int, generators: Generators,
              read: list[list[sources.Source]] | None = None, temperature: float = 0.9, top_p: float = 0.75,
@@ -226,6 +219,8 @@ class Pipeline:
         ids, parts = zip(*(with_sources([s.ids for s in some], text, planner)
                            for some, text in zip(read, texts)))
         grids = [preview, (rows, columns)] if preview else [(rows, columns)]
+        if kept is not None:                 # nothing of a preview
+            kept = F.pad(kept, (sum(h * w for h, w in grids) - rows * columns, 0), value=-1)
         with tqdm(desc="planning", total=sum(h * w for h, w in grids), unit="id", disable=not progress,
                   leave=False) as bar:
             *small, large = sample_ids(self.planner, list(ids), grids, generators,

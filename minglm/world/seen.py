@@ -21,7 +21,7 @@ from minglm.world.colours import COLOURS
 from minglm.world.find import SIDES, Box, background, bank, find_objects, nearest_colour
 from minglm.world.layout import CELL, PITCH
 from minglm.world.objects import things as things_
-from minglm.world.posters import PLACES, SIZES, SLOTS, Group, Region
+from minglm.world.posters import MOST_THINGS, PLACES, SIZES, SLOTS, Group, Region
 from minglm.world.scenes import OVERHANG, Scene
 
 INK = 40                                     # distance from the ground's colour, 0..255, from which it is ink
@@ -49,7 +49,8 @@ def see(image: Image.Image, language: str = "en", named: Sequence[str] = ()) -> 
     # what is neither: objects in unusual looks, or badly painted
     missing = [name for name in named if all(name != one for one, _ in things)]
     things += [(likeliest(away / 255, ground, box, missing), box) for box in squares(inked)]
-    return arranged(ground, sorted(things, key=lambda one: one[1]), letters, height, width, language)
+    shown = sorted(things[:MOST_THINGS], key=lambda one: one[1])                 # the surest come first
+    return arranged(ground, shown, letters, height, width, language)
 
 
 def rows_columns(box: Box) -> tuple[slice, slice]:

@@ -1,0 +1,55 @@
+"""Several plans of each picture: by the planner that draws, or by the one that edits.
+
+Where an instruction to edit is understood, the picture that it leads to can be drawn: the planner that draws
+is told its caption, and given the ids of cells in which nothing changes. It knows captions better than the
+planner that edits knows instructions, or captions beside a picture. What it cannot know, another style or
+what is on several pictures, is left to the latter.
+
+Shapes: B pictures · K candidates · h, w id grid · p, q preview grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from minglm.generate.best import kept, seeds
+from minglm.generate.paint import generator
+from minglm.generate.request import Understood, one_each, repeat
+from minglm.generate.sources import Source
+from minglm.model.editing import Editing
+
+Plan = Callable[..., tuple[Tensor, Tensor]]      # Pipeline.plan
+
+
+def plans(plan: Plan, editing: Editing, asked: Understood, read: list[list[Source]], candidates: int,
+          rows: int, columns: int, seed: int | list[int], how: dict, drawing: float
+          ) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Preview ids (B K, p, q) and large ids (B K, rows, columns), those of a picture one after the other, and
+    of edits the log-probability of each, (B K,). Edits have no preview, (B K, 0, 0).
+
+    read: the pictures to edit of each picture. seed: of the first candidates. how: arguments of `plan`;
+    drawing: the guidance of the planner that draws.
+    """
+    count = len(asked.captions)
+    own = one_each(seeds(seed, count, candidates), count * candidates)
+    if not any(read):
+        prompts, none = repeat(asked.captions, candidates), repeat(read, candidates)
+        return *plan(prompts, rows, columns, [generator(one) for one in own], none, **how), None
+    expected = asked.expected or [None] * count
+    large, likelihood = torch.zeros(len(own), rows, columns, dtype=torch.long), torch.zeros(len(own))
+    for edits in (True, False):
+        which = [b for b, one in enumerate(expected) if bool(one and one.caption) != edits]
+        if not which:
+            continue
+        at = [b * candidates + k for b in which for k in range(candidates)]
+        prompts = [asked.captions[b] if edits else expected[b].caption for b in which]
+        some, likely = [read[b] if edits else [] for b in which], torch.zeros(len(at))
+        with editing.on(edits):
+            _, large[at] = plan(repeat(prompts, candidates), rows, columns, [generator(own[i]) for i in at],
+                                repeat(some, candidates), **how | ({} if edits else dict(guidance=drawing)),
+                                likelihood=likely, kept=kept([expected[b] for b in which], candidates))
+        likelihood[at] = likely
+    return large[:, :0, :0], large, likelihood
