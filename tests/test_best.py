@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from minglm.config import preset
-from minglm.generate import best, paint
+from minglm.generate import best, legible, paint
 from minglm.generate.pipeline import Pipeline
 from minglm.generate.plan import sample_ids
 from minglm.generate.request import CANDIDATES
 from minglm.model import flow
 from minglm.model.planner import Planner
+from minglm.model.prompt import preview_grid, prompt_ids
 from minglm.world.draw import draw
 from minglm.world.posters import Group, Poster
 
@@ -256,12 +257,39 @@ def test_edits_have_candidates_without_words_too(pipe, monkeypatch):
     """And the one that is painted is the likeliest of those drawn one by one."""
     monkeypatch.setattr(pipe, "config", replace(pipe.config, edits=True))
     image, wish = draw(1, 2, 128, 128).image, "make the background blue"
-    plans = [painted(pipe, wish, image=image, seed=seed, candidates=1).plan[0] for seed in best.seeds(3, 1, CANDIDATES)]
+    how = dict(image=image, enhance=False)
+    plans = [painted(pipe, wish, seed=seed, candidates=1, **how).plan[0] for seed in best.seeds(3, 1, CANDIDATES)]
     assert len({str(plan.tolist()) for plan in plans}) > 1
     read, likely = [pipe.read(image)], torch.zeros(CANDIDATES)
     pipe.plan([wish] * CANDIDATES, 4, 4, [paint.generator(s) for s in best.seeds(3, 1, CANDIDATES)], [read] * CANDIDATES,
               likelihood=likely)
-    assert torch.equal(painted(pipe, wish, image=image, seed=3).plan[0], plans[int(likely.argmax())])
+    assert torch.equal(painted(pipe, wish, seed=3, **how).plan[0], plans[int(likely.argmax())])
+
+
+def test_edits_that_are_understood_are_drawn_and_the_others_edited(pipe, monkeypatch):
+    """Each by its own planner, with its own seeds, whatever else is in the batch; the rest keeps its ids."""
+    monkeypatch.setattr(pipe, "config", replace(pipe.config, edits=True))
+    monkeypatch.setattr(legible, "where", lambda decoder, encoder, source, texts, config: [None] * len(texts))
+    poster = Poster("white", (Group("cat"),), "left", (), 128, 128)
+    old = pipe.encode_ids([poster.image])[0]
+    wishes = ["nicer!", 'write "Hi" at the bottom', "as a line drawing", "two cats"]
+    together = painted(pipe, wishes, image=[[poster.image]] * 4, seed=3, candidates=2)
+    for i, wish in enumerate(wishes):
+        alone = painted(pipe, wish, image=poster.image, seed=3 + i, candidates=2)
+        assert torch.equal(together.plan[i], alone.plan[0]) and together.preview[i].numel() == 0
+    words = torch.zeros(4, 4, dtype=torch.bool)
+    words[3, 1:3] = True                     # "Hi" is two letters wide
+    assert torch.equal(together.plan[1][~words], old[~words]) and not torch.equal(together.plan[1], old)
+    assert torch.equal(together.plan[3][:, 2:][[0, 3]], old[:, 2:][[0, 3]])      # the second cat stands between
+    # by hand: the planner that draws, told the caption, given what stays, without a preview of it
+    stays = torch.cat([torch.full((4,), -1), old.where(~words, -1).flatten()])
+    caption = 'A white poster with a cat on the left and the black words "Hi" at the bottom.'
+    assert together.prompts[1] == caption
+    grid = preview_grid(4, 4, pipe.planner.config.preview_tokens)
+    ids = [prompt_ids(pipe.bpe, one, 4, 4, grid, 256, pipe.planner.config.boi) for one in (caption, "A poster.")]
+    seen = [sample_ids(pipe.planner, ids, [grid, (4, 4)], [paint.generator(seed)], guidance=1.5,
+                       kept=stays[None])[1][0] for seed in best.seeds(4, 1, 2)]
+    assert any(torch.equal(together.plan[1], one) for one in seen)
 
 
 # ---------------------------------------------------------------- several noises

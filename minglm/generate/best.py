@@ -7,6 +7,11 @@ of its blocks is taught to attend from every image token to the letter that stan
 anything is painted. So one pass per plan, on pure noise, ranks the plans. It errs: attention without a place
 to be may gather anywhere.
 
+What is neither ground nor letters is objects. Of posters without words, and of edits, a plan in which they
+cover more cells than the objects asked for need, or fewer, is worth less. (On posters with words this costs
+words: of 300 free prompts it had texts and background right in 0.84 English and 0.92 Chinese, instead of 0.89
+and 0.95.)
+
 Of the plan that is chosen several paintings are begun, each from a noise of its own. After the first few
 steps the attention tells which of them will be legible: not where letters have a place, but whether they
 are told apart. So each is judged by its worst letter, and the best is painted to the end. In 47 posters of

@@ -23,6 +23,7 @@ from minglm.world.styles import restyle
 from minglm.world.translations import told
 
 OVERHANG = 2                                 # pixels by which a letter may leave its cell
+EDGE = 2 * OVERHANG / CELL                   # of a cell: two of its sides
 
 
 @dataclass
@@ -100,8 +101,9 @@ class Edit:
 
     @property
     def cells(self) -> np.ndarray:
-        """(h, w) bool: the cells of the id grid in which the target may differ from the first source."""
-        return reduce(self.region, "(h y) (w x) -> h w", "max", y=CELL, x=CELL)
+        """(h, w) bool: the cells of the id grid in which the target may differ from the first source, by more
+        than what letters draw beyond their own cell."""
+        return reduce(self.region.astype(float), "(h y) (w x) -> h w", "mean", y=CELL, x=CELL) > EDGE
 
 
 @dataclass(frozen=True)
