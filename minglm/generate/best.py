@@ -27,6 +27,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from einops import rearrange, reduce
 from torch import Tensor
@@ -50,22 +51,23 @@ STRIDE, MOST = 1_000_003, 2 ** 63            # between the seeds of candidates; 
 @dataclass(frozen=True)
 class Expected:
     """What is known of a plan (h, w) before it is sampled: the number of objects, and of the cells on which
-    they stand; of an edit, the ids of cells in which nothing changes, elsewhere -1, and the caption by which
-    it can be drawn, if it can."""
+    they stand; of an edit, the ids of cells in which nothing changes, elsewhere -1; the caption by which it
+    can be drawn, if it can; and what of its picture is not needed any more, (H, W) bool."""
 
     things: int
     cells: int
     stays: Tensor | None = None
     caption: str = ""
+    gone: np.ndarray | None = None
 
 
-def expected(poster: Poster, stays: Tensor | None = None, caption: str = "") -> Expected | None:
-    """What is expected of the plan of a poster; None: nothing."""
+def expected(poster: Poster, stays: Tensor | None = None, **more) -> Expected | None:
+    """What is expected of the plan of a poster; None: nothing. more: of an edit."""
     if not poster.groups and stays is None:
         return None
     on = {(y, x) for _, (x0, y0, x1, y1) in poster.boxes
           for y in range(y0 // CELL, -(-y1 // CELL)) for x in range(x0 // CELL, -(-x1 // CELL))}
-    return Expected(len(poster.boxes), len(on), stays, caption)
+    return Expected(len(poster.boxes), len(on), stays, **more)
 
 
 def kept(expected: Sequence[Expected | None], candidates: int) -> Tensor | None:

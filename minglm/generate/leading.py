@@ -72,10 +72,11 @@ def understood(decoder: Decoder, encoder: GlyphEncoder, asked: Understood, instr
 
 
 def planned(edit: Edit, source: Source) -> Expected | None:
-    """What is expected of the plan of an edit, whose first picture is `source`: the ids that it keeps, and
-    the caption by which it can be drawn. For letters that are known to nobody the caption has x."""
+    """What is expected of an edit whose first picture is `source`: the ids that it keeps, the caption by
+    which it can be drawn, and what of the picture is not needed. Letters that nobody knows are x there."""
     may = torch.from_numpy(edit.cells)
     if source.ids.shape != may.shape:
         return expected(edit.target)
     drawn = len(edit.sources) == 1 and not edit.target.style
-    return expected(edit.target, source.ids.cpu().where(~may, -1), explicit(edit.target) if drawn else "")
+    return expected(edit.target, source.ids.cpu().where(~may, -1),
+                    caption=explicit(edit.target) if drawn else "", gone=edit.gone)

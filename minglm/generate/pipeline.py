@@ -166,7 +166,9 @@ class Pipeline:
             for note in dict.fromkeys(asked.notes) if progress else ():
                 print(f"minglm: {note}", file=sys.stderr)
             with self.editing.on(any(read)):
-                memory = repeat([sources.remembered(self.decoder, some) for some in read], each)
+                gone = [one and one.gone for one in asked.expected] or [None] * count
+                memory = [sources.remembered(self.decoder, some, hidden)
+                          for some, hidden in zip(repeat(read, each), gone)]
 
                 # 3. Plan: sample the grid of ids, several times, and choose; or take the one that was given.
                 if prior_ids is None:

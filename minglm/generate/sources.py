@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from einops import reduce
 from PIL import Image
 from torch import Tensor, nn
 
@@ -24,6 +25,7 @@ from minglm.world.colours import COLOURS
 
 NEAR, GROUND = 12, 0.15                      # to be a ground: RGB distance from its colour, share of a poster
 HALF_CELL = 16                               # pixels of the half-size image per id
+GONE = 0.3                                   # the share of a token from which the decoder does not see it
 
 
 @dataclass
@@ -96,9 +98,16 @@ def is_poster(image: Image.Image) -> bool:
     return bool(((far < NEAR).mean((0, 1)) >= GROUND).any())
 
 
-def remembered(decoder: Decoder, some: list[Source]) -> list[Memory]:
-    """What the decoder attends to of each picture to edit."""
-    return [decoder.remember(one.latents, one.ids[None]) for one in some]
+def remembered(decoder: Decoder, some: list[Source], gone: np.ndarray | None = None) -> list[Memory]:
+    """What the decoder attends to of each picture to edit. gone (H, W) bool: what it should not see of the
+    first, since the new picture has no use for it: old letters would show through the new ones."""
+    found = [decoder.remember(one.latents, one.ids[None]) for one in some]
+    if gone is not None and gone.any():
+        side = decoder.config.scale * decoder.config.patch                       # of a token, in pixels
+        share = reduce(gone.astype(float), "(h y) (w x) -> (h w)", "mean", y=side, x=side)
+        seen = torch.from_numpy(share < GONE).to(found[0][0][0].device)
+        found[0] = [(keys[:, :, seen], values[:, :, seen]) for keys, values in found[0]]
+    return found
 
 
 def per_prompt(image, count: int) -> list[list]:

@@ -42,7 +42,7 @@ def from_ids(pipe: Pipeline, target: list[Image.Image], edits: list[Edit], image
     """Pictures from the ids that a perfect planner would have given."""
     plan = torch.stack(pipe.encode_ids(target)).to(pipe.device.device)
     read = [[pipe.read(image) for image in some] for some in images]
-    memory = [remembered(pipe.decoder, some) for some in read]
+    memory = [remembered(pipe.decoder, some, edit.gone) for some, edit in zip(read, edits)]
     scale = pipe.config.cell // pipe.config.vae.scale
     rows, columns = plan.shape[1:]
     noise = pipe.noise(seed, len(edits), (pipe.config.vae.channels, scale * rows, scale * columns))
