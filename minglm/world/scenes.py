@@ -115,8 +115,8 @@ class Edit:
 
     @property
     def cells(self) -> np.ndarray:
-        """(h, w) bool: the cells of the id grid in which the target may differ from the first source, by more
-        than what letters draw beyond their own cell."""
+        """(h, w) bool: the cells of the id grid of which the target may differ from the first source in more
+        than an eighth: what letters draw beyond their own cell does not count."""
         return reduce(self.region.astype(float), "(h y) (w x) -> h w", "mean", y=CELL, x=CELL) > EDGE
 
 
