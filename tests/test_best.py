@@ -282,7 +282,7 @@ def test_edits_that_are_understood_are_drawn_and_the_others_edited(pipe, monkeyp
     assert torch.equal(together.plan[1][~words], old[~words]) and not torch.equal(together.plan[1], old)
     assert torch.equal(together.plan[3][:, 2:][[0, 3]], old[:, 2:][[0, 3]])      # the second cat stands between
     # by hand: the planner that draws, told the caption, given what stays, without a preview of it
-    stays = torch.cat([torch.full((4,), -1), old.where(~words, -1).flatten()])
+    stays = old.where(~words, -1).flatten()
     caption = 'A white poster with a cat on the left and the black words "Hi" at the bottom.'
     assert together.prompts[1] == caption
     grid = preview_grid(4, 4, pipe.planner.config.preview_tokens)

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from minglm.world.characters import columns
+from minglm.world.colours import text_colours
 from minglm.world.draw import draw, has_room
 from minglm.world.edit_enhancer import lead, parted, worded
 from minglm.world.edits import KINDS, edit
@@ -41,7 +42,7 @@ SCENES = {
 # pictures | instruction | what is different in the target: bg, g(roups), p(lace), style, - or a text by number
 TOLD = """
 A | could u change the bg colour to dark green? | bg green
-C | swap the green for pink in the background | bg pink
+C | swap the green for blue in the background | bg blue
 E | not a yellow background, make it cyan please | bg cyan
 H | 背景太蓝了，换成绿色 | bg green
 A | the letters are hard to read, make them yellow | 0 top yellow SALE
@@ -247,3 +248,12 @@ def test_any_picture_is_seen_as_a_scene_with_room():
         one = see(image, named=["cat"])
         assert (one.width, one.height) == image.size and arrange(one) is not None
     assert not see(odd[0]).regions and not see(odd[0]).groups and see(odd[0]).background == "black"
+
+
+def test_texts_stay_legible_on_another_ground():
+    words = (Region("top", "xxx", "blue"), Region("bottom", "xx", "black"))
+    for ground in ("blue", "white", "black", "yellow"):
+        scene = Scene("red" if ground == "white" else "pink", (), "centre", words)
+        target = lead(f"make the background {ground}", [scene], 128, 128).target
+        assert target.background == ground and all(r.colour in text_colours(ground) for r in target.regions)
+        assert all(a.colour == b.colour for a, b in zip(words, target.regions) if a.colour in text_colours(ground))

@@ -24,21 +24,23 @@ from minglm.model.editing import Editing
 Plan = Callable[..., tuple[Tensor, Tensor]]      # Pipeline.plan
 
 
-def plans(plan: Plan, editing: Editing, asked: Understood, read: list[list[Source]], candidates: int,
-          rows: int, columns: int, seed: int | list[int], how: dict, drawing: float
+def plans(several: Plan, plan: Plan, editing: Editing, asked: Understood, read: list[list[Source]], each: int,
+          candidates: int, rows: int, columns: int, seed: int | list[int], how: dict, drawing: float
           ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Preview ids (B K, p, q) and large ids (B K, rows, columns), those of a picture one after the other, and
-    of edits the log-probability of each, (B K,). Edits have no preview, (B K, 0, 0).
+    of edits of posters the log-probability of each, (B K,). These have no preview, (B K, 0, 0).
 
-    read: the pictures to edit of each picture. seed: of the first candidates. how: arguments of `plan`;
-    drawing: the guidance of the planner that draws.
+    several, plan: Pipeline.plans and Pipeline.plan. read: the pictures to edit of each prompt, which is asked
+    `each` times. seed: of the first candidates. how: arguments of `plan`; drawing: the guidance of the
+    planner that draws.
     """
     count = len(asked.captions)
-    own = one_each(seeds(seed, count, candidates), count * candidates)
-    if not any(read):
-        prompts, none = repeat(asked.captions, candidates), repeat(read, candidates)
-        return *plan(prompts, rows, columns, [generator(one) for one in own], none, **how), None
-    expected = asked.expected or [None] * count
+    own = seeds(seed, count, candidates)
+    if not asked.expected or not any(read):
+        prompts = repeat(asked.captions, candidates)
+        return *several(prompts, each * candidates, rows, columns, own, read, **how), None
+    own, read = one_each(own, count * candidates), repeat(read, each)
+    expected = asked.expected
     large, likelihood = torch.zeros(len(own), rows, columns, dtype=torch.long), torch.zeros(len(own))
     for edits in (True, False):
         which = [b for b, one in enumerate(expected) if bool(one and one.caption) != edits]

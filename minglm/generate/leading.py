@@ -14,11 +14,11 @@ import torch
 from PIL import Image
 
 from minglm.config import FlowConfig
-from minglm.generate import legible
+from minglm.generate import legible, sources
 from minglm.generate.best import Expected, expected
 from minglm.generate.request import Understood, repeat
 from minglm.generate.sources import Source, is_poster
-from minglm.model.decoder import Decoder
+from minglm.model.decoder import Decoder, Memory
 from minglm.model.glyph import GlyphEncoder
 from minglm.world.edit_enhancer import lead, worded
 from minglm.world.explicit import explicit
@@ -56,14 +56,14 @@ def understood(decoder: Decoder, encoder: GlyphEncoder, asked: Understood, instr
     of none unless `enhanced`. instructions, images, read: of each prompt, which may be asked several times.
     """
     captions, lines, notes, plans = [], [], list(asked.notes), []
-    for instruction, some, sources in zip(instructions, images, read):
+    for instruction, some, its in zip(instructions, images, read):
         # a picture that is no poster was mentioned already
         size, known = (asked.height, asked.width), enhanced and all(map(is_poster, some))
-        edit = led(decoder, encoder, instruction, some, sources, *size, config) if known else None
+        edit = led(decoder, encoder, instruction, some, its, *size, config) if known else None
         captions.append(goal(edit) if edit else instruction)
-        lines.append(edit.strings if edit else legible.lines(decoder, encoder, sources, instruction,
+        lines.append(edit.strings if edit else legible.lines(decoder, encoder, its, instruction,
                                                              asked.width, config))
-        plans.append(edit and planned(edit, sources[0]))
+        plans.append(edit and planned(edit, its[0]))
         if known:
             notes.append(f"understood: {captions[-1]}" if edit else UNCLEAR)
     each = len(asked.captions) // len(instructions)
@@ -80,3 +80,11 @@ def planned(edit: Edit, source: Source) -> Expected | None:
     drawn = len(edit.sources) == 1 and not edit.target.style
     return expected(edit.target, source.ids.cpu().where(~may, -1),
                     caption=explicit(edit.target) if drawn else "", gone=edit.gone)
+
+
+def remembered(decoder: Decoder, read: list[list[Source]], expected: list[Expected | None]
+               ) -> list[list[Memory]]:
+    """What the decoder attends to for each picture, of the pictures to edit that are read for it: not of what
+    an edit takes away."""
+    gone = [one and one.gone for one in expected] or [None] * len(read)
+    return [sources.remembered(decoder, some, hidden) for some, hidden in zip(read, gone)]

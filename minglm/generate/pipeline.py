@@ -14,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
@@ -166,14 +165,12 @@ class Pipeline:
             for note in dict.fromkeys(asked.notes) if progress else ():
                 print(f"minglm: {note}", file=sys.stderr)
             with self.editing.on(any(read)):
-                gone = [one and one.gone for one in asked.expected] or [None] * count
-                memory = [sources.remembered(self.decoder, some, hidden)
-                          for some, hidden in zip(repeat(read, each), gone)]
+                memory = leading.remembered(self.decoder, repeat(read, each), asked.expected)
 
                 # 3. Plan: sample the grid of ids, several times, and choose; or take the one that was given.
                 if prior_ids is None:
                     preview, plan, likelihood = plans(
-                        self.plan, self.editing, asked, repeat(read, each), candidates, rows, columns,
+                        self.plans, self.plan, self.editing, asked, read, each, candidates, rows, columns,
                         planner_seed, how, request.guided(planner_guidance, self.config))
                     if candidates > 1:
                         which = best.choose(
@@ -199,6 +196,12 @@ class Pipeline:
         """The noise of `count` pictures, (B, C, 4 h, 4 w)."""
         return torch.stack([paint.noise(shape, paint.generator(s)) for s in one_each(seed, count)])
 
+    def plans(self, prompts: list[str], each: int, rows: int, columns: int, seed: int | list[int],
+              read: list[list[sources.Source]], **how) -> tuple[Tensor, Tensor]:
+        """As `plan`, by `how`, for prompts that stand `each` times in `prompts`, but once in `read`."""
+        generators = [paint.generator(s) for s in one_each(seed, len(prompts))]
+        return self.plan(prompts, rows, columns, generators, repeat(read, each), **how)
+
     def plan(self, prompts: list[str], rows: int, columns: int, generators: Generators,
              read: list[list[sources.Source]] | None = None, temperature: float = 0.9, top_p: float = 0.75,
              top_k: int | None = None, progress: bool = False, guidance: float = 1,
@@ -221,8 +224,6 @@ class Pipeline:
         ids, parts = zip(*(with_sources([s.ids for s in some], text, planner)
                            for some, text in zip(read, texts)))
         grids = [preview, (rows, columns)] if preview else [(rows, columns)]
-        if kept is not None:                 # nothing of a preview
-            kept = F.pad(kept, (sum(h * w for h, w in grids) - rows * columns, 0), value=-1)
         with tqdm(desc="planning", total=sum(h * w for h, w in grids), unit="id", disable=not progress,
                   leave=False) as bar:
             *small, large = sample_ids(self.planner, list(ids), grids, generators,

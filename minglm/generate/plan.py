@@ -50,8 +50,8 @@ def sample_ids(planner: Planner, prompts: list[list[int]], grids: list[Grid], ge
     parts: as for `positions`, where a prompt holds source images. progress(done, all) is called per token.
     guidance: classifier-free guidance of the logits, as in Parti (arXiv 2206.10789); the published code has
     none. Unless it is 1, prompts (and parts) have a second half: what the unconditional branch reads.
-    likelihood: (B,), to which the log-probability of each grid, given its prompt, is added. kept (B, T): ids
-    that are not sampled but given, for all grids in reading order; -1: sampled.
+    likelihood: (B,), to which the log-probability of each grid, given its prompt, is added. kept (B, h w):
+    the ids of the last grid that are not sampled but given; -1: sampled.
     Returns one (B, rows, columns) int64 tensor per grid, on the CPU.
     """
     config, device, batch = planner.config, planner.embed.weight.device, len(prompts)
@@ -76,8 +76,8 @@ def sample_ids(planner: Planner, prompts: list[list[int]], grids: list[Grid], ge
                 # multinomial draws as many random numbers as there are columns: keep the published number
                 logits = F.pad(logits, (0, config.vision_vocab - config.codebook), value=-torch.inf)
             drawn[:, i] = choose(logits, temperature, top_p, top_k, generators)
-            if kept is not None:
-                drawn[:, i] = torch.where(kept[:, i] >= 0, kept[:, i], drawn[:, i])
+            if kept is not None and (cell := i - total + kept.shape[1]) >= 0:
+                drawn[:, i] = torch.where(kept[:, cell] >= 0, kept[:, cell], drawn[:, i])
             if likelihood is not None:
                 likelihood += told.log_softmax(-1).gather(1, drawn[:, i:i + 1])[:, 0]
             if progress:
