@@ -7,6 +7,6 @@ counted_apart, counting, reading, enhancer; prompts; and a person's own pictures
 
 Of pictures that are edited: looks, styles, scenes, translations, changes, combine; what people say to have
 it done: wording, edit_phrases_en, naming_en, instructions_en, edit_phrases_zh, naming_zh, instructions_zh,
-edit_told; edits, edit_prompts; then how a picture and what is asked of it are understood: find, seen,
-edit_cues, edit_asked, edit_texts, edit_things, edit_reading, edit_joining, edit_enhancer, goals.
+goals, edit_told; edits, edit_prompts; then how a picture and what is asked of it are understood: find, seen,
+edit_cues, edit_asked, edit_texts, edit_things, edit_reading, edit_joining, edit_enhancer.
 """

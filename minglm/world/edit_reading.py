@@ -17,11 +17,10 @@ from itertools import chain, product
 
 from minglm.world import edit_cues as cues
 from minglm.world.changes import in_order
-from minglm.world.colours import text_colours
 from minglm.world.counting import is_measure
 from minglm.world.draw import has_room
 from minglm.world.edit_asked import Instruction
-from minglm.world.edit_texts import COMMON, texts
+from minglm.world.edit_texts import readable, texts
 from minglm.world.edit_things import objects
 from minglm.world.posters import SLOTS
 from minglm.world.quotes import masked
@@ -111,11 +110,8 @@ def ground(asked: Instruction) -> Scene:
     new = [str(m.value) for m in asked.free("colour") if m.value != asked.scene.background]
     if not new:
         return asked.scene
-    readable = text_colours(new[0])
-    usual = next(colour for colour in (*COMMON, *readable) if colour in readable)
     return replace(asked.scene, background=new[0], regions=tuple(
-        region if region.colour in readable else replace(region, colour=usual)
-        for region in asked.scene.regions))
+        replace(region, colour=readable(new[0], [region.colour])) for region in asked.scene.regions))
 
 
 def settled(scene: Scene) -> Scene | None:

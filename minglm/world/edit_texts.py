@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from minglm.world import edit_cues as cues
@@ -146,11 +146,15 @@ def altered(asked: Instruction, scene: Scene, m: Mention | None, region: Region,
     return swapped(scene, region, replace(region, colour=colour or region.colour, slot=slot or region.slot))
 
 
+def readable(background: str, first: Sequence[str] = ()) -> str:
+    """A colour that can be read on a background, one of `first` if possible."""
+    every = text_colours(background)
+    return next(colour for colour in (*first, *COMMON, *every) if colour in every)
+
+
 def written(asked: Instruction, scene: Scene, one: Asked) -> Scene:
     """The scene with one more text, in the colour of those that are there if none is told."""
-    readable = text_colours(scene.background)
-    colour = one.colour or next(c for c in (*(r.colour for r in scene.regions), *COMMON, *readable)
-                                if c in readable)
+    colour = one.colour or readable(scene.background, [region.colour for region in scene.regions])
     slots = ("top", "bottom", *(() if scene.groups else ("centre",)))
     free = [slot for slot in slots if slot != scene.place and all(r.slot != slot for r in scene.regions)]
     # a place may be told that is another's

@@ -118,7 +118,7 @@ def more(asked: Instruction, group: Group) -> bool:
 
 def numbers(asked: Instruction) -> list[int]:
     """The numbers of objects that an instruction tells, in order; not those of pictures."""
-    pictures = [m for m in asked.words(cues.ORDINAL)]
+    pictures = asked.words(cues.ORDINAL)
     return [int(m.value) for m in asked.said if m.kind == "number" and 1 <= int(m.value) <= MOST_THINGS
             and not any(p.start <= m.start < p.end for p in pictures)
             and not cues.RATHER.match(asked.plain, m.start)]

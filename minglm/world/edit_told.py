@@ -5,6 +5,7 @@ from __future__ import annotations
 from minglm.world.characters import is_han
 from minglm.world.colours import COLOURS
 from minglm.world.explicit import PLACES_EN, article, counted_en, counted_zh, join_en, marked
+from minglm.world.goals import ORDINALS_EN, ORDINALS_ZH
 from minglm.world.objects import things
 from minglm.world.posters import PLACES, Group, Region
 from minglm.world.quotes import quote
@@ -14,7 +15,6 @@ from minglm.world.wording import Difference, difference
 
 STYLES_EN = {"outline": "as a line drawing", "pixel art": "as pixel art", "inverted": "with inverted colours"}
 STYLES_ZH = {"outline": "变成了线稿", "pixel art": "变成了像素画", "inverted": "变成了反色的"}
-ORDINALS_EN, ORDINALS_ZH = ("first", "second", "third", "fourth"), "一二三四"
 
 
 def told(edit: Edit) -> str:

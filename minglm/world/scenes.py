@@ -107,7 +107,8 @@ class Edit:
         mask, names = np.zeros((source.height, source.width), dtype=bool), {g.thing for g in target.groups}
         if len(self.sources) > 1 or target.style:
             return mask
-        known = all(region in self.said for region in missing(target.regions, source.regions))
+        said = self.said
+        known = all(region in said for region in missing(target.regions, source.regions))
         for part in missing(parts(source), parts(target)):
             if known if part.region else part.thing not in names:
                 mask[around(part.box)] = True
