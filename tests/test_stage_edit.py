@@ -15,13 +15,13 @@ from minglm.config import preset
 from minglm.device import Device, pick
 from minglm.generate.pipeline import Pipeline
 from minglm.generate.request import STRANGE
-from minglm.generate.sources import is_poster, remembered
+from minglm.generate.sources import is_poster
 from minglm.images import to_tensor
 from minglm.measure import evaluate_edits
 from minglm.model import lora
 from minglm.model.copying import Copying
-from minglm.model.decoder import dealt
 from minglm.model.editing import Editing
+from minglm.model.memory import dealt
 from minglm.training.batches import GUESSED
 from minglm.training.recipe import RECIPES
 from minglm.training.references import references
@@ -97,22 +97,6 @@ def test_dealt_keys_are_those_of_each_picture_alone(pipe):
             assert (together[i:i + 1] - wanted).abs().max() < 1e-4
         blind = pipe.decoder(latents, time, ids, glyphs, memory=[memory], memory_mask=torch.zeros_like(some.mask))
         assert (blind - pipe.decoder(latents, time, ids, glyphs)).abs().max() < 1e-4
-
-
-def test_the_decoder_does_not_see_what_is_gone(pipe):
-    """Nothing of it in the first picture; of the second, and of what is hardly touched, everything."""
-    read = [pipe.read(draw(1, i, 128, 128).image) for i in range(2)]
-    gone = np.zeros((128, 128), dtype=bool)
-    gone[32:64, 16:80] = True                # 2 x 4 tokens
-    gone[64:68, :] = True                    # a quarter of eight more
-    with torch.no_grad():
-        every, some = remembered(pipe.decoder, read), remembered(pipe.decoder, read, gone)
-        assert all(a is not None and torch.equal(a, b) for one, other in zip(every[1], some[1]) for a, b in zip(one, other))
-        left = [8 * y + x for y in range(8) for x in range(8) if not (2 <= y < 4 and 1 <= x < 5)]
-        for (keys, values), (k, v) in zip(every[0], some[0]):
-            assert torch.equal(k, keys[:, :, left]) and torch.equal(v, values[:, :, left])
-        whole = remembered(pipe.decoder, read, np.zeros((128, 128), dtype=bool))
-    assert torch.equal(whole[0][0][0], every[0][0][0])
 
 
 def test_the_ids_of_sources_are_filled_into_the_prompts(pipe, folder, single):

@@ -16,7 +16,8 @@ from minglm.generate.plan import sample_ids
 from minglm.images import to_images
 from minglm.model import flow
 from minglm.model.copying import Copying
-from minglm.model.decoder import Decoder, Memory
+from minglm.model.decoder import Decoder
+from minglm.model.memory import Memory
 from minglm.model.prompt import preview_grid, prompt_ids, with_sources
 
 VOTES = {

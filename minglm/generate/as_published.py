@@ -31,8 +31,8 @@ from minglm.device import Device
 from minglm.generate import paint, sources
 from minglm.generate.pipeline import Pipeline
 from minglm.model.bpe import BPE
-from minglm.model.decoder import Memory
 from minglm.model.glyph import GlyphEncoder, glyph_ids
+from minglm.model.memory import Memory
 
 TOP_K = 50                                   # the default of generate()
 LONGEST = 2048                               # bytes of a text, its end included

@@ -27,15 +27,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from einops import rearrange, reduce
 from torch import Tensor
 
 from minglm.generate import paint
 from minglm.model import flow
-from minglm.model.decoder import Decoder, Memory
+from minglm.model.decoder import Decoder
 from minglm.model.glyph import GlyphEncoder
+from minglm.model.memory import Memory
+from minglm.world.carried import Carried
 from minglm.world.layout import CELL
 from minglm.world.lettering import rasters
 from minglm.world.posters import Poster
@@ -52,13 +53,13 @@ STRIDE, MOST = 1_000_003, 2 ** 63            # between the seeds of candidates; 
 class Expected:
     """What is known of a plan (h, w) before it is sampled: the number of objects, and of the cells on which
     they stand; of an edit, the ids of cells in which nothing changes, elsewhere -1; the caption by which it
-    can be drawn, if it can; and what of its picture is not needed any more, (H, W) bool."""
+    can be drawn, if it can; and what of its pictures is shown again, and where, see world/carried.py."""
 
     things: int
     cells: int
     stays: Tensor | None = None
     caption: str = ""
-    gone: np.ndarray | None = None
+    carried: Sequence[Carried] = ()
 
 
 def expected(poster: Poster, stays: Tensor | None = None, **more) -> Expected | None:

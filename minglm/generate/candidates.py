@@ -2,8 +2,8 @@
 
 Where an instruction to edit is understood, the picture that it leads to can be drawn: the planner that draws
 is told its caption, and given the ids of cells in which nothing changes. It knows captions better than the
-planner that edits knows instructions, or captions beside a picture. What it cannot know, another style or
-what is on several pictures, is left to the latter.
+planner that edits knows instructions, or captions beside a picture. Other styles, which captions of posters
+do not have, are left to the latter.
 
 Shapes: B pictures · K candidates · h, w id grid · p, q preview grid.
 """

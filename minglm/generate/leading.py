@@ -10,20 +10,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 from PIL import Image
 
 from minglm.config import FlowConfig
 from minglm.generate import legible, sources
 from minglm.generate.best import Expected, expected
+from minglm.generate.known_ids import known_ids
 from minglm.generate.request import Understood, repeat
 from minglm.generate.sources import Source, is_poster
-from minglm.model.decoder import Decoder, Memory
+from minglm.model.decoder import Decoder
 from minglm.model.glyph import GlyphEncoder
+from minglm.model.memory import Memory
+from minglm.world.carried import carried
 from minglm.world.edit_enhancer import lead, worded
+from minglm.world.edit_joining import named
 from minglm.world.explicit import explicit
 from minglm.world.goals import goal
-from minglm.world.mentions import mentions
 from minglm.world.quotes import quoted
 from minglm.world.scenes import Edit, Scene
 from minglm.world.seen import see
@@ -32,9 +34,8 @@ UNCLEAR = "not clear what should change, so the planner reads the instruction as
 
 
 def scene(decoder: Decoder, encoder: GlyphEncoder, image: Image.Image, source: Source, instruction: str,
-          config: FlowConfig) -> Scene:
-    """What a picture shows, as far as an instruction names it."""
-    named = [str(m.value) for m in mentions(instruction) if m.kind == "thing"]
+          named: list[str], config: FlowConfig) -> Scene:
+    """What a picture shows, as far as an instruction names it. named: objects that may be there."""
     texts = list(dict.fromkeys(" ".join(text.split()) for text in quoted(instruction) if text.strip()))
     rows = zip(texts, legible.where(decoder, encoder, source, texts, config))
     return worded(see(image, named=named), {text: y for text, y in rows if y is not None})
@@ -44,8 +45,8 @@ def led(decoder: Decoder, encoder: GlyphEncoder, instruction: str, images: list[
         read: list[Source], height: int, width: int, config: FlowConfig) -> Edit | None:
     """The edit that an instruction asks for, of posters on whole cells, to one of `height` x `width`; None
     if it is not understood."""
-    scenes = [scene(decoder, encoder, image, source, instruction, config)
-              for image, source in zip(images, read)]
+    scenes = [scene(decoder, encoder, image, source, instruction, names, config)
+              for image, source, names in zip(images, read, named(instruction, len(images)))]
     return lead(instruction, scenes, height, width)
 
 
@@ -63,7 +64,7 @@ def understood(decoder: Decoder, encoder: GlyphEncoder, asked: Understood, instr
         captions.append(goal(edit) if edit else instruction)
         lines.append(edit.strings if edit else legible.lines(decoder, encoder, its, instruction,
                                                              asked.width, config))
-        plans.append(edit and planned(edit, its[0]))
+        plans.append(edit and planned(edit, its, decoder.config.scale * decoder.config.patch))
         if known:
             notes.append(f"understood: {captions[-1]}" if edit else UNCLEAR)
     each = len(asked.captions) // len(instructions)
@@ -71,20 +72,16 @@ def understood(decoder: Decoder, encoder: GlyphEncoder, asked: Understood, instr
     return replace(asked, captions=captions, lines=lines, notes=notes, expected=plans)
 
 
-def planned(edit: Edit, source: Source) -> Expected | None:
-    """What is expected of an edit whose first picture is `source`: the ids that it keeps, the caption by
-    which it can be drawn, and what of the picture is not needed. Letters that nobody knows are x there."""
-    may = torch.from_numpy(edit.cells)
-    if source.ids.shape != may.shape:
-        return expected(edit.target)
-    drawn = len(edit.sources) == 1 and not edit.target.style
-    return expected(edit.target, source.ids.cpu().where(~may, -1),
-                    caption=explicit(edit.target) if drawn else "", gone=edit.gone)
+def planned(edit: Edit, read: list[Source], token: int) -> Expected | None:
+    """What is expected of an edit whose pictures are `read`: the ids that it keeps, the caption by which it
+    can be drawn, and which of the decoder's tokens, `token` pixels square, show what is needed. Letters that
+    nobody knows are x there."""
+    caption = "" if edit.target.style else explicit(edit.target)
+    return expected(edit.target, known_ids(edit, read), caption=caption, carried=carried(edit, token))
 
 
 def remembered(decoder: Decoder, read: list[list[Source]], expected: list[Expected | None]
                ) -> list[list[Memory]]:
-    """What the decoder attends to for each picture, of the pictures to edit that are read for it: not of what
-    an edit takes away."""
-    gone = [one and one.gone for one in expected] or [None] * len(read)
-    return [sources.remembered(decoder, some, hidden) for some, hidden in zip(read, gone)]
+    """What the decoder attends to for each picture, of the pictures to edit that are read for it."""
+    kept = [one.carried if one else () for one in expected] or [()] * len(read)
+    return [sources.remembered(decoder, *one) for one in zip(read, kept)]

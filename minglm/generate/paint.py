@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from minglm.model import flow
-from minglm.model.decoder import Decoder, Memory
+from minglm.model.decoder import Decoder
 from minglm.model.glyph import GlyphEncoder, collate, gather
+from minglm.model.memory import Memory
 
 Velocity = Callable[[Tensor, float], Tensor]
 Glyphs = tuple[Tensor, Tensor | None]        # tokens (B, S, D), and (B, S), False = padding; None: no padding

@@ -29,8 +29,8 @@ from minglm.images import open_image, to_images, to_tensor
 from minglm.model import flow
 from minglm.model import weights as disk
 from minglm.model.bpe import BPE
-from minglm.model.decoder import Memory
 from minglm.model.editing import Editing
+from minglm.model.memory import Memory
 from minglm.model.prompt import preview_grid, prompt_ids, text_offset, with_sources
 from minglm.published import snapshot
 from minglm.validate import real, seed_or_seeds, whole

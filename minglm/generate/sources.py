@@ -9,23 +9,24 @@ Shapes: h, w id grid (32 h x 32 w pixels) · C latent channels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from einops import reduce
 from PIL import Image
 from torch import Tensor, nn
 
 from minglm.config import TokenizerConfig
 from minglm.images import to_tensor
-from minglm.model.decoder import Decoder, Memory
+from minglm.model.decoder import Decoder
+from minglm.model.memory import Memory, moved, picked
 from minglm.model.tokenizer import Tokenizer
+from minglm.world.carried import Carried
 from minglm.world.colours import COLOURS
 
 NEAR, GROUND = 12, 0.15                      # to be a ground: RGB distance from its colour, share of a poster
 HALF_CELL = 16                               # pixels of the half-size image per id
-GONE = 0.3                                   # the share of a token from which the decoder does not see it
 
 
 @dataclass
@@ -98,15 +99,14 @@ def is_poster(image: Image.Image) -> bool:
     return bool(((far < NEAR).mean((0, 1)) >= GROUND).any())
 
 
-def remembered(decoder: Decoder, some: list[Source], gone: np.ndarray | None = None) -> list[Memory]:
-    """What the decoder attends to of each picture to edit. gone (H, W) bool: what it should not see of the
-    first, since the new picture has no use for it: old letters would show through the new ones."""
+def remembered(decoder: Decoder, some: list[Source], kept: Sequence[Carried] = ()) -> list[Memory]:
+    """What the decoder attends to of each picture to edit; kept: of each, which tokens, and where, if that is
+    known."""
     found = [decoder.remember(one.latents, one.ids[None]) for one in some]
-    if gone is not None and gone.any():
-        side = decoder.config.scale * decoder.config.patch                       # of a token, in pixels
-        share = reduce(gone.astype(float), "(h y) (w x) -> (h w)", "mean", y=side, x=side)
-        seen = torch.from_numpy(share < GONE).to(found[0][0][0].device)
-        found[0] = [(keys[:, :, seen], values[:, :, seen]) for keys, values in found[0]]
+    for i, (numbers, shift) in enumerate(kept):
+        device = found[i][0][0].device
+        numbers, shift = torch.from_numpy(numbers).to(device), torch.from_numpy(shift).float().to(device)
+        found[i] = moved(picked(found[i], numbers), shift[None], decoder.config)
     return found
 
 

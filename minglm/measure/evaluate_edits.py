@@ -14,6 +14,7 @@ from minglm.images import to_images
 from minglm.measure.edit_scores import format_edits, score_edit, summarise_edits
 from minglm.measure.ocr import Judge
 from minglm.model import flow
+from minglm.world.carried import carried
 from minglm.world.scenes import Edit
 
 COLUMNS = ("gold", "vae", "decoder", "pipeline")
@@ -42,8 +43,9 @@ def from_ids(pipe: Pipeline, target: list[Image.Image], edits: list[Edit], image
     """Pictures from the ids that a perfect planner would have given."""
     plan = torch.stack(pipe.encode_ids(target)).to(pipe.device.device)
     read = [[pipe.read(image) for image in some] for some in images]
-    memory = [remembered(pipe.decoder, some, edit.gone) for some, edit in zip(read, edits)]
+    token = pipe.decoder.config.scale * pipe.decoder.config.patch
     scale = pipe.config.cell // pipe.config.vae.scale
+    memory = [remembered(pipe.decoder, some, carried(edit, token)) for some, edit in zip(read, edits)]
     rows, columns = plan.shape[1:]
     noise = pipe.noise(seed, len(edits), (pipe.config.vae.channels, scale * rows, scale * columns))
     velocity = pipe.velocity([edit.strings for edit in edits], plan, guidance, memory)

@@ -19,10 +19,9 @@ from torch import Tensor, nn
 
 from minglm.config import DecoderConfig
 from minglm.model.layers import Linear, Neighbours, linear_gelu, side_by_side
+from minglm.model.memory import Memory, join
 from minglm.model.ops import attention, modulate
 from minglm.model.rotary import frequencies, rotate
-
-Memory = list[tuple[Tensor, Tensor]]         # keys and values (B, H, N, E) of each block
 
 
 def sinusoid(values: Tensor, width: int) -> Tensor:
@@ -206,25 +205,6 @@ class Decoder(nn.Module):
         """Image tokens -> (B, C, h, w)."""
         scale, shift = self.modulation(m).chunk(2, dim=-1)
         return unpatchify(self.image_out(modulate(x, shift, scale)), rows, self.config.patch)
-
-
-def join(parts: tuple[tuple[Tensor, Tensor], ...]) -> tuple[Tensor, Tensor]:
-    """Keys and values of one block for several reference images, concatenated along the tokens."""
-    return torch.cat([k for k, _ in parts], 2), torch.cat([v for _, v in parts], 2)
-
-
-def dealt(kept: list[Memory], where: Tensor) -> Memory:
-    """Keys and values of reference images, remembered in batches of one size each, dealt to the pictures that
-    they are references of.
-
-    where (B, R): for every picture its references' tokens, numbered through all images of all of `kept`.
-    Padding may have any number, to be hidden by `memory_mask`.
-    """
-    def flat(blocks: tuple[tuple[Tensor, Tensor], ...], which: int) -> Tensor:
-        rows = torch.cat([rearrange(pair[which], "g h n e -> (g n) h e") for pair in blocks])
-        return rearrange(rows[where], "b r h e -> b h r e")
-
-    return [(flat(blocks, 0), flat(blocks, 1)) for blocks in zip(*kept)]
 
 
 def attendable(memory_mask: Tensor | None, before: int, glyph_mask: Tensor | None, glyphs: int,

@@ -23,14 +23,16 @@ from torch import Tensor, nn
 from minglm.config import Config, DecoderConfig
 from minglm.device import Device
 from minglm.model import flow
-from minglm.model.decoder import Decoder, dealt
+from minglm.model.decoder import Decoder
 from minglm.model.glyph import GlyphEncoder, collate, gather
+from minglm.model.memory import dealt, moved
 from minglm.model.tokenizer import Tokenizer
 from minglm.model.vae import VAE
 from minglm.training.batches import GUESSED, MISSPELT, WHOLE, alike, generator, pixels, planned, text_bytes
 from minglm.training.guessed import Guess
 from minglm.training.recipe import Recipe, Stage
-from minglm.training.references import references
+from minglm.training.references import FOLLOWED, references
+from minglm.world.carried import carried
 from minglm.world.layout import CELL
 from minglm.world.lettering import lettering
 from minglm.world.masks import object_mask, text_mask
@@ -114,7 +116,8 @@ def decoder_stage(name: str, config: Config, device: Device, recipe: Recipe, vae
     branch of guidance.
 
     samples: what stage `name` is shown at a step; None: posters. Of an edit the decoder may write what the
-    instruction quotes, and attends to the sources, which are dropped together with words and ids.
+    instruction quotes, and attends to the sources, which are dropped together with words and ids. A share
+    FOLLOWED of the edits is told what of them goes where, as of instructions that are understood.
 
     guess: gives the ids of some of the plans, a share GUESSED of them, see guessed.py; of an edit only where
     the target may differ from its first source, and of none that changes the style.
@@ -144,13 +147,16 @@ def decoder_stage(name: str, config: Config, device: Device, recipe: Recipe, vae
         chance = torch.rand(count, size[0] // CELL, size[1] // CELL, generator=g)
         guessed = ~without & (torch.rand(count, generator=g) < GUESSED)
         guessed &= torch.tensor([not (isinstance(one, Edit) and one.target.style) for one in given])
+        followed = [rng.random() < FOLLOWED and isinstance(one, Edit) for one in given]
         # from here on only this rank's samples
         which = guessed[share].nonzero()[:, 0].tolist()
         given, drawn_, plans, without = given[share], drawn_[share], plans[share], without[share]
         shown = [one if not skip else one.without_texts() for one, skip in zip(given, without.tolist())]
         nothing = (without & no_prior[share]).tolist()
         sources = references([one.sources if isinstance(one, Edit) and not bare else ()
-                              for one, bare in zip(given, nothing)], patch * scale)
+                              for one, bare in zip(given, nothing)], patch * scale,
+                             [carried(one, patch * scale) if follow and not bare else None
+                              for one, follow, bare in zip(given, followed[share], nothing)])
         glyphs = collate([p.strings for p in shown], 8)
         align, rasters = lettering(shown, glyphs["index"])
         text, objects = (F.max_pool2d(mask(drawn_), scale) for mask in (text_mask, object_mask))
@@ -158,7 +164,7 @@ def decoder_stage(name: str, config: Config, device: Device, recipe: Recipe, vae
                     noise=noise[share], u=1 - u[share], keep=~no_prior[share], align=align, rasters=rasters,
                     **glyphs)
         if sources:
-            data |= dict(where=sources.where, memory_mask=sources.mask)
+            data |= dict(where=sources.where, memory_mask=sources.mask, shift=sources.shift)
         data = device.to(data)
         # the denominators of the losses, taken before the batch is divided into parts
         sums = dict(weight=data["weight"].sum(), text=data["text"].sum(), align=data["align"].sum(),
@@ -185,7 +191,7 @@ def decoder_stage(name: str, config: Config, device: Device, recipe: Recipe, vae
         memory = None
         if "sources" in b:
             kept = [model.decoder.remember(latents, ids) for latents, ids in b["sources"]]
-            memory = [dealt(kept, b["where"])]
+            memory = [moved(dealt(kept, b["where"]), b["shift"], config.decoder)]
         velocity, seen = model.decoder.watch(flow.mix(b["latents"], b["noise"], sigma), 1000 * b["u"] - 1,
                                              b["prior"], features, b["tokens"], b["keep"], memory,
                                              b.get("memory_mask"),

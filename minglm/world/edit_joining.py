@@ -16,6 +16,7 @@ from minglm.world.characters import is_han
 from minglm.world.combine import home
 from minglm.world.edit_asked import Instruction
 from minglm.world.edit_reading import settled
+from minglm.world.mentions import Mention
 from minglm.world.posters import MOST_THINGS
 from minglm.world.quotes import unquoted
 from minglm.world.scenes import Scene
@@ -29,7 +30,7 @@ def joined(prompt: str, scenes: Sequence[Scene], height: int, width: int,
     """(the scene of `height` x `width`, what each picture gives); None if the instruction does not tell."""
     asked = [Instruction(prompt, scene) for scene in scenes]
     spans = pictures(asked[0].plain)
-    roles = [role(asked[i], spans.get(i, [])) for i in range(len(scenes))]
+    roles = [gives(asked[i], spans.get(i, []))[0] for i in range(len(scenes))]
     if not all(roles) or len(scenes) < 2:
         return None
     objects = [scene for scene, one in zip(scenes, roles) if one == "object"]
@@ -67,18 +68,35 @@ def pictures(plain: str) -> dict[int, list[re.Match]]:
     return found
 
 
-def role(asked: Instruction, spans: list[re.Match]) -> str:
-    """What a picture gives, "object", "text" or "background": what is nearest to its name; "" if unknown."""
+def named(prompt: str, count: int) -> list[list[str]]:
+    """The names of objects that may be on each of `count` pictures, as an instruction tells; twice, if there
+    may be several."""
+    asked = Instruction(prompt, Scene("white", (), "centre", ()))
+    spans, things = pictures(asked.plain), [m for m in asked.said if m.kind == "thing"]
+    many = any(m.kind == "number" and m.value != 1 for m in asked.said)
+
+    def names(some: list[Mention]) -> list[str]:
+        return [str(m.value) for m in some for _ in range(2 if m.plural or many else 1)]
+
+    if count == 1 or not spans:
+        return [names(things)] * count
+    given = [gives(asked, spans.get(i, [])) for i in range(count)]
+    return [names([m]) if m and role == "object" else [] for role, m in given]
+
+
+def gives(asked: Instruction, spans: list[re.Match]) -> tuple[str, Mention | None]:
+    """What a picture gives, "object", "text" or "background", and its mention: what is nearest to its name;
+    "" if that is unknown."""
     items = [(m, "object") for m in asked.said if m.kind == "thing"]
     items += [(m, "text") for m, _ in asked.quotes]
     items += [(m, "text") for m in asked.words(cues.LETTERS)]
     items += [(m, "background") for m in asked.words(cues.GROUND)]
-    best = (10 ** 6, "")
+    best: tuple[int, str, Mention | None] = (10 ** 6, "", None)
     for told in spans:
         follows = AFTER.match(asked.plain, told.end()) is not None or is_han(told[0])
         follows = follows and not OF.match(asked.plain, told.end())
         for m, kind in items:
             distance = m.start - told.end() if follows else told.start() - m.end
             if distance >= 0:
-                best = min(best, (distance, kind))
-    return best[1]
+                best = min(best, (distance, kind, m), key=lambda one: one[:2])
+    return best[1:]

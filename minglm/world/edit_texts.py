@@ -57,8 +57,12 @@ def texts(asked: Instruction) -> Scene | None:
 
 def details(asked: Instruction) -> dict[str, Asked]:
     """What an instruction tells of each text that it quotes; a single colour is that of all, "A" and "B" in
-    red, if all are there."""
-    told = {" ".join(one.text.split()): one for one in read(asked.prompt).texts}
+    red, if all are there. Places that are understood already, as those of an object, are no text's."""
+    prompt = asked.prompt
+    for m in asked.used:
+        if m.kind == "place":
+            prompt = prompt[:m.start] + " " * (m.end - m.start) + prompt[m.end:]
+    told = {" ".join(one.text.split()): one for one in read(prompt).texts}
     colours = {one.colour for one in told.values() if one.colour}
     if len(colours) == 1 and all(asked.region(text) for text in told):
         told = {text: replace(one, colour=min(colours)) for text, one in told.items()}

@@ -100,21 +100,6 @@ class Edit:
         return changed(self.sources[0], self.target)
 
     @property
-    def gone(self) -> np.ndarray:
-        """(H, W) bool: what of a single source the target has no use for: objects of kinds that it does not
-        show, and letters of texts that it has not, if the words of all new ones are `said`."""
-        source, target = self.sources[0], self.target
-        mask, names = np.zeros((source.height, source.width), dtype=bool), {g.thing for g in target.groups}
-        if len(self.sources) > 1 or target.style:
-            return mask
-        said = self.said
-        known = all(region in said for region in missing(target.regions, source.regions))
-        for part in missing(parts(source), parts(target)):
-            if known if part.region else part.thing not in names:
-                mask[around(part.box)] = True
-        return mask
-
-    @property
     def cells(self) -> np.ndarray:
         """(h, w) bool: the cells of the id grid of which the target may differ from the first source in more
         than an eighth: what letters draw beyond their own cell does not count."""

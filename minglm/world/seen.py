@@ -32,23 +32,27 @@ USUAL_FIRST = sorted(SIZES, key=lambda size: size != "normal")      # of what lo
 LIGHT = np.array([0.299, 0.587, 0.114], dtype=np.float32)           # of which JPEG keeps every pixel
 FRINGE = 8                                   # pixels over which a JPEG may spread the hue of letters
 LEAST, SPECK = 6, 40                         # pixels of ink in a line, in an object
+TALL = 1.4 * CELL                            # higher than letters
 
 
 def see(image: Image.Image, language: str = "en", named: Sequence[str] = ()) -> Scene:
     """The scene that a poster shows, with x in place of every letter. named: objects that may be there in
-    another look than usual."""
+    another look than usual; if it is but one name, there is but one of them."""
     ground, (width, height) = background(image), image.size
     away = np.asarray(rgb(image), dtype=np.float32) - np.array(COLOURS[ground][0], dtype=np.float32)
     inked = np.linalg.norm(away, axis=-1) > INK                                  # (H, W)
     things = find_objects(image, like=SURE, enough=SURE)
     for _, box in things:
         inked[rows_columns(box)] = False
-    letters = [(box, colour) for box in lines(inked) if (colour := colour_of(away, inked, ground, box))]
+    missing = [name for name in named if all(name != one for one, _ in things)]
+    # an object of one colour looks like letters, but for its height
+    flat = inked & ~blobs(inked) if missing else inked
+    letters = [(box, colour) for box in lines(flat) if (colour := colour_of(away, inked, ground, box))]
     for (x0, y0, x1, y1), _ in letters:
         inked[max(0, y0 - FRINGE):y1 + FRINGE, max(0, x0 - FRINGE):x1 + FRINGE] = False
     # what is neither: objects in unusual looks, or badly painted
-    missing = [name for name in named if all(name != one for one, _ in things)]
-    things += [(likeliest(away / 255, ground, box, missing), box) for box in squares(inked)]
+    there = squares(inked, alone=len(missing) == 1 and not things)
+    things += [(likeliest(away / 255, ground, box, missing), box) for box in there]
     shown = sorted(things[:MOST_THINGS], key=lambda one: one[1])                 # the surest come first
     return arranged(ground, shown, letters, height, width, language)
 
@@ -112,8 +116,25 @@ def unlike(pixels: np.ndarray, ink: np.ndarray) -> np.ndarray:
 
 # ---------------------------------------------------------------- objects
 
-def squares(inked: np.ndarray) -> list[Box]:
-    """The squares of what is no text, side by side or one below the other."""
+def blobs(inked: np.ndarray) -> np.ndarray:
+    """(H, W) bool: the columns of what is taller than a line, with no row between that is empty."""
+    found = np.zeros_like(inked)
+    for x0, x1 in runs(inked.any(0), GAP):
+        for y0, y1 in runs(inked[:, x0:x1].any(1), 0):
+            found[y0:y1, x0:x1] = y1 - y0 > TALL
+    return found
+
+
+def squares(inked: np.ndarray, alone: bool = False) -> list[Box]:
+    """The squares of what is no text, side by side or one below the other; alone: there is but one, if one
+    square has room for all."""
+    if alone and inked.sum() >= SPECK:
+        whole = [(int(at.min()), int(at.max()) + 1) for at in reversed(np.nonzero(inked))]
+        most = max(b - a for a, b in whole)
+        if side := next((side for side in SIDES if most <= side <= min(inked.shape)), 0):
+            corner = [min(max(0, round(((a + b) / 2 - side / 2) / PITCH) * PITCH), end - side)
+                      for (a, b), end in zip(whole, inked.shape[::-1])]
+            return [(*corner, corner[0] + side, corner[1] + side)]
     found = []
     for x0, x1 in runs(inked.any(0), 2):
         for y0, y1 in runs(inked[:, x0:x1].any(1), PITCH):
