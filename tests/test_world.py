@@ -5,6 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from minglm.world import texts
 from minglm.world.characters import (
@@ -21,10 +22,10 @@ from minglm.world.colours import CALLED_EN, CALLED_ZH, COLOURS
 from minglm.world.draw import draw, is_held_out
 from minglm.world.enhancer import enhance
 from minglm.world.explicit import explicit, explicit_en
-from minglm.world.find import background, find_objects
+from minglm.world.find import Bank, background, find_objects
 from minglm.world.layout import CELL, PITCH, TIGHT, divided, glyph, measure, set_line, tight, wrap
 from minglm.world.lettering import cells, raster
-from minglm.world.objects import backgrounds, things
+from minglm.world.objects import backgrounds, sprite, things
 from minglm.world.posters import Group, Poster, Region, canvas, validate_texts
 from minglm.world.prompts import load_prompts
 from minglm.world.quotes import quoted, unquoted
@@ -228,6 +229,23 @@ def test_hard_prompts_end_in_time_and_without_an_error():
 
 
 # ---------------------------------------------------------------- finding objects again
+
+@pytest.mark.parametrize("ground", ["white", "blue", "black"])
+def test_matching_on_any_ground_is_matching_with_the_object_on_it(ground):
+    """As with every object drawn on the background, pixel by pixel."""
+    pictures = [sprite(name, 28) for name in ("cat", "cloud", "rainbow")]
+    flat, rows = np.array(COLOURS[ground][0]) / 255, np.random.default_rng(0).uniform(-1, 1, (5, 3 * 32 * 32))
+    drawn = []
+    for picture in pictures:
+        whole = Image.new("RGBA", (32, 32))
+        whole.paste(picture, (2, 2))
+        values = np.asarray(whole) / 255
+        drawn.append((values[..., 3:] * values[..., :3] + (1 - values[..., 3:]) * flat - flat).ravel())
+    wanted = [[2 * row @ one - one @ one for one in drawn] for row in rows]
+    bank = Bank(pictures)
+    assert np.allclose(bank.match(rows.astype(np.float32), ground), wanted, atol=1e-2)
+    assert np.allclose(bank.own(ground), [one @ one for one in drawn], atol=1e-2)
+
 
 def test_objects_are_found_where_they_were_drawn():
     right = 0

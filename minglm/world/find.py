@@ -5,7 +5,7 @@ picture with all of them: with d = picture - background and o = object - backgro
 by 2 d.o - o.o when the object is put there. The square and object for which it falls most are taken, then the
 next that do not overlap them.
 
-Shapes: H, W pixels · K objects · s side of a square.
+Shapes: H, W pixels · K objects · P squares · s side of a square.
 """
 
 from __future__ import annotations
@@ -44,18 +44,43 @@ def background(image: Image.Image) -> str:
     return list(COLOURS)[int(np.bincount(some, minlength=len(COLOURS)).argmax())]
 
 
-@lru_cache(maxsize=8)                        # 150 MB for all sides on one ground
-def bank(side: int, colour: str) -> np.ndarray:
-    """Every object on a background, minus the background: (K, 3 s s), in 0..1."""
-    return on_ground([sprite(name, side - 4) for name in things()], colour)
+class Bank:
+    """Objects that may stand on squares of one size, and how well squares match them on any background.
+
+    On a background b an object of colours c and opacity a differs from it by o = a c - a b. The first term
+    is the same on every background, so products with o are made of products with a c and with a.
+    """
+
+    def __init__(self, pictures: list[Image.Image]):
+        values = np.stack([np.asarray(picture, dtype=np.float32) / 255 for picture in pictures])
+        values = np.pad(values, ((0, 0), (2, 2), (2, 2), (0, 0)))                # (K, s, s, 4)
+        alpha, colours = values[..., 3:], values[..., 3:] * values[..., :3]
+        self.colours = colours.reshape(len(values), -1)                          # (K, 3 s s)
+        self.alpha = alpha.reshape(len(values), -1)                              # (K, s s)
+        # sums of squares and products: (K,), (K, 3), (K,)
+        self.sums = (np.square(colours).sum((1, 2, 3)), (alpha * colours).sum((1, 2)),
+                     np.square(alpha).sum((1, 2, 3)))
+
+    def own(self, ground: str) -> np.ndarray:
+        """o.o of every object, (K,)."""
+        flat, (of_colours, of_both, of_alpha) = on(ground), self.sums
+        return of_colours - 2 * of_both @ flat + of_alpha * (flat @ flat)
+
+    def match(self, rows: np.ndarray, ground: str) -> np.ndarray:
+        """2 d.o - o.o (P, K), for squares minus the background, rows (P, 3 s s), in 0..1."""
+        both = rows @ self.colours.T - (rows.reshape(len(rows), -1, 3) @ on(ground)) @ self.alpha.T
+        return 2 * both - self.own(ground)
 
 
-def on_ground(pictures: list[Image.Image], colour: str) -> np.ndarray:
-    """RGBA pictures on a background, minus the background: (K, 3 s s), in 0..1."""
-    values = np.stack([np.asarray(picture, dtype=np.float32) / 255 for picture in pictures])
-    flat = np.array(COLOURS[colour][0], dtype=np.float32) / 255
-    seen = np.pad(values[..., 3:] * (values[..., :3] - flat), ((0, 0), (2, 2), (2, 2), (0, 0)))
-    return seen.reshape(len(pictures), -1)
+def on(ground: str) -> np.ndarray:
+    """The colour of a background, in 0..1."""
+    return np.array(COLOURS[ground][0], dtype=np.float32) / 255
+
+
+@lru_cache(maxsize=len(SIDES))
+def bank(side: int) -> Bank:
+    """Every object, on squares of one size; 200 MB for all sizes."""
+    return Bank([sprite(name, side - 4) for name in things()])
 
 
 def find_objects(image: Image.Image, text: list[Box] = (), most: int = 6,
@@ -68,10 +93,7 @@ def find_objects(image: Image.Image, text: list[Box] = (), most: int = 6,
     """
     ground, looks = background(image), looks or {}
     names = [*things(), *looks]
-    offset = (
-        np.asarray(rgb(image), dtype=np.float32) / 255
-        - np.array(COLOURS[ground][0], dtype=np.float32) / 255
-    )
+    offset = np.asarray(rgb(image), dtype=np.float32) / 255 - on(ground)
     for x0, y0, x1, y1 in text:
         if y1 - y0 > TALLEST:                # the reader has taken an object for a part of the line
             continue
@@ -79,10 +101,9 @@ def find_objects(image: Image.Image, text: list[Box] = (), most: int = 6,
     height, width = offset.shape[:2]
     candidates = []
     for side in SIDES:
-        objects = bank(side, ground)
+        banks = [bank(side)]
         if looks:
-            more = on_ground([shown(name, side - 4, look) for name, look in looks.values()], ground)
-            objects = np.concatenate([objects, more])
+            banks.append(Bank([shown(name, side - 4, look) for name, look in looks.values()]))
         squares = [
             (x, y) for y in range(0, height - side + 1, STEP) for x in range(0, width - side + 1, STEP)
         ]
@@ -90,13 +111,13 @@ def find_objects(image: Image.Image, text: list[Box] = (), most: int = 6,
             continue
         rows = np.stack([offset[y:y + side, x:x + side].ravel() for x, y in squares])        # (P, 3 s s)
         energy = np.square(rows).sum(1)                                          # (P,)
-        own = np.square(objects).sum(1)                                          # (K,)
         # the error cannot fall by more than there is: 2 d.o - o.o <= d.d, so nothing is in emptier squares
+        own = np.concatenate([each.own(ground) for each in banks])               # (K,)
         full = energy > like * own.min()
         squares, rows, energy = [s for s, f in zip(squares, full) if f], rows[full], energy[full]
         if not squares:
             continue
-        gain = 2 * rows @ objects.T - own                                        # (P, K)
+        gain = np.concatenate([each.match(rows, ground) for each in banks], 1)   # (P, K)
         gain = np.where(gain > like * own, gain, -1)
         best = gain.argmax(1)
         for (x, y), k, e, g in zip(squares, best, energy, gain.max(1)):

@@ -153,8 +153,8 @@ def squares(inked: np.ndarray, alone: bool = False) -> list[Box]:
 
 def likeliest(away: np.ndarray, ground: str, box: Box, named: list[str]) -> str:
     """The name of the object that a square shows, one of `named` if there are any."""
-    objects, names = bank(box[2] - box[0], ground), list(things_())
-    gain = 2 * objects @ away[rows_columns(box)].ravel() - np.square(objects).sum(1)         # (K,)
+    names = list(things_())
+    gain = bank(box[2] - box[0]).match(away[rows_columns(box)].reshape(1, -1), ground)[0]    # (K,)
     some = [names.index(name) for name in named] or range(len(names))
     return names[max(some, key=lambda k: gain[k])]
 
