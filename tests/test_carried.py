@@ -214,11 +214,21 @@ def test_known_ids_are_those_of_the_target(trained, pipe):
     assert np.mean(same) > 0.8 and 0.4 < len(same) / count < 0.95 and moved > 50
 
 
-def test_on_another_ground_no_ids_are_taken(pipe):
+def test_ids_of_another_ground_are_taken_where_enough_cells_tell_the_new_one(pipe):
     cat, there = scene(Group("cat"), place="left"), scene(Group("cat"), place="right", background="yellow")
-    other = replace(there, background="white")
     read = [pipe.read(cat.image)]
-    assert (known_ids(Edit("", "en", (cat,), there), read) < 0).all()
-    taken = known_ids(Edit("", "en", (cat,), other), read)
-    assert torch.equal(taken[1:3, 2:], read[0].ids.cpu()[1:3, :2])
-    assert (known_ids(Edit("", "en", (cat,), replace(other, style="outline")), read) < 0).all()
+    taken = known_ids(Edit("", "en", (cat,), there), read)
+    assert torch.equal(taken[1:3, 2:], read[0].ids.cpu()[1:3, :2]) and (taken >= 0).sum() == 4
+    same = known_ids(Edit("", "en", (cat,), replace(there, background="white")), read)
+    assert torch.equal(same[1:3, 2:], read[0].ids.cpu()[1:3, :2]) and (same >= 0).all()     # and the ground
+    assert (known_ids(Edit("", "en", (cat,), replace(there, background="white", style="outline")), read) < 0).all()
+    big = [scene(Group("cat"), size="big", background=ground) for ground in ("white", "yellow")]
+    assert (known_ids(Edit("", "en", (big[0],), big[1]), [pipe.read(big[0].image)]) < 0).all()
+
+
+def test_words_that_are_known_are_planned_anew_on_another_ground(pipe):
+    texts = [Region("top", "Hello", "red")]
+    old, new = (scene(regions=texts, background=ground) for ground in ("white", "yellow"))
+    read = [pipe.read(old.image)]
+    assert (known_ids(Edit("", "en", (old,), new, (), "Make it yellow"), read)[0] >= 0).any()
+    assert (known_ids(Edit("", "en", (old,), new, (), 'Make it yellow, keep "Hello"'), read) < 0).all()

@@ -1,5 +1,10 @@
 """The ids of an edit that are known before it is planned: of cells in which nothing changes, and of what is
-carried over from the same ground, whole cells away.
+carried over, whole cells away.
+
+An id tells what its cell shows and, less clearly, on what ground. On another ground some ids would be others,
+but those of the source still say more than a caption can of letters that nobody quotes, and of an object in
+an unusual look: "the same cat, on blue". So they are taken there, too, if enough cells are left to tell the
+decoder the new ground.
 
 Shapes: h, w id grid.
 """
@@ -10,10 +15,11 @@ import torch
 from torch import Tensor
 
 from minglm.generate.sources import Source
-from minglm.world.carried import Link, giver, links, within
+from minglm.world.carried import Link, giver, is_said, links, within
 from minglm.world.layout import CELL
 from minglm.world.scenes import Edit, Scene, parts
 
+BARE = 0.3                                   # of the cells that tell the ground
 Cells = set[tuple[int, int]]                 # rows and columns of the id grid
 
 
@@ -44,12 +50,15 @@ def ground(scene: Scene) -> Cells:
 
 
 def taken(edit: Edit, link: Link) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """The cells of a part whose ids can be taken, and where they go: if it looks the same on the same ground,
-    and shares no cell with anything else, neither there nor here."""
+    """The cells of a part whose ids can be taken, and where they go: if it looks the same, and shares no cell
+    with anything else, neither there nor here."""
     number, old, new = link
     source, target = edit.sources[number], edit.target
     (x0, y0, x1, y1), (left, top, right, bottom) = old.box, new.box
-    same = (source.background, old.look, old.region) == (target.background, new.look, new.region)
+    same = (old.look, old.region) == (new.look, new.region)
+    if source.background != target.background:
+        told = len(ground(target)) * CELL ** 2 >= BARE * target.height * target.width
+        same = same and told and not is_said(edit, new)
     whole = not (top - y0) % CELL and not (left - x0) % CELL                     # cells away
     whole = whole and (right - left, bottom - top) == (x1 - x0, y1 - y0)
     if not same or not whole or source.style != target.style:
