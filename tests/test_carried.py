@@ -223,7 +223,9 @@ def test_ids_of_another_ground_are_taken_where_enough_cells_tell_the_new_one(pip
     assert torch.equal(same[1:3, 2:], read[0].ids.cpu()[1:3, :2]) and (same >= 0).all()     # and the ground
     assert (known_ids(Edit("", "en", (cat,), replace(there, background="white", style="outline")), read) < 0).all()
     big = [scene(Group("cat"), size="big", background=ground) for ground in ("white", "yellow")]
-    assert (known_ids(Edit("", "en", (big[0],), big[1]), [pipe.read(big[0].image)]) < 0).all()
+    all_of_it = Edit("", "en", (big[0],), big[1])                                # but for what is all cat
+    found = known_ids(all_of_it, [pipe.read(big[0].image)])
+    assert ((found >= 0).numpy() == ~all_of_it.cells).all() and all_of_it.cells.sum() > 8
 
 
 def test_words_that_are_known_are_planned_anew_on_another_ground(pipe):
