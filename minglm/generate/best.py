@@ -32,6 +32,7 @@ from einops import rearrange, reduce
 from torch import Tensor
 
 from minglm.generate import paint
+from minglm.generate.known_ids import KnownIds
 from minglm.model import flow
 from minglm.model.decoder import Decoder
 from minglm.model.glyph import GlyphEncoder
@@ -52,13 +53,14 @@ STRIDE, MOST = 1_000_003, 2 ** 63            # between the seeds of candidates; 
 @dataclass(frozen=True)
 class Expected:
     """What is known of a plan (h, w) before it is sampled: the number of objects, and of the cells on which
-    they stand; of an edit, the ids of cells in which nothing changes, elsewhere -1; the caption by which it
-    can be drawn, if it can; and what of its pictures is shown again, and where, see world/carried.py."""
+    they stand; of an edit, the ids that are known, elsewhere -1; the caption by which it can be drawn, if it
+    can; all that is known of its ids; and what of its pictures is shown again, see world/carried.py."""
 
     things: int
     cells: int
     stays: Tensor | None = None
     caption: str = ""
+    known: KnownIds | None = None
     carried: Sequence[Carried] = ()
 
 

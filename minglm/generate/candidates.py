@@ -54,4 +54,8 @@ def plans(several: Plan, plan: Plan, editing: Editing, asked: Understood, read: 
                                 repeat(some, candidates), **how | ({} if edits else dict(guidance=drawing)),
                                 likelihood=likely, kept=kept([expected[b] for b in which], candidates))
         likelihood[at] = likely
+    for b, one in enumerate(expected):
+        if one and one.known:
+            mine = slice(b * candidates, (b + 1) * candidates)
+            large[mine] = one.known.laid(large[mine])
     return large[:, :0, :0], large, likelihood

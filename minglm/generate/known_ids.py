@@ -4,12 +4,15 @@ carried over, whole cells away.
 An id tells what its cell shows and, less clearly, on what ground. On another ground some ids would be others,
 but those of the source still say more than a caption can of letters that nobody quotes, and of an object in
 an unusual look: "the same cat, on blue". So they are taken there, too, if enough cells are left to tell the
-decoder the new ground.
+decoder the new ground; but they are laid over the plan when it is done, since they would tell the planner
+that the ground is the old one.
 
-Shapes: h, w id grid.
+Shapes: K plans · h, w id grid.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -23,12 +26,31 @@ BARE = 0.3                                   # of the cells that tell the ground
 Cells = set[tuple[int, int]]                 # rows and columns of the id grid
 
 
-def known_ids(edit: Edit, read: list[Source]) -> Tensor:
-    """The ids (h, w) of the target that are those of its sources, elsewhere -1."""
+@dataclass(frozen=True)
+class KnownIds:
+    """What is known of an edit's ids, each (h, w), elsewhere -1: before it is planned, and of other grounds;
+    and on which cells nothing stands, (h, w) bool."""
+
+    before: Tensor
+    after: Tensor
+    bare: Tensor
+
+    def laid(self, plans: Tensor) -> Tensor:
+        """Plans (K, h, w) with what is known: cells on which nothing stands have the id that most of them
+        have."""
+        plans = plans.clone()
+        if self.bare.any():
+            plans[:, self.bare] = plans[:, self.bare].mode(1, keepdim=True).values
+        return self.after.where(self.after >= 0, plans)
+
+
+def known_ids(edit: Edit, read: list[Source]) -> KnownIds:
+    """What is known of the ids of the target from those of its sources."""
     h, w = edit.height // CELL, edit.width // CELL
     ids, old = torch.full((h, w), -1), [one.ids.cpu() for one in read]
+    after, empty = ids.clone(), torch.zeros(h, w, dtype=torch.bool)
     if edit.target.style:
-        return ids
+        return KnownIds(ids, after, empty)
     if len(old) == 1 and old[0].shape == ids.shape:
         ids = old[0].where(~torch.from_numpy(edit.cells), ids)
     source = edit.sources[giver(edit)]
@@ -37,10 +59,13 @@ def known_ids(edit: Edit, read: list[Source]) -> Tensor:
         plain = torch.stack([old[giver(edit)][cell] for cell in bare]).mode().values
         for cell in ground(edit.target):
             ids[cell] = plain if ids[cell] < 0 else ids[cell]
+    for cell in ground(edit.target):
+        empty[cell] = ids[cell] < 0
     for link in links(edit):
+        same = edit.sources[link[0]].background == edit.target.background
         for there, here in taken(edit, link):
-            ids[here] = old[link[0]][there]
-    return ids
+            (ids if same else after)[here] = old[link[0]][there]
+    return KnownIds(ids, after, empty)
 
 
 def ground(scene: Scene) -> Cells:

@@ -77,7 +77,8 @@ def planned(edit: Edit, read: list[Source], token: int) -> Expected | None:
     can be drawn, and which of the decoder's tokens, `token` pixels square, show what is needed. Letters that
     nobody knows are x there."""
     caption = "" if edit.target.style else explicit(edit.target)
-    return expected(edit.target, known_ids(edit, read), caption=caption, carried=carried(edit, token))
+    known = known_ids(edit, read)
+    return expected(edit.target, known.before, caption=caption, known=known, carried=carried(edit, token))
 
 
 def remembered(decoder: Decoder, read: list[list[Source]], expected: list[Expected | None]

@@ -78,7 +78,8 @@ def of_one(edit: Edit, number: int, linked: list[Link], token: int) -> Carried:
     middle = target.width // token // 2 - w // 2     # how much further right the target's middle is
     every, mine = parts(source), [one for one in linked if one[0] == number]
     # ground stays where nothing will stand, that of the picture that gives the background
-    ground = {*product(range(h), range(w))} if number == giver(edit) else set()
+    gives = number == giver(edit) and source.background == target.background
+    ground = {*product(range(h), range(w))} if gives else set()
     for part in every:
         ground -= {*within(part.box, token, source)}
     for part in parts(target):
