@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from minglm.generate.sources import Source
 from minglm.world.carried import Link, giver, is_said, links, within
 from minglm.world.layout import CELL
 from minglm.world.scenes import Edit, Scene, parts
@@ -44,10 +43,10 @@ class KnownIds:
         return self.after.where(self.after >= 0, plans)
 
 
-def known_ids(edit: Edit, read: list[Source]) -> KnownIds:
-    """What is known of the ids of the target from those of its sources."""
+def known_ids(edit: Edit, old: list[Tensor]) -> KnownIds:
+    """What is known of the ids of the target from those of its sources, (h, w) each."""
     h, w = edit.height // CELL, edit.width // CELL
-    ids, old = torch.full((h, w), -1), [one.ids.cpu() for one in read]
+    ids, old = torch.full((h, w), -1), [one.cpu() for one in old]
     after, empty = ids.clone(), torch.zeros(h, w, dtype=torch.bool)
     if edit.target.style:
         return KnownIds(ids, after, empty)

@@ -77,7 +77,7 @@ def planned(edit: Edit, read: list[Source], token: int) -> Expected | None:
     can be drawn, and which of the decoder's tokens, `token` pixels square, show what is needed. Letters that
     nobody knows are x there."""
     caption = "" if edit.target.style else explicit(edit.target)
-    known = known_ids(edit, read)
+    known = known_ids(edit, [source.ids for source in read])
     return expected(edit.target, known.before, caption=caption, known=known, carried=carried(edit, token))
 
 
