@@ -117,9 +117,9 @@ def unlike(pixels: np.ndarray, ink: np.ndarray) -> np.ndarray:
 # ---------------------------------------------------------------- objects
 
 def blobs(inked: np.ndarray) -> np.ndarray:
-    """(H, W) bool: the columns of what is taller than a line, with no row between that is empty."""
+    """(H, W) bool: what is taller than a letter, with no row between that is empty."""
     found = np.zeros_like(inked)
-    for x0, x1 in runs(inked.any(0), GAP):
+    for x0, x1 in runs(inked.any(0), 2):     # letters stand further apart
         for y0, y1 in runs(inked[:, x0:x1].any(1), 0):
             found[y0:y1, x0:x1] = y1 - y0 > TALL
     return found
