@@ -8,6 +8,7 @@ import torch
 
 from minglm.config import preset
 from minglm.generate import best, legible, paint
+from minglm.generate.expected import Expected, kept
 from minglm.generate.pipeline import Pipeline
 from minglm.generate.plan import sample_ids
 from minglm.generate.request import CANDIDATES
@@ -132,43 +133,14 @@ def test_nothing_to_write_leaves_the_first(pipe):
     assert best.choose(pipe.decoder, pipe.glyph, [[]], plans, noise[None], [[]]) == [0]
 
 
-def test_expected_are_the_cells_that_objects_stand_on():
-    def of(place, *groups, height=128, width=128, **more):
-        return best.expected(Poster("white", groups, place, (), height, width, **more))
-
-    assert of("left", Group("cat")) == best.Expected(1, 4) == of("top", Group("cat"))
-    assert of("centre", Group("cat"), Group("dog")) == best.Expected(2, 8)
-    assert of("centre", Group("cat", 2), width=160, height=160) == best.Expected(2, 15)      # at half cells
-    assert of("left", Group("cat"), size="big") == best.Expected(1, 16)
-    assert of("centre") is None
-    stays = torch.full((4, 4), -1)
-    assert best.expected(Poster("white", (), "centre", (), 128, 128), stays).stays is stays
-
-
-def test_objects_too_many_and_too_few_cost():
-    """4 x 4 cells: ground 7, a line of letters in the last row, objects."""
-    letters = torch.zeros(5, 4, 4)
-    letters[:, 3] = 0.5
-    plans = torch.full((5, 4, 4), 7)
-    plans[:, 3] = torch.arange(20, 24)
-    plans[1, :2, :2] = 9                     # one object
-    plans[2, :2] = torch.arange(30, 38).view(2, 4)                               # two
-    plans[3, :2, :2], plans[3, 0, 3] = 9, 8  # one, and a quarter of another
-    plans[4, :2, 2:] = 9                     # one elsewhere
-    cost = best.unexpected(plans, letters, best.Expected(1, 4))
-    assert torch.allclose(cost, best.ASTRAY * torch.tensor([1, 0, 1, 0.25, 0]))
-    two = best.unexpected(plans, letters, best.Expected(2, 8))
-    assert torch.allclose(two, best.ASTRAY * torch.tensor([2, 1, 0, 0.75, 1]))
-    assert best.unexpected(plans, letters, best.Expected(0, 0)).tolist() == [0] * 5
-
-
 def test_what_stays_is_kept_in_each_plan(pipe):
     stays = torch.full((2, 3), -1)
     stays[0, 1], stays[1] = 250, torch.tensor([7, 8, 9])
-    expected = [best.Expected(1, 4, stays), None, best.Expected(1, 4)]
-    rows = best.kept(expected, 2)
+    poster = Poster("white", (Group("cat"),), "left", (), 128, 128)
+    expected = [Expected(poster, stays=stays), None, Expected(poster)]
+    rows = kept(expected, 2)
     assert rows.tolist() == [stays.flatten().tolist()] * 2 + [[-1] * 6] * 4
-    assert best.kept([None, best.Expected(1, 4)], 3) is None is best.kept([], 3)
+    assert kept([None, Expected(poster)], 3) is None is kept([], 3)
     prompts = [[400, 401, 256]] * 2          # the second plan is free
     rows = torch.cat([rows[:1], rows[-1:]])
     for guidance in (1, 2):
@@ -180,21 +152,12 @@ def test_what_stays_is_kept_in_each_plan(pipe):
         assert torch.equal(ids[1], free[1]) and ids[0, 0, 0] == free[0, 0, 0]    # nothing was kept before it
 
 
-def test_a_plan_with_the_right_number_of_objects_is_chosen(pipe):
-    plans = torch.full((3, 4, 4), 7)
-    plans[0, :2], plans[1, :2, :2] = 9, 9    # two objects, one, none
-    how = plans, torch.randn(1, 16, 16, 16), [[]]
-    for things, cells, wanted in ((1, 4, 1), (2, 8, 0)):
-        assert best.choose(pipe.decoder, pipe.glyph, [[]], *how, expected=[best.Expected(things, cells)]) == [wanted]
-    assert best.choose(pipe.decoder, pipe.glyph, [[]], *how, expected=[None]) == [0]
-
-
-def test_letters_count_as_no_objects(pipe):
-    """The attention of a cell is the mean over heads of what its four tokens pay letters, not ends or spaces."""
+def test_letters_are_neither_ends_nor_spaces(pipe):
     plans, noise = torch.randint(256, (2, 4, 6)), torch.randn(2, 16, 16, 24)
-    seen = best.attention(pipe.decoder, pipe.glyph, ["a b", "c"], plans, noise, best.START)
+    velocity, seen = best.attention(pipe.decoder, pipe.glyph, ["a b", "c"], plans, noise, best.START)
     features, _ = paint.glyphs(pipe.glyph, [["a b", "c"]])
-    _, every = pipe.decoder.watch(noise, torch.full((1,), 999.0), plans, features.expand(2, -1, -1), block=2, heads=4)
+    moves, every = pipe.decoder.watch(noise, torch.full((1,), 999.0), plans, features.expand(2, -1, -1), block=2, heads=4)
+    assert torch.allclose(velocity, moves, atol=1e-5)
     assert torch.allclose(seen, every[..., [0, 2, 4]], atol=1e-5)                # a, b, c of "a b", end, "c", end
 
 

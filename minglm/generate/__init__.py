@@ -1,5 +1,5 @@
 """From a prompt to a picture.
 
-Reading order: prefill, plan, paint, best, sources, legible, request, known_ids, leading, candidates,
-adapters, pipeline; then as_published, the published code's quirks.
+Reading order: prefill, plan, paint, known_ids, expected, best, sources, legible, request, leading,
+candidates, adapters, pipeline; then as_published, the published code's quirks.
 """

@@ -15,7 +15,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from minglm.generate.best import kept, seeds
+from minglm.generate.best import seeds
+from minglm.generate.expected import kept
 from minglm.generate.paint import generator
 from minglm.generate.request import Understood, one_each, repeat
 from minglm.generate.sources import Source

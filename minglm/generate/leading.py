@@ -14,7 +14,7 @@ from PIL import Image
 
 from minglm.config import FlowConfig
 from minglm.generate import legible, sources
-from minglm.generate.best import Expected, expected
+from minglm.generate.expected import Expected
 from minglm.generate.known_ids import known_ids
 from minglm.generate.request import Understood, repeat
 from minglm.generate.sources import Source, is_poster
@@ -78,7 +78,7 @@ def planned(edit: Edit, read: list[Source], token: int) -> Expected | None:
     nobody knows are x there."""
     caption = "" if edit.target.style else explicit(edit.target)
     known = known_ids(edit, [source.ids for source in read])
-    return expected(edit.target, known.before, caption=caption, known=known, carried=carried(edit, token))
+    return Expected(edit.target, edit, known.before, caption, known, carried(edit, token))
 
 
 def remembered(decoder: Decoder, read: list[list[Source]], expected: list[Expected | None]

@@ -175,7 +175,7 @@ class Pipeline:
                     if candidates > 1:
                         which = best.choose(
                             self.decoder, self.glyph, asked.lines, plan, self.noise(
-                                planner_seed, count, shape), memory, likelihood, asked.expected)
+                                planner_seed, count, shape), memory, likelihood, asked.expected, self.vae)
                         preview, plan = preview[which], plan[which]
                 else:
                     preview, plan = torch.empty(count, 0, 0), given

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from minglm.config import Config
-from minglm.generate.best import Expected, expected
+from minglm.generate.expected import Expected, expected
 from minglm.generate.sources import is_poster
 from minglm.validate import real, whole
 from minglm.world import quotes
@@ -156,8 +156,7 @@ def posters(prompts: list[str], seeds: list[int], height: int | None, width: int
             found = [enhance(prompt, seed, *size) for prompt, seed in zip(prompts, seeds)]
         notes = [note for one in found for note in (*one.notes, f"understood: {one.caption}")]
         return Understood([one.caption for one in found], [one.poster.strings for one in found], *size, notes,
-                          # words choose better where there are any
-                          [None if one.poster.regions else expected(one.poster) for one in found])
+                          [expected(one.poster) for one in found])
     asked = [read(prompt) for prompt in prompts]
     texts = [[tidy(one.text) for one in some.in_order()] for some in asked]
     if not (height and width):

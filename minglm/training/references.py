@@ -22,7 +22,6 @@ from minglm.world.carried import Carried
 from minglm.world.posters import Poster
 
 FOLLOWED = 0.85                              # the share of edits of which it is known what goes where
-LAID = 0.7                                   # of these, the share with ids of another ground in their plans
 MULTIPLE = 64                                # to which R is rounded up: a new length costs a compilation
 
 

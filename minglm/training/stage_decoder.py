@@ -22,7 +22,6 @@ from torch import Tensor, nn
 
 from minglm.config import Config, DecoderConfig
 from minglm.device import Device
-from minglm.generate.known_ids import known_ids
 from minglm.model import flow
 from minglm.model.decoder import Decoder
 from minglm.model.glyph import GlyphEncoder, collate, gather
@@ -32,7 +31,7 @@ from minglm.model.vae import VAE
 from minglm.training.batches import GUESSED, MISSPELT, WHOLE, alike, generator, pixels, planned, text_bytes
 from minglm.training.guessed import Guess
 from minglm.training.recipe import Recipe, Stage
-from minglm.training.references import FOLLOWED, LAID, references
+from minglm.training.references import FOLLOWED, references
 from minglm.world.carried import carried
 from minglm.world.layout import CELL
 from minglm.world.lettering import lettering
@@ -66,11 +65,6 @@ def free(shown: Poster | Edit) -> Tensor:
     if not isinstance(shown, Edit):
         return torch.ones(shown.height // CELL, shown.width // CELL, dtype=torch.bool)
     return torch.from_numpy(shown.cells)
-
-
-def is_elsewhere(shown: Poster | Edit) -> bool:
-    """Whether what an edit carries over was on another ground: in its place are ids of that, then."""
-    return isinstance(shown, Edit) and any(one.background != shown.target.background for one in shown.sources)
 
 
 def deepened(decoder: Decoder, config: DecoderConfig) -> Decoder:
@@ -154,10 +148,8 @@ def decoder_stage(name: str, config: Config, device: Device, recipe: Recipe, vae
         guessed = ~without & (torch.rand(count, generator=g) < GUESSED)
         guessed &= torch.tensor([not (isinstance(one, Edit) and one.target.style) for one in given])
         followed = [rng.random() < FOLLOWED and isinstance(one, Edit) for one in given]
-        laid = [follow and rng.random() < LAID and is_elsewhere(one) for one, follow in zip(given, followed)]
         # from here on only this rank's samples
         which = guessed[share].nonzero()[:, 0].tolist()
-        which_laid = [i for i, one in enumerate(laid[share]) if one]
         given, drawn_, plans, without = given[share], drawn_[share], plans[share], without[share]
         shown = [one if not skip else one.without_texts() for one, skip in zip(given, without.tolist())]
         nothing = (without & no_prior[share]).tolist()
@@ -186,10 +178,6 @@ def decoder_stage(name: str, config: Config, device: Device, recipe: Recipe, vae
                     ids = guess([drawn_[i].caption for i in which], plans[which], chance[share][which])
                 may = torch.stack([free(given[i]) for i in which]).to(ids.device)
                 data["prior"][which] = ids.where(may, data["prior"][which])
-            for i in which_laid:
-                grids = [tokenizer.encode(pixels([one]).to(device.device))[0] for one in given[i].sources]
-                data["prior"][i:i + 1] = known_ids(given[i], grids).laid(data["prior"][i:i + 1].cpu()).to(
-                    device.device)
             if sources:
                 read = [pictures.to(device.device) for pictures in sources.images]
                 data["sources"] = tuple((vae.encode(some).float(), tokenizer.encode(some)) for some in read)

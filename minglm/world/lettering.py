@@ -45,7 +45,7 @@ def rasters(lines: list[str]) -> np.ndarray:
             found[at:at + len(planes)] = planes
             at += len(c.encode())
         at += 1                              # the end token
-    return found.reshape(length, -1)
+    return found.reshape(length, RASTER[0] * RASTER[1])
 
 
 def cells(poster: Poster) -> Iterator[tuple[int, int, float, float, float]]:
