@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 MINI = ROOT / "data" / "weights" / "mini"
 PAGES = (ROOT / "README.md", ROOT / "README.zh-CN.md", MINI / "README.md")
 LANGUAGES = dict(en=("English", "Chinese"), zh=("英文", "中文"))
-ROWS = dict(word_accuracy=("word accuracy", "单词准确率"), case_accuracy=("word accuracy, case counted", "单词准确率（区分大小写）"),
+ROWS = dict(word_accuracy=("word accuracy", "单词准确率"), case_accuracy=("word accuracy, case-sensitive", "单词准确率（区分大小写）"),
             ned=("NED", "NED"), recall=("recall of words or characters", "词或字的召回率"), extra_text=("extra text", "多余文字"),
             background=("background right", "背景正确"), object=("object right", "物体正确"), place=("place right", "位置正确"),
             text_colour=("text colour right", "文字颜色正确"))

@@ -4,16 +4,16 @@ which the decoder finds what it should paint.
 A planner may leave out a letter or a line, or spoil the whole picture. The decoder knows the words, and one
 of its blocks is taught to attend from every image token to the letter that stands there
 (training/stage_decoder.py). A letter for which a plan has no place gets less of that attention, before
-anything is painted. So one pass per plan, on pure noise, ranks the plans. It errs: attention without a place
-to be may gather anywhere.
+anything is painted. So one pass per plan, on pure noise, ranks the plans. This can
+go wrong: attention that finds no fitting token may collect on any other, as on an attention sink.
 
-Where it is known what should stand where, half of that counts only near its place, and objects count too
-(expected.py). Of eight plans each for 168 posters, one with all texts and the background right is chosen for
-0.88 of them instead of 0.86, and one with the right objects for 0.66 instead of 0.54.
+If it is known what should stand where, half of a letter's score counts only attention near its place, and
+objects count too (expected.py). Of eight plans each for 168 posters, one with all texts and the background
+right is chosen for 0.88 of them instead of 0.86, and one with the right objects for 0.66 instead of 0.54.
 
-Of the plan that is chosen several paintings are begun, each from a noise of its own. After the first few
-steps the attention tells which of them will be legible: not where letters have a place, but whether they
-are told apart. So each is judged by its worst letter, and the best is painted to the end. In 47 posters of
+From the chosen plan, several paintings are begun, each from a noise of its own. After the first few steps
+the attention shows which of them will be legible: no longer whether letters have a place, but whether they
+can be told apart. So each is judged by its worst letter, and the best is painted to the end. In 47 posters of
 Chinese texts with true ids, words right rose from 0.69 to 0.78 (standard error 0.02), with the decoder of the
 time.
 

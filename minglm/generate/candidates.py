@@ -1,9 +1,9 @@
 """Several plans of each picture: by the planner that draws, or by the one that edits.
 
-Where an instruction to edit is understood, the picture that it leads to can be drawn: the planner that draws
-is told its caption, and given the ids of cells in which nothing changes. It knows captions better than the
+If an instruction to edit is understood, the planner that draws can plan the result: its prompt is the caption
+of the result, and the ids of cells in which nothing changes are fixed. It knows captions better than the
 planner that edits knows instructions, or captions beside a picture. Other styles, which captions of posters
-do not have, are left to the latter.
+do not name, are left to the planner that edits.
 
 Shapes: B pictures · K candidates · h, w id grid · p, q preview grid.
 """

@@ -1,11 +1,11 @@
-"""The ids of an edit that are known before it is planned: of cells in which nothing changes, and of what is
-carried over, whole cells away.
+"""The ids of an edit that are known before its plan is sampled: those of cells in which nothing changes, and
+those of what stays in place or moves by whole cells.
 
-An id tells what its cell shows and, less clearly, on what ground. On another ground some ids would be others,
-but those of the source still say more than a caption can of letters that nobody quotes, and of an object in
-an unusual look: "the same cat, on blue". So they are taken there, too, if enough cells are left to tell the
-decoder the new ground; but they are laid over the plan when it is done, since they would tell the planner
-that the ground is the old one.
+An id says what its cell shows and, less clearly, on which background. On another background some ids would
+differ, but about unquoted letters, or an object with an unusual look ("the same cat, on blue"), the ids of
+the source still say more than a caption can. So they are kept there, too, if enough bare cells are left to
+show the decoder the new background. But they are put into the plan only after it is sampled: any earlier,
+they would suggest the old background to the planner.
 
 Shapes: K plans · h, w id grid.
 """
@@ -21,22 +21,23 @@ from minglm.world.carried import Link, giver, is_said, links, within
 from minglm.world.layout import CELL
 from minglm.world.scenes import Edit, Scene, parts
 
-BARE = 0.3                                   # of the cells that tell the ground
+BARE = 0.3                                   # least share of cells that show only background
 Cells = set[tuple[int, int]]                 # rows and columns of the id grid
 
 
 @dataclass(frozen=True)
 class KnownIds:
-    """What is known of an edit's ids, each (h, w), elsewhere -1: before it is planned, and of other grounds;
-    and on which cells nothing stands, (h, w) bool."""
+    """What is known of an edit's ids. before: ids known before planning; after: ids from another background,
+    put in after sampling; both (h, w), -1 where unknown. bare: cells, (h, w) bool, that should show only
+    background and have no id in `before`."""
 
     before: Tensor
     after: Tensor
     bare: Tensor
 
     def laid(self, plans: Tensor) -> Tensor:
-        """Plans (K, h, w) with what is known: cells on which nothing stands have the id that most of them
-        have."""
+        """Plans (K, h, w) with the ids of `after` put in; the `bare` cells of a plan all get the id that most
+        of them have."""
         plans = plans.clone()
         if self.bare.any():
             plans[:, self.bare] = plans[:, self.bare].mode(1, keepdim=True).values

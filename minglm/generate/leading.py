@@ -74,8 +74,8 @@ def understood(decoder: Decoder, encoder: GlyphEncoder, asked: Understood, instr
 
 def planned(edit: Edit, read: list[Source], token: int) -> Expected | None:
     """What is expected of an edit whose pictures are `read`: the ids that it keeps, the caption by which it
-    can be drawn, and which of the decoder's tokens, `token` pixels square, show what is needed. Letters that
-    nobody knows are x there."""
+    can be drawn, and which of the decoder's tokens, `token` pixels square, show what is needed. In that
+    caption, letters whose words are unknown are x."""
     caption = "" if edit.target.style else explicit(edit.target)
     known = known_ids(edit, [source.ids for source in read])
     return Expected(edit.target, edit, known.before, caption, known, carried(edit, token))
@@ -83,6 +83,6 @@ def planned(edit: Edit, read: list[Source], token: int) -> Expected | None:
 
 def remembered(decoder: Decoder, read: list[list[Source]], expected: list[Expected | None]
                ) -> list[list[Memory]]:
-    """What the decoder attends to for each picture, of the pictures to edit that are read for it."""
+    """For each new picture, the memory of each of its sources: what the decoder attends to."""
     kept = [one.carried if one else () for one in expected] or [()] * len(read)
     return [sources.remembered(decoder, *one) for one in zip(read, kept)]

@@ -1,10 +1,10 @@
 """What planner and decoder learn in order to edit: adapters beside their weights, on only while they edit.
 
 GLM-Image draws and edits with the same weights. In models this small one task displaces the other: after
-1,200 steps on edits, with posters at every third, English texts and backgrounds came out right in 0.46 of
-free prompts, down from 0.71 (one plan each). So here the weights stay what drawing has made of them, and
-edits train a LoRA adapter of each model (lora.py) and the planner's pointer (copying.py). They are added to
-the weights while a picture is edited, and taken off again to the last bit.
+1,200 steps, every third on posters and the others on edits, English texts and backgrounds came out right in
+0.46 of free prompts, down from 0.71 (one plan each). So here the weights stay what drawing has made of them,
+and edits train a LoRA adapter of each model (lora.py) and the planner's pointer (copying.py). They are added
+to the weights while a picture is edited, and taken off again to the last bit.
 
     edits/planner/   adapter_config.json, adapter_model.safetensors (lora_files.py), copying.safetensors
     edits/decoder/   adapter_config.json, adapter_model.safetensors
@@ -45,8 +45,8 @@ class Editing:
 
     @contextmanager
     def on(self, wanted: bool = True) -> Iterator[None]:
-        """Inside, planner and decoder edit, or, unless `wanted`, draw, whatever they did before. Other
-        adapters that are on them stay there. Raises ValueError as `load` does."""
+        """Inside, planner and decoder edit (or draw, if not `wanted`), whatever their state before. Other
+        adapters on them are left as they are. Raises ValueError as `load` does."""
         if wanted:
             self.load()
         every = [layer for adapter in self.adapters.values() for layer in adapter.values()]

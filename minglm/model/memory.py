@@ -1,8 +1,8 @@
-"""What a decoder remembers of reference images: keys and values of their tokens, in every block.
+"""What a decoder remembers of reference images: keys and values of their tokens, in every block (a KV cache).
 
 They are computed once (`Decoder.remember`) and then put together: those of several pictures one after the
 other, those of a batch dealt to its samples, and tokens moved. A rotary position is an angle by which a key
-is turned, so a token that should stand elsewhere is turned on: nothing has to be computed again.
+is rotated, so to move a token, its key is rotated further: nothing has to be computed again.
 
 Shapes: B batch · H heads · N image tokens of a reference · R all reference tokens of a sample · E head
 width · G references of one size.
@@ -26,7 +26,7 @@ def join(parts: tuple[tuple[Tensor, Tensor], ...]) -> tuple[Tensor, Tensor]:
 
 
 def picked(memory: Memory, which: Tensor) -> Memory:
-    """The tokens number `which` (R,) of a memory, in that order; a number may occur several times."""
+    """The tokens with indices `which` (R,) of a memory, in that order; an index may occur several times."""
     return [(keys[:, :, which], values[:, :, which]) for keys, values in memory]
 
 

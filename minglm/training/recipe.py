@@ -112,7 +112,7 @@ RECIPES = {
         "decoder-planned": Recipe(steps=1200, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
         "decoder-objects": Recipe(steps=1200, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
         # adapters
-        "edit-planner": Recipe(steps=3600, batch=32, lr=1.5e-3, weight_decay=0.0, decay=0.6),
+        "edit-planner": Recipe(steps=2600, batch=32, lr=1.5e-3, weight_decay=0.0, decay=0.6),
         "edit-decoder": Recipe(steps=1400, batch=32, lr=2e-3, weight_decay=0.0, decay=0.5),
         # on a person's own pictures: all weights by small steps, or adapters by larger ones
         "finetune-planner": Recipe(steps=400, batch=16, lr=2e-4, warmup=20, ema=0.99),

@@ -36,6 +36,8 @@ from minglm.world.scenes import Edit
 RANK = 32                                    # of the adapters
 GOALS = 0.85                                 # the share of instructions that are told as goals
 ALONE = tuple(kind for kind in KINDS if kind != "combine")       # edits of one picture
+# other styles are planned by the planner that edits; what else is understood, by the one that draws
+MORE = {"edit-planner": dict(restyle=8)}
 SEVERAL = OFTEN["combine"] / sum(OFTEN.get(kind, 1) for kind in KINDS)   # the share of those of several
 
 
@@ -44,9 +46,9 @@ def edits(name: str, step: int, count: int) -> list[Edit]:
     pictures are much longer, and what is shorter is padded."""
     rng = random.Random(f"{name}/{step}")
     height, width = rng.choice(SIZES)
-    kinds = ["combine"] if rng.random() < SEVERAL else ALONE
-    often = [OFTEN.get(kind, 1) for kind in kinds]
-    return [edit(SEEDS[name], step * count + i, height, width, kind=rng.choices(kinds, often)[0])
+    kinds, often = ["combine"] if rng.random() < SEVERAL else ALONE, OFTEN | MORE.get(name, {})
+    weights = [often.get(kind, 1) for kind in kinds]
+    return [edit(SEEDS[name], step * count + i, height, width, kind=rng.choices(kinds, weights)[0])
             for i in range(count)]
 
 

@@ -1,10 +1,10 @@
-"""What an edit carries over: of each picture, what the new one shows too, and where it stands there.
+"""What an edit carries over: which parts of the sources the target shows too, and where they stand in it.
 
-The decoder attends to the tokens of the pictures to edit. It copies well what stands where it stood, and
-badly what stands elsewhere, since it has to find that among all tokens by what it looks like. Where an
-instruction is understood, it is known what goes where: so the tokens of an object, or of a line of text, are
-remembered where these will stand (`moved` in model/memory.py), scaled with them, and those of what the new
-picture has no use for are not remembered at all: old letters would show through the new ones.
+The decoder attends to the tokens of the pictures to edit. It copies well what stays in place, and badly
+what moves, which it has to find among all tokens by its looks alone. If an instruction is understood, it is
+known what goes where: so the tokens of an object, or of a line of text, are moved to where it will stand
+(`moved` in model/memory.py), further apart or closer together if its size changes, and tokens that the new
+picture has no use for are left out of the memory: old letters would show through the new ones.
 
 Shapes: h, w tokens of a source · R tokens of it that are remembered.
 """
@@ -24,15 +24,15 @@ Link = tuple[int, Part, Part]                # the number of a source, a part of
 
 
 def carried(edit: Edit, token: int) -> list[Carried]:
-    """Of each source, the tokens, `token` pixels square, to be remembered, and by how many tokens each moves
-    down and to the right; columns are counted from the middle, as the decoder does. All, where they stand, if
-    the target is in another style."""
+    """For each source, which tokens (`token` pixels square) are remembered, and by how many tokens each moves
+    down and to the right; columns are counted from the middle, as in the decoder. If the target is in another
+    style, all tokens are remembered, and none moves."""
     linked = links(edit)
     return [of_one(edit, i, linked, token) for i in range(len(edit.sources))]
 
 
 def links(edit: Edit) -> list[Link]:
-    """For every part of the target that some source shows too, the likest; the same may be shown twice."""
+    """The source part most like each part of the target, if any shows it; one may serve several times."""
     old = [(i, part) for i, scene in enumerate(edit.sources) for part in parts(scene)]
     new, found = parts(edit.target), []
     # what stays where it is comes first
@@ -46,8 +46,8 @@ def links(edit: Edit) -> list[Link]:
 
 
 def is_like(edit: Edit, old: Part, new: Part) -> bool:
-    """Whether two parts are of the same kind: objects of one name, or lines of the same letters. Those of a
-    text that is said are written anew in another colour."""
+    """Whether two parts are of the same kind: objects of one name, or lines of the same letters. Letters
+    whose words are known (`is_said`) are not alike in another colour: they are written anew."""
     if not new.region or not old.region:
         return bool(new.thing) and old.thing == new.thing
     same = (old.line, old.region.text) == (new.line, new.region.text)
@@ -111,7 +111,7 @@ def within(box: Box, token: int, scene: Scene) -> list[tuple[int, int]]:
 
 
 def way(place: tuple[int, int], old: Box, new: Box, token: int, middle: int) -> tuple[float, float]:
-    """How far a token goes that stands in box `old`, and should stand there in box `new`."""
+    """How far a token in box `old` has to move to stand in the same part of box `new`."""
     def one(at: int, first: int, last: int, then: int, end: int) -> float:
         centre = (at + 0.5) * token
         return (then + (centre - first) * (end - then) / (last - first) - centre) / token

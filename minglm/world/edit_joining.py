@@ -1,7 +1,7 @@
 """What an instruction wants of several pictures: one scene of what each gives.
 
-In English what a picture gives stands before it, the cat of the first picture, in Chinese after it,
-第一张图的猫. What is not asked otherwise stays as it is in its picture, as in combine.py.
+In English, what a picture gives is named before the picture ("the cat of the first picture"), in Chinese
+after it (第一张图的猫). What the instruction does not change stays as in its picture; see combine.py.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def pictures(plain: str) -> dict[int, list[re.Match]]:
 
 
 def named(prompt: str, count: int) -> list[list[str]]:
-    """The names of objects that may be on each of `count` pictures, as an instruction tells; twice, if there
-    may be several."""
+    """For each of `count` pictures, the names of the objects that it may show, judging by the instruction; a
+    name comes twice if there may be several of it."""
     asked = Instruction(prompt, Scene("white", (), "centre", ()))
     spans, things = pictures(asked.plain), [m for m in asked.said if m.kind == "thing"]
     many = any(m.kind == "number" and m.value != 1 for m in asked.said)

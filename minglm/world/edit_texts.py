@@ -56,8 +56,8 @@ def texts(asked: Instruction) -> Scene | None:
 
 
 def details(asked: Instruction) -> dict[str, Asked]:
-    """What an instruction tells of each text that it quotes; a single colour is that of all, "A" and "B" in
-    red, if all are there. Places that are understood already, as those of an object, are no text's."""
+    """What an instruction says about each text that it quotes. A single colour holds for all of them ("A" and
+    "B" in red), if all are in the picture. Places understood already, such as an object's, do not count."""
     prompt = asked.prompt
     for m in asked.used:
         if m.kind == "place":
@@ -115,8 +115,8 @@ def by_colour(asked: Instruction) -> bool:
 
 
 def relation(asked: Instruction) -> str:
-    """Where a text is to stand, if that is told by an object: put "Hello" under the cat. The object is set
-    aside: nothing is wanted of it."""
+    """Where a text is to stand, if that is said relative to an object: put "Hello" under the cat. The object
+    is set aside: the instruction wants no change to it."""
     names = {group.thing for group in asked.scene.groups}
     for m in asked.free("thing") if asked.quotes or asked.has(cues.LETTERS) else ():
         after = asked.plain[m.end:]

@@ -1,8 +1,8 @@
 """What a poster shows, as a scene: the enhancer of edits looks at the pictures first.
 
-GLM-Image's users hand such pictures to a model that sees. In a world this small rules do: the ground is flat,
-objects are known (find.py), and what is left in one colour is letters. Which letters is not read: a text
-seen is a row of x as wide as the text is.
+GLM-Image's users would ask a vision-language model. In a world this small, rules are enough: the background
+is flat, objects are known (find.py), and what is left in one colour is letters. The letters are not read:
+every text becomes a row of x as wide as it is.
 
 Shapes: H, W pixels.
 """
@@ -36,8 +36,8 @@ TALL = 1.4 * CELL                            # higher than letters
 
 
 def see(image: Image.Image, language: str = "en", named: Sequence[str] = ()) -> Scene:
-    """The scene that a poster shows, with x in place of every letter. named: objects that may be there in
-    another look than usual; if it is but one name, there is but one of them."""
+    """The scene that a poster shows, with x in place of every letter. named: objects that may be there
+    with an unusual look; if it is a single name, the picture shows only one such object."""
     ground, (width, height) = background(image), image.size
     away = np.asarray(rgb(image), dtype=np.float32) - np.array(COLOURS[ground][0], dtype=np.float32)
     inked = np.linalg.norm(away, axis=-1) > INK                                  # (H, W)
@@ -92,9 +92,9 @@ def lines(inked: np.ndarray) -> list[Box]:
 
 
 def colour_of(away: np.ndarray, inked: np.ndarray, ground: str, box: Box) -> str:
-    """The colour of the letters in a box; "" if these are none, for every pixel of letters is a mixture of
-    one colour and the ground, of more of its light than of its hue where a JPEG has blurred that.
-    away (H, W, 3): from the ground's colour."""
+    """The colour of the letters in a box; "" if there are none. Every pixel of letters is a mixture of one
+    colour and the background; where a JPEG has blurred the hue, it has less of the hue than of the light.
+    away (H, W, 3): differences from the background's colour."""
     pixels, flat = away[rows_columns(box)][inked[rows_columns(box)]], np.array(COLOURS[ground][0])
     far = pixels[np.linalg.norm(pixels, axis=-1) >= np.quantile(np.linalg.norm(pixels, axis=-1), 0.7)]
     colour = nearest_colour(np.median(far, 0) + flat)
