@@ -4,8 +4,8 @@ which the decoder finds what it should paint.
 A planner may leave out a letter or a line, or spoil the whole picture. The decoder knows the words, and one
 of its blocks is taught to attend from every image token to the letter that stands there
 (training/stage_decoder.py). A letter for which a plan has no place gets less of that attention, before
-anything is painted. So one pass per plan, on pure noise, ranks the plans. This can
-go wrong: attention that finds no fitting token may collect on any other, as on an attention sink.
+anything is painted. So one pass per plan, on pure noise, ranks the plans. This can go wrong: attention that
+finds no fitting token may collect on any other, as on an attention sink.
 
 If it is known what should stand where, half of a letter's score counts only attention near its place, and
 objects count too (expected.py). Of eight plans each for 168 posters, one with all texts and the background
@@ -59,8 +59,8 @@ def choose(decoder: Decoder, encoder: GlyphEncoder, lines: list[list[str]], plan
 
     lines: what to write on each. noise (B, C, 4 h, 4 w). memory: of pictures to edit. likelihood (B K,): the
     log-probability of each plan, which counts too, if it is given. expected: of each picture, if anything is.
-    vae: without it no pictures are predicted.
-    Of equally good plans the first is chosen, as when nothing is to be written or expected.
+    vae: without it no pictures are predicted. Of equally good plans the first is chosen, as when nothing is
+    to be written or expected.
     """
     count = len(plans) // len(lines)
     each = zip(lines, plans.split(count), noise, memory, expected or [None] * len(lines))
