@@ -9,6 +9,7 @@ import torch
 from minglm.config import preset
 from minglm.generate import best, legible, paint
 from minglm.generate.expected import Expected, kept
+from minglm.generate.known_ids import KnownIds
 from minglm.generate.pipeline import Pipeline
 from minglm.generate.plan import sample_ids
 from minglm.generate.request import CANDIDATES
@@ -137,7 +138,8 @@ def test_what_stays_is_kept_in_each_plan(pipe):
     stays = torch.full((2, 3), -1)
     stays[0, 1], stays[1] = 250, torch.tensor([7, 8, 9])
     poster = Poster("white", (Group("cat"),), "left", (), 128, 128)
-    expected = [Expected(poster, stays=stays), None, Expected(poster)]
+    known = KnownIds(stays, torch.full_like(stays, -1), torch.zeros_like(stays, dtype=torch.bool))
+    expected = [Expected(poster, known=known), None, Expected(poster)]
     rows = kept(expected, 2)
     assert rows.tolist() == [stays.flatten().tolist()] * 2 + [[-1] * 6] * 4
     assert kept([None, Expected(poster)], 3) is None is kept([], 3)

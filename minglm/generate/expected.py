@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +23,7 @@ from minglm.generate.known_ids import KnownIds
 from minglm.images import to_tensor
 from minglm.world.carried import Carried, within
 from minglm.world.colours import COLOURS
-from minglm.world.layout import CELL
+from minglm.world.layout import CELL, line_box
 from minglm.world.lettering import lettering, rasters
 from minglm.world.posters import Box, Poster
 from minglm.world.scenes import Edit
@@ -40,12 +39,11 @@ LETTERS = 0.3                                # of its attention that a cell with
 @dataclass(frozen=True)
 class Expected:
     """What is known of a plan (h, w) before it is sampled: the poster that it leads to. Of an edit, the edit
-    itself; the ids that are known, elsewhere -1; the caption by which it can be drawn, if it can; all that is
-    known of its ids; and what of its pictures is shown again, see world/carried.py."""
+    itself; the caption by which it can be drawn, if it can; what is known of its ids; and what of its
+    pictures is shown again, see world/carried.py."""
 
     poster: Poster
     edit: Edit | None = None
-    stays: Tensor | None = None
     caption: str = ""
     known: KnownIds | None = None
     carried: Sequence[Carried] = ()
@@ -58,11 +56,11 @@ def expected(poster: Poster) -> Expected | None:
 
 def kept(expected: Sequence[Expected | None], candidates: int) -> Tensor | None:
     """The ids that each plan of each picture keeps, elsewhere -1, (B K, h w); None: no picture keeps any."""
-    some = [one.stays.flatten() for one in expected if one and one.stays is not None]
-    if not some:
+    each = [one.known.before.flatten() if one and one.known else None for one in expected]
+    some = next((ids for ids in each if ids is not None), None)
+    if some is None:
         return None
-    none = torch.full_like(some[0], -1)
-    each = [none if one is None or one.stays is None else one.stays.flatten() for one in expected]
+    each = [torch.full_like(some, -1) if ids is None else ids for ids in each]
     return torch.stack(each).repeat_interleave(candidates, 0)
 
 
@@ -100,8 +98,7 @@ def ground(poster: Poster) -> Tensor:
 
 def line_boxes(poster: Poster) -> list[Box]:
     """The box of each line of text."""
-    return [(int(letters[0].x), int(letters[0].y), ceil(letters[-1].x + letters[-1].width),
-             int(letters[0].y) + CELL) for _, _, letters in poster.lines]
+    return [line_box(letters) for _, _, letters in poster.lines]
 
 
 def coloured(pictures: Tensor, poster: Poster) -> Tensor:

@@ -72,13 +72,13 @@ def understood(decoder: Decoder, encoder: GlyphEncoder, asked: Understood, instr
     return replace(asked, captions=captions, lines=lines, notes=notes, expected=plans)
 
 
-def planned(edit: Edit, read: list[Source], token: int) -> Expected | None:
+def planned(edit: Edit, read: list[Source], token: int) -> Expected:
     """What is expected of an edit whose pictures are `read`: the ids that it keeps, the caption by which it
     can be drawn, and which of the decoder's tokens, `token` pixels square, show what is needed. In that
     caption, letters whose words are unknown are x."""
     caption = "" if edit.target.style else explicit(edit.target)
     known = known_ids(edit, [source.ids for source in read])
-    return Expected(edit.target, edit, known.before, caption, known, carried(edit, token))
+    return Expected(edit.target, edit, caption, known, carried(edit, token))
 
 
 def remembered(decoder: Decoder, read: list[list[Source]], expected: list[Expected | None]

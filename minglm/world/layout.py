@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from math import ceil
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -128,6 +129,12 @@ def set_line(line: str, x0: float, x1: float, y: float) -> list[Letter]:
         letters.append(Letter(c, wide, x, y, step))
         x += step
     return letters
+
+
+def line_box(letters: list[Letter]) -> tuple[int, int, int, int]:
+    """The box of a line that is set: x0, y0, x1, y1."""
+    first, last = letters[0], letters[-1]
+    return int(first.x), int(first.y), ceil(last.x + last.width), int(first.y) + CELL
 
 
 @cache

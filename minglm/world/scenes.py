@@ -9,13 +9,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import ceil
 
 import numpy as np
 from einops import reduce
 from PIL import Image
 
-from minglm.world.layout import CELL, Letter, glyph
+from minglm.world.layout import CELL, Letter, glyph, line_box
 from minglm.world.looks import Look, grounds, shown
 from minglm.world.objects import backgrounds, sprite
 from minglm.world.posters import Box, Poster, Region
@@ -122,10 +121,8 @@ def parts(scene: Scene) -> list[Part]:
     looks = dict(scene.looks)
     found = [Part(box, name, looks.get(name)) for name, box in scene.boxes]
     for region, line, letters in scene.lines:
-        first, last = letters[0], letters[-1]
-        x0, y0, x1 = int(first.x), int(first.y), ceil(last.x + last.width)
         # where a text stands is a matter of its box, not of the name of its slot
-        found.append(Part((x0, y0, x1, y0 + CELL), region=Region("", region.text, region.colour), line=line))
+        found.append(Part(line_box(letters), region=Region("", region.text, region.colour), line=line))
     return found
 
 
