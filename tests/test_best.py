@@ -70,6 +70,22 @@ def test_the_choice_depends_on_neither_batch_nor_the_painter_s_seed(pipe):
     assert plan_of(other) == plan_of(painted(pipe, PROMPTS[0], seed=3, candidates=4, enhance=False))
 
 
+@pytest.mark.parametrize("which, told", [([0, 4, 8], []), ([3, 7, 9], ["big"]), ([2, 5, 11], ["big", "small"])])
+def test_half_of_the_plans_of_a_big_object_are_for_one_of_the_usual_size(pipe, which, told, monkeypatch, capsys):
+    """And it is told if such a one is painted."""
+    read, plans = [], pipe.plans
+    monkeypatch.setattr(pipe, "plans", lambda captions, *some, **how: read.extend(captions) or plans(captions, *some, **how))
+    monkeypatch.setattr(best, "choose", lambda *some: which)
+    out = painted(pipe, ['A red poster with a big cat and the words "Hi"', "a cat", "一只小小的狗"], candidates=4, progress=True)
+    big, cat, small = read[:4], read[4:8], read[8:]
+    assert ["big" in one for one in big] == ["小小" in one for one in small] == [True, True, False, False]
+    assert big[2] == big[3] == big[0].replace("big ", "") and big[0] == big[1] and len(set(cat)) == 1
+    assert out.prompts == [read[i] for i in which]
+    notes = [note for note in out.notes if "usual size" in note]
+    assert len(notes) == len(told) and all(size in note for size, note in zip(told, notes))
+    assert capsys.readouterr().err.count("usual size") == len(told)
+
+
 def test_several_pictures_of_a_prompt(pipe):
     out = painted(pipe, PROMPTS[:2], seed=3, candidates=3, images_per_prompt=2, enhance=False)
     for i in range(4):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from minglm.generate import best
-from minglm.generate.expected import Expected, coloured, expected, misplaced, near, seen, shown
+from minglm.generate.expected import Expected, coloured, expected, misplaced, near, seen, shown, usual
 from minglm.generate.pipeline import Pipeline
 from minglm.images import to_tensor
 from minglm.world.draw import draw
@@ -120,6 +120,36 @@ def test_a_picture_shows_its_own_objects(shipped):
     assert seen(to_tensor([small.image]), small).item() == pytest.approx(1, abs=1e-4)
     large = replace(asked, groups=(Group("cat"),), place="centre", size="big", regions=())
     assert seen(to_tensor([large.image]), replace(large, size="normal")).item() > 0.9        # of another size
+
+
+def test_objects_of_another_size_may_have_the_usual_one():
+    big = poster(("top", "Hi"), groups=["cat"], size="big")                      # 96 pixels
+    other = usual(Expected(big))
+    assert other == replace(big, size="normal", caption=other.caption)
+    assert "big" not in other.caption and "a cat" in other.caption
+    assert usual(Expected(poster(groups=[("cat", 2)], size="small"))).size == "normal"
+    for nothing in (None, Expected(other), Expected(poster(("top", "Hi"), size="big"))):
+        assert usual(nothing) is None
+    # there is room for one of 64 pixels only, big or not
+    assert usual(Expected(poster(("top", "Hi"), ("bottom", "you"), groups=["cat"], size="big"))) is None
+    # what stands beside a small one has no room beside a larger one
+    beside = poster(("right", "seven"), groups=["cat"], place="left", size="small")
+    assert beside.image and usual(Expected(beside)) is None
+    # of an edit it is known where everything stands
+    scene = Scene("white", (Group("cat"),), "centre", (), 128, 128, "big")
+    assert usual(Expected(scene, Edit("swap", (scene,), scene, (), "en"))) is None
+
+
+def test_a_plan_with_objects_of_the_usual_size_has_none_astray():
+    """4 x 4 cells: ground 7, a cat in the middle, in place of one that covers all."""
+    asked, plans = poster(groups=["cat"], size="big"), torch.full((3, 4, 4), 7)
+    plans[0, 1:3, 1:3], plans[1] = 9, torch.arange(20, 36).view(4, 4)
+    plans[2, 1:3, 1:] = 9
+    pictures = torch.zeros(3, 3, 128, 128)
+    values = shown(plans, torch.zeros(3, 4, 4), pictures, Expected(asked))
+    # of what covers all, the cell that there is most of is taken for ground
+    assert (values - values[0]).tolist() == pytest.approx([0, -0.05, -0.1])
+    assert misplaced(plans, torch.zeros(3, 4, 4), asked).tolist() == [12, 1, 10]
 
 
 def test_an_object_is_seen_near_its_place_only():

@@ -11,7 +11,7 @@ Shapes: K candidates · H, W pixels · h, w id grid · N image tokens · S visib
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,8 @@ from minglm.generate.known_ids import KnownIds
 from minglm.images import to_tensor
 from minglm.world.carried import Carried, within
 from minglm.world.colours import COLOURS
+from minglm.world.draw import has_room
+from minglm.world.explicit import explicit
 from minglm.world.layout import CELL, line_box
 from minglm.world.lettering import lettering, rasters
 from minglm.world.posters import Box, Poster
@@ -52,6 +54,23 @@ class Expected:
 def expected(poster: Poster) -> Expected | None:
     """What is expected of the plan of a poster; None: nothing, if it is bare."""
     return Expected(poster) if poster.groups or poster.regions else None
+
+
+def usual(expected: Expected | None) -> Poster | None:
+    """A poster that is to have big or small objects, with objects of the usual size; None: of any other, or
+    if there is no room for these.
+
+    An id of a big or small object stands for many others too, and on each ground there is another, so few of
+    them can be recognised: it is better to see a cat of the usual size than a big one that is none.
+    """
+    poster = expected.poster if expected and not expected.edit else None
+    if not poster or not poster.boxes or poster.size == "normal":
+        return None
+    other = replace(poster, size="normal")
+    if not has_room(other) or other.boxes == poster.boxes:
+        return None
+    other.caption = explicit(other)
+    return other
 
 
 def kept(expected: Sequence[Expected | None], candidates: int) -> Tensor | None:
@@ -85,7 +104,8 @@ def shown(plans: Tensor, text: Tensor, pictures: Tensor, expected: Expected) -> 
     predicts, in [-1, 1]."""
     poster, value = expected.poster, torch.zeros(len(plans))
     if poster.boxes:
-        value = value - ASTRAY * misplaced(plans, text, poster)
+        astray = [misplaced(plans, text, one) for one in (poster, usual(expected)) if one]
+        value = value - ASTRAY * torch.stack(astray).amin(0)
     if getattr(poster, "style", ""):         # nothing has its usual looks
         return value
     return value + SEEN * seen(pictures, poster) + COLOURED * coloured(pictures, poster)

@@ -9,7 +9,6 @@ Shapes: B pictures · C latent channels · H, W pixels · h, w id grid (latents:
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from minglm.config import Config
 from minglm.device import Device, pick, usual_defaults
 from minglm.generate import best, leading, legible, paint, request, sources
 from minglm.generate.adapters import Adapters
-from minglm.generate.candidates import plans
+from minglm.generate.candidates import as_chosen, plans
 from minglm.generate.plan import Generators, sample_ids
 from minglm.generate.request import Output, Understood, one_each, repeat, understood
 from minglm.images import open_image, to_images, to_tensor
@@ -162,8 +161,7 @@ class Pipeline:
                 with self.editing.on(False):
                     asked = leading.understood(self.decoder, self.glyph, asked, prompts, images, read,
                                                self.config.flow, enhance)
-            for note in dict.fromkeys(asked.notes) if progress else ():
-                print(f"minglm: {note}", file=sys.stderr)
+            request.tell(asked.notes, progress)
             with self.editing.on(any(read)):
                 memory = leading.remembered(self.decoder, repeat(read, each), asked.expected)
 
@@ -177,6 +175,8 @@ class Pipeline:
                             self.decoder, self.glyph, asked.lines, plan, self.noise(
                                 planner_seed, count, shape), memory, likelihood, asked.expected, self.vae)
                         preview, plan = preview[which], plan[which]
+                        told, asked = len(asked.notes), as_chosen(asked, which, candidates)
+                        request.tell(asked.notes[told:], progress)
                 else:
                     preview, plan = torch.empty(count, 0, 0), given
                 # 4. Paint: from noise to latents, step by step; posters are begun several times.

@@ -5,7 +5,8 @@ Shapes: B pictures · h, w id grid · p, q preview grid.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -113,6 +114,12 @@ def given_ids(ids: Tensor | list[Tensor], count: int, rows: int, columns: int, c
     if ids.min() < 0 or ids.max() >= codebook:
         raise ValueError(f"prior_ids from {ids.min()} to {ids.max()}: the codebook has 0 to {codebook - 1}")
     return ids.long()
+
+
+def tell(notes: Iterable[str], progress: bool) -> None:
+    """Print each note once, unless nothing is to be shown."""
+    for note in dict.fromkeys(notes) if progress else ():
+        print(f"minglm: {note}", file=sys.stderr)
 
 
 def validate(prompts: list[str], height: int | None, width: int | None, config: Config) -> None:
