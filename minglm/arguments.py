@@ -103,8 +103,8 @@ def command_line() -> argparse.ArgumentParser:
                      help="vae, vae-decoder, tokenizer, glyph, planner, planner-large, planner-letters, "
                           "planner-lines, planner-guided, decoder, decoder-large, decoder-letters, "
                           "decoder-lines, glyph-order, decoder-wide, decoder-planned, decoder-objects, "
-                          "several of them, or all; and, from their weights, edit-planner, edit-decoder, "
-                          "grpo-planner, grpo-decoder")
+                          "decoder-fine, several of them, or all; and, from their weights, edit-planner, "
+                          "edit-decoder, grpo-planner, grpo-decoder")
     one.add_argument("--config", default="mini", help="tiny or mini")
     one.add_argument("--out", type=Path, help="folder for weights and logs (default: under runs/)")
     one.add_argument("--steps", type=count, help="steps of the recipe, instead of its own")

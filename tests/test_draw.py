@@ -15,7 +15,7 @@ from minglm.world.draw import SPLITS, caption, draw
 from minglm.world.explicit import article, explicit, explicit_en
 from minglm.world.layout import wrap
 from minglm.world.names import PLACES as CALLED_PLACES
-from minglm.world.objects import COLUMNS, TILE, backgrounds, sheet, sprite, things
+from minglm.world.objects import COLUMNS, TILE, backgrounds, sheet, sprite, thin, things
 from minglm.world.posters import CANVASES, PLACES, Group, Poster, Region, arrange, canvas, fits
 from minglm.world.quotes import unquoted
 from minglm.world.texts import (
@@ -89,6 +89,25 @@ def test_full_posters_leave_no_row_empty(height, width, objects):
         assert rows == set(range(height // 32)) and bool(poster.groups) == bool(objects)
         several += len(poster.boxes) > 1
     assert bool(several) == bool(objects and width >= 128)
+
+
+def test_objects_can_be_thin_ones():
+    assert len(thin()) == len(things()) // 3
+    assert {"bicycle", "spider web", "scissors"} <= set(thin()) and not {"apple", "tomato", "egg"} & set(thin())
+    for how in (dict(), dict(full=True, objects=3), dict(objects=1)):
+        groups = [g.thing for i in range(40) for g in draw(2, i, 192, 192, thinner=1.0, **how).groups]
+        assert groups and set(groups) <= set(thin())
+    share = [set(g.thing for g in p.groups) <= set(thin()) for i in range(300) if (p := draw(2, i, thinner=0.5)).groups]
+    assert 0.5 < sum(share) / len(share) < 0.8               # one in three of the others is thin, too
+
+
+def test_a_stage_shows_objects_with_one_text_or_none():
+    """Half of what is left of its posters, when the full ones are drawn; an ordinary stage has fewer of them."""
+    few = {}
+    for stage in ("decoder-fine", "decoder-wide"):
+        posters = [p for step in range(12) for p in batches.drawn(stage, step, 32, (128, 128))]
+        few[stage] = sum(len(p.regions) < 2 and bool(p.groups) for p in posters) / len(posters)
+    assert few["decoder-fine"] > 0.4 > few["decoder-wide"]
 
 
 @pytest.mark.parametrize("height, width", [(100, 128), (128, 130), (64, 128), (128, 288), (0, 0), (-128, 128)])

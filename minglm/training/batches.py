@@ -40,33 +40,39 @@ SIZES["planner-lines"] = SIZES["decoder-lines"] = SMALL * 6 + CANVASES * 3 + OTH
 SIZES["planner-guided"] = SIZES["planner-lines"]
 SIZES["decoder-wide"] = SMALL * 3 + CANVASES * 4 + OTHERS[4:]
 SIZES["decoder-planned"] = SIZES["decoder-objects"] = SIZES["decoder-wide"]
+SIZES["decoder-fine"] = SMALL * 10 + CANVASES * 2
 SIZES["grpo-planner"] = SIZES["grpo-decoder"] = SMALL * 3 + CANVASES[:3]
 # one stream of posters per stage
 SEEDS = {"vae": 1, "tokenizer": 2, "planner": 3, "decoder": 4, "glyph": 5, "decoder-large": 6,
          "planner-large": 13, "planner-letters": 14, "decoder-letters": 15, "planner-lines": 16,
          "decoder-lines": 17, "planner-guided": 18, "decoder-wide": 19, "edit-planner": 7, "edit-decoder": 10,
          "grpo-planner": 8, "grpo-decoder": 9, "finetune-planner": 11, "finetune-decoder": 12,
-         "glyph-order": 20, "decoder-planned": 21, "vae-decoder": 22, "decoder-objects": 23}
+         "glyph-order": 20, "decoder-planned": 21, "vae-decoder": 22, "decoder-objects": 23,
+         "decoder-fine": 24}
 # the share of posters that are full: letters and objects are learned by how often they are seen, and most of
 # an ordinary poster is empty ground. Of full ones, the share with a row of objects, else there is only text
 FULL = {"vae": 0.2, "vae-decoder": 0.4, "decoder": 0.3, "decoder-large": 0.3, "decoder-letters": 0.3,
         "decoder-lines": 0.5, "decoder-wide": 0.4, "decoder-planned": 0.3, "decoder-objects": 0.4,
-        "planner-letters": 0.15, "planner-lines": 0.3, "planner-guided": 0.2, "finetune-decoder": 0.2}
+        "decoder-fine": 0.5, "planner-letters": 0.15, "planner-lines": 0.3, "planner-guided": 0.2,
+        "finetune-decoder": 0.2}
 FULL_EARLY = {"decoder": 0.9, "decoder-large": 0.6, "decoder-letters": 0.6}
 ROWS = {"vae-decoder": 0.8, "decoder": 0.5, "decoder-large": 0.5, "decoder-letters": 0.5,
         "decoder-lines": 0.4, "decoder-wide": 0.5, "decoder-planned": 0.5, "decoder-objects": 0.8,
-        "planner-guided": 0.5}
+        "decoder-fine": 0.7, "planner-guided": 0.5}
+# of posters that are not full, the share with at most one text; and the share whose objects are thin ones
+ALONE, THINNER = {"decoder-fine": 0.5}, {"decoder-fine": 0.5}
 # the share of texts as long as a line; Chinese ones have digits and letters in them, which others seldom have
-FILLED = {"decoder-wide": 0.5, "decoder-planned": 0.4, "decoder-objects": 0.4}
+FILLED = {"decoder-wide": 0.5, "decoder-planned": 0.4, "decoder-objects": 0.4, "decoder-fine": 0.5}
 # `share`, `again` and `wider` of `planned`, where a stage's plans are not as careless as usual
 MISSPELT = {"decoder-letters": (0.9, 0.5), "decoder-lines": (0.9, 0.5), "decoder-wide": (0.9, 0.5, 0.35)}
-MISSPELT["decoder-planned"] = MISSPELT["decoder-objects"] = MISSPELT["decoder-wide"]
+MISSPELT |= dict.fromkeys(("decoder-planned", "decoder-objects", "decoder-fine"), MISSPELT["decoder-wide"])
 # the share of plans, in stages that see such, that the planner guesses
 GUESSED = 0.6
 # the share of captions that tell everything: nothing about their posters has to be guessed, so what each word
 # means for the ids is learned from them first, and from people's captions what may be left out, and how
 TOLD = {"planner": 0.4, "planner-large": 0.4, "planner-letters": 0.6, "planner-lines": 0.5,
-        "planner-guided": 0.4, "decoder-planned": 1.0, "decoder-objects": 1.0, "grpo-planner": 0.7}
+        "planner-guided": 0.4, "decoder-planned": 1.0, "decoder-objects": 1.0, "decoder-fine": 1.0,
+        "grpo-planner": 0.7}
 TOLD_EARLY = {"planner": 0.8}
 # the share of prompts that are empty, for the unconditional branch of the planner's guidance
 EMPTY = dict.fromkeys(("planner-guided", "edit-planner", "finetune-planner"), 0.1)
@@ -104,8 +110,10 @@ def drawn(stage: str, step: int, batch: int, size: tuple[int, int], share: slice
         rng = random.Random(f"full/{stage}/{index}")
         full = rng.random() < much
         row = full and rng.random() < ROWS.get(stage, 0.0)
-        return draw(SEEDS[stage], index, *size, full=full, objects=MOST_THINGS if row else None, told=told,
-                    filled=FILLED.get(stage, 0.0))
+        alone = not full and ALONE.get(stage) and rng.random() < ALONE[stage]
+        return draw(SEEDS[stage], index, *size, full=full, count=rng.randrange(2) if alone else None,
+                    objects=MOST_THINGS if row else None, told=told, filled=FILLED.get(stage, 0.0),
+                    thinner=THINNER.get(stage, 0.0))
 
     return [one(first + i) for i in range(batch)[share]]
 

@@ -69,7 +69,7 @@ class Step:
 # stages of one model, each from the weights of the one before
 PLANNERS = "planner", "planner-large", "planner-letters", "planner-lines", "planner-guided"
 DECODERS = ("decoder", "decoder-large", "decoder-letters", "decoder-lines", "decoder-wide", "decoder-planned",
-            "decoder-objects")
+            "decoder-objects", "decoder-fine")
 # the same, and the stage that trains the glyph encoder alone between them
 WRITERS = *DECODERS[:4], "glyph-order", *DECODERS[4:]
 SHALLOW = DECODERS[:3]                       # the decoder's before decoder-lines, which adds a block
@@ -77,7 +77,7 @@ SHALLOW = DECODERS[:3]                       # the decoder's before decoder-line
 
 def staged(name: str, config: Config) -> Config:
     """The configuration as a stage trains it: the planner's first two read texts as BPE tokens, the decoder's
-    first three have a block less, all of its stages but the last hear ids without their neighbours, and the
+    first three have a block less, those before decoder-objects hear ids without their neighbours, and the
     glyph encoder learns the order of bytes in glyph-order only."""
     if name in PLANNERS[:2]:
         return replace(config, planner=replace(config.planner, spelled=False))
@@ -86,7 +86,7 @@ def staged(name: str, config: Config) -> Config:
     if name in SHALLOW:
         shallow = replace(config.decoder, depth=config.decoder.depth - 1, aligned=config.decoder.aligned - 1)
         config = replace(config, decoder=shallow)
-    if name in DECODERS[:-1]:
+    if name in DECODERS[:DECODERS.index("decoder-objects")]:
         config = replace(config, decoder=replace(config.decoder, neighbours=False))
     return config
 
@@ -111,6 +111,7 @@ RECIPES = {
         "decoder-wide": Recipe(steps=1400, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
         "decoder-planned": Recipe(steps=1200, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
         "decoder-objects": Recipe(steps=1200, batch=32, lr=8e-4, muon_lr=3.2e-3, decay=0.7),
+        "decoder-fine": Recipe(steps=2300, batch=32, lr=5e-4, muon_lr=2e-3, decay=0.9),
         # adapters
         "edit-planner": Recipe(steps=2600, batch=32, lr=1.5e-3, weight_decay=0.0, decay=0.6),
         "edit-decoder": Recipe(steps=1400, batch=32, lr=2e-3, weight_decay=0.0, decay=0.5),
@@ -140,6 +141,7 @@ RECIPES = {
         "decoder-wide": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
         "decoder-planned": Recipe(steps=100, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
         "decoder-objects": Recipe(steps=60, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
+        "decoder-fine": Recipe(steps=60, batch=16, lr=1e-3, muon_lr=2e-3, warmup=10),
         "edit-planner": Recipe(steps=100, batch=16, lr=5e-3, weight_decay=0.0, warmup=10),
         "edit-decoder": Recipe(steps=100, batch=12, lr=5e-3, weight_decay=0.0, warmup=10),
         "finetune-planner": Recipe(steps=60, batch=8, lr=1e-3, warmup=5, ema=0.9),

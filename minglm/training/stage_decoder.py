@@ -5,7 +5,7 @@ Stage `decoder-large` is the same on canvases of many sizes, from the weights of
 block, for posters of several lines; `decoder-wide`, after stage glyph-order, shows more large posters, full
 lines, and Chinese lines with digits and letters among the characters; `decoder-planned` shows plans that the
 planner guesses; in `decoder-objects` an id is heard together with its neighbours, and objects are more
-frequent.
+frequent; `decoder-fine` shows more of those that are thin, and more long lines.
 
 Shapes: B batch · H heads · S glyph tokens · N image tokens of the decoder.
 """

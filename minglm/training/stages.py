@@ -35,7 +35,7 @@ EDITS, REWARDS = ("edit-planner", "edit-decoder"), ("grpo-planner", "grpo-decode
 AFTERWARDS = EDITS + REWARDS                 # trained by name only: `all` is what they start from
 NEEDS = {name: ("tokenizer", *PLANNERS[:i][:1]) for i, name in enumerate(PLANNERS)}
 NEEDS |= {name: ("vae", "tokenizer", "glyph", *DECODERS[:i][:1]) for i, name in enumerate(DECODERS)}
-GUESSING = "decoder-planned", "decoder-objects"      # they see plans of the finished planner
+GUESSING = "decoder-planned", "decoder-objects", "decoder-fine"  # they see plans of the finished planner
 NEEDS |= {name: (*NEEDS[name], "planner") for name in GUESSING}
 NEEDS |= {"vae-decoder": ("vae",), "glyph-order": ("glyph",), "edit-planner": ("tokenizer", "planner"),
           "edit-decoder": ("vae", "tokenizer", "glyph", "decoder", "planner"),

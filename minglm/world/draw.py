@@ -16,7 +16,7 @@ from minglm.world.colours import COLOURS, text_colours
 from minglm.world.explicit import explicit
 from minglm.world.explicit import held_out as held_out_caption
 from minglm.world.layout import CELL, divided
-from minglm.world.objects import backgrounds, things
+from minglm.world.objects import backgrounds, thin, things
 from minglm.world.posters import MOST_LINES, PLACES, SLOTS, Group, Poster, Region, arrange
 from minglm.world.texts import choose_text, held_out, words
 
@@ -25,9 +25,8 @@ LARGEST_SIDE = 256
 EXPLICIT = 0.3                               # of the training captions: as the enhancer writes them
 
 
-def choose_groups(rng: random.Random, width: int) -> tuple[Group, ...]:
+def choose_groups(rng: random.Random, width: int, kinds: tuple[str, ...]) -> tuple[Group, ...]:
     """No object, one to three of a kind, or up to three of several kinds."""
-    kinds = tuple(things())
     shape = rng.choices(((), (1,), (2,), (3,), (1, 1), (1, 2), (2, 1), (1, 1, 1)),
                         (20, 46, 9, 6, 11, 3, 3, 2))[0]
     while CELL * sum(shape) > width:
@@ -58,14 +57,16 @@ def is_held_out(poster: Poster) -> bool:
 
 def draw(seed: int | str, index: int, height: int = 128, width: int = 128, split: str = "train",
          language: str | None = None, count: int | None = None, objects: int | None = None,
-         full: bool = False, told: float = EXPLICIT, filled: float = 0.0) -> Poster:
+         full: bool = False, told: float = EXPLICIT, filled: float = 0.0,
+         thinner: float = 0.0) -> Poster:
     """Poster number `index` of stream `seed`; the same arguments always give the same poster.
 
     height, width: pixels, multiples of 32. split: "train", or what evaluation draws its texts from.
     language: "en" or "zh"; count: 0 to 5 texts; objects: 0 or 1 of them; random if None. full: no ground is
     left empty, which shows most per picture: text from top to bottom, or, with `objects`, a row of so many
     and text in what is left. told: how often a training caption tells everything, as the enhancer's do.
-    filled: how often a text is as long as a line, see `choose_text`.
+    filled: how often a text is as long as a line, see `choose_text`. thinner: how often all objects are
+    among those that are `thin`.
 
     Raises ValueError for an invalid size or split.
     """
@@ -87,11 +88,12 @@ def draw(seed: int | str, index: int, height: int = 128, width: int = 128, split
     for tries in itertools.count():          # until everything has room and nothing held out is paired
         if count is None and tries % 40 == 39:
             texts = max(1, texts - 1)        # it is a small sheet
-        groups = choose_groups(rng, width)
+        kinds = thin() if thinner and rng.random() < thinner else tuple(things())
+        groups = choose_groups(rng, width, kinds)
         if full:
-            groups = tuple(Group(thing) for thing in rng.sample(tuple(things()), 1 if big else row))
+            groups = tuple(Group(thing) for thing in rng.sample(kinds, 1 if big else row))
         elif objects is not None:
-            groups = (Group(rng.choice(tuple(things()))),)[:objects]
+            groups = (Group(rng.choice(kinds)),)[:objects]
         if not groups and not texts:
             continue
         background = choose_background(rng, groups)

@@ -68,6 +68,17 @@ def sprite(name: str, side: int) -> Image.Image:
 
 
 @cache
+def thin() -> tuple[str, ...]:
+    """The third of the objects whose outlines are longest for their areas, such as bicycles and spider webs:
+    the hardest to draw."""
+    def outline(name: str) -> float:
+        alpha = np.asarray(sprite(name, 64), dtype=np.float32)[..., 3]
+        return sum(float(np.abs(np.diff(alpha, axis=axis)).sum()) for axis in (0, 1)) / float(alpha.sum())
+
+    return tuple(sorted(things(), key=outline)[-(len(things()) // 3):])
+
+
+@cache
 def backgrounds(name: str) -> tuple[str, ...]:
     """The backgrounds on which an object stands out."""
     return stands_out(sprite(name, 60))
