@@ -16,7 +16,7 @@ Shapes: N text ids · p, q preview grid · h, w plan · K ids of the codebook.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -69,7 +69,11 @@ def repaint(pipe: Pipeline, before: Painting, changes: Changes, on_step: OnStep 
     how, plan = before.how | how, changed(before.plan, changes)
     height, width = (pipe.config.cell * side for side in plan.shape)
     given = how | dict(height=height, width=width, prior_ids=plan)
-    return painting(pipe(**given, progress=False, on_step=on_step), how, before.preview)
+    after = painting(pipe(**given, progress=False, on_step=on_step), how, before.preview)
+    if how["prompt"] != before.how["prompt"]:
+        return after
+    # the plan is still one of the caption that was chosen with it
+    return replace(after, understood=before.understood, notes=before.notes)
 
 
 def painting(out: Output, how: dict, preview: Tensor) -> Painting:
